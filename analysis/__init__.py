@@ -1,0 +1,1 @@
+"""Observables, metrics, figures and the report."""

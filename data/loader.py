@@ -1,0 +1,109 @@
+"""The Grain pipeline: shuffled batches, handed over in blocks of many batches.
+
+A training step on a toy system takes less time than Grain needs for one record, so a record here is a
+*column*: the frames that one row of the batch holds over all steps of a block. Grain's ElasticIterator deals
+columns to processes; its state is one integer, the number of columns read, whatever the number of processes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import grain
+import numpy as np
+from jaxtyping import Float, Int
+
+from .shards import Split
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which frame stands where: `steps` batches, every epoch a new permutation, its last partial batch dropped.
+
+    ValueError if a batch is larger than the data.
+    """
+
+    frames: int
+    batch: int
+    epochs: int
+    seed: int
+
+    def __post_init__(self):
+        if self.batch > self.frames:
+            raise ValueError(f"batch_size {self.batch} is larger than the data, {self.frames} frames")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the data."""
+        return self.frames // self.batch
+
+    @property
+    def steps(self) -> int:
+        """Training steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+    def frames_of(self, step: Int[np.ndarray, "count"], row: int) -> Int[np.ndarray, "count"]:
+        """Numbers of the frames in a row of the batches of these steps."""
+        epoch, position = np.divmod(step, self.steps_per_epoch)
+        numbers = np.empty_like(step)
+        for e in np.unique(epoch):
+            here = epoch == e
+            numbers[here] = self._permutation(int(e))[position[here] * self.batch + row]
+        return numbers
+
+    def _permutation(self, epoch: int) -> Int[np.ndarray, "frames"]:
+        return _permutation(self.frames, self.seed, epoch)
+
+
+@lru_cache(maxsize=2)
+def _permutation(frames: int, seed: int, epoch: int) -> Int[np.ndarray, "frames"]:
+    return np.random.default_rng([seed, epoch]).permutation(frames)
+
+
+@dataclass(frozen=True)
+class Columns(grain.sources.RandomAccessDataSource):
+    """Column i belongs to block i // batch; the last block goes on past the last step.
+
+    The columns of a block are ordered such that, dealt in turn, each process gets consecutive rows.
+    """
+
+    split: Split
+    plan: Plan
+    block: int
+    processes: int
+
+    def __len__(self) -> int:
+        return -(-self.plan.steps // self.block) * self.plan.batch
+
+    def __getitem__(self, index: int) -> Float[np.ndarray, "block *shape"]:
+        block, column = divmod(int(index), self.plan.batch)
+        turn, process = divmod(column, self.processes)
+        row = process * (self.plan.batch // self.processes) + turn
+        steps = np.arange(block * self.block, (block + 1) * self.block)
+        return self.split.gather(self.plan.frames_of(steps, row))
+
+
+def blocks(
+    split: Split, plan: Plan, block: int, first_step: int = 0, process: int = 0, processes: int = 1
+) -> Iterator[Float[np.ndarray, "block rows *shape"]]:
+    """Blocks of batches from `first_step` on (a multiple of `block`): this process's rows of every batch.
+
+    Process p holds the p-th of `processes` equal parts of the batch. One thread reads ahead.
+    """
+    if first_step % block:
+        raise ValueError(f"first step {first_step} is not a multiple of the block, {block}")
+    if plan.batch % processes:
+        raise ValueError(f"batch_size {plan.batch} cannot be shared equally by {processes} processes")
+    dataset = grain.experimental.ElasticIterator(
+        grain.MapDataset.source(Columns(split, plan, block, processes)),
+        plan.batch,
+        grain.sharding.ShardOptions(process, processes),
+        read_options=grain.ReadOptions(num_threads=1, prefetch_buffer_size=4),
+    )
+    dataset.set_state({"global_next_index": first_step // block * plan.batch})
+    iterator = iter(dataset)
+    try:
+        for columns in iterator:
+            yield columns.swapaxes(0, 1)
+    finally:
+        iterator.close()  # Otherwise Grain's threads leak.

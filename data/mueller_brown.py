@@ -1,0 +1,53 @@
+"""The Müller–Brown potential (Müller & Brown 1979) and its Langevin data, in the potential's natural units."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..model import langevin
+from ..model.langevin import Bath
+from .config import MuellerBrownConfig
+
+_HEIGHTS = (-200.0, -100.0, -170.0, 15.0)
+_XX = (-1.0, -1.0, -6.5, 0.7)
+_XY = (0.0, 0.0, 11.0, 0.6)
+_YY = (-10.0, -10.0, -6.5, 0.7)
+_CENTRES = ((1.0, 0.0), (0.0, 0.5), (-0.5, 1.5), (-1.0, 1.0))
+
+START = (-0.558, 1.442)
+"""The deepest minimum, where every trajectory starts."""
+
+
+def potential(x: Float[Array, "2"]) -> Float[Array, ""]:
+    """U(x) = Σₖ Aₖ exp(aₖ Δx² + bₖ Δx Δy + cₖ Δy²)."""
+    dx, dy = (x - jnp.asarray(_CENTRES)).T
+    exponent = jnp.asarray(_XX) * dx**2 + jnp.asarray(_XY) * dx * dy + jnp.asarray(_YY) * dy**2
+    return jnp.sum(jnp.asarray(_HEIGHTS) * jnp.exp(exponent))
+
+
+def force(x: Float[Array, "chains 2"]) -> Float[Array, "chains 2"]:
+    """−∇U of every chain."""
+    return -jax.vmap(jax.grad(potential))(x)
+
+
+def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
+    """Frames of Langevin dynamics, the chains after their burn-in one after another.
+
+    Equal seeds give equal frames.
+    """
+    return _generate(config, jax.random.key(seed))
+
+
+@partial(jax.jit, static_argnums=0)
+def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"]:
+    bath = Bath(config.temperature, config.mass, config.friction, config.timestep)
+    start = jnp.broadcast_to(jnp.asarray(START), (config.chains, 2))
+    velocity_key, burn_key, key = jax.random.split(key, 3)
+    state = langevin.init(force, bath, start, velocity_key)
+    run = partial(langevin.simulate, config.integrator, force, bath)
+    if config.burn_in:
+        state, _ = run(state, burn_key, frames=1, stride=config.burn_in)
+    _, frames = run(state, key, frames=config.frames // config.chains, stride=config.stride)
+    return frames.swapaxes(0, 1).reshape(config.frames, 2)

@@ -1,0 +1,1 @@
+"""What runs in many processes: training, checkpoints, the simulation pool."""

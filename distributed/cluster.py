@@ -1,0 +1,57 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import os
+from pathlib import Path
+
+import ray
+
+from .config import ClusterConfig
+
+
+class ClusterError(RuntimeError):
+    """No cluster, or one that cannot hold the run; the message says what is missing."""
+
+
+def connect(config: ClusterConfig) -> None:
+    """Join the configured cluster, a running one named by RAY_ADDRESS, or start one here.
+
+    Raises ClusterError if the address does not answer, or if no node has the GPUs of one expert.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        address = config.address or os.environ.get("RAY_ADDRESS")
+        try:
+            # Quiet: what the user needs to see comes back from the actors as progress or errors.
+            ray.init(address or "local", include_dashboard=False if address is None else None, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
+    devices = config.devices_per_expert
+    most = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if devices > most:
+        raise ClusterError(
+            f"cluster.devices_per_expert {devices}: the cluster's largest node has {most:g} GPUs; "
+            "use fewer, or 0 to train on CPUs"
+        )
+
+
+def cpus() -> float:
+    """CPUs of the whole cluster."""
+    return ray.cluster_resources().get("CPU", 1.0)
+
+
+def worker_environment(on_gpu: bool) -> dict[str, str]:
+    """Environment of a process that computes; CUDA_VISIBLE_DEVICES is Ray's to set."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "fokker" / "jax"
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+    }
+    if not on_gpu:
+        # One thread a process: the work is many small operations, and the processes fill the cores.
+        environment |= {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            "OMP_NUM_THREADS": "1",
+        }
+    return environment

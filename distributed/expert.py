@@ -1,0 +1,245 @@
+"""Training of one expert, as one process of its group sees it. A group of several hosts runs the same code."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tensorboardX import SummaryWriter
+
+from ..data.loader import Plan, blocks
+from ..data.shards import Dataset
+from ..model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
+from ..model.experts import Expert
+from .checkpoints import Checkpoints
+from .config import TrainConfig
+from .train_step import StepMetrics, TrainState, init_state, learning_rate, make_train_step, train_block
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class ExpertJob:
+    """What one group has to train, and where it stands on disk."""
+
+    name: str
+    index: int
+    directory: Path
+    data: Path
+    expert: ExpertConfig
+    network: NetworkConfig
+    objective: ObjectiveConfig
+    train: TrainConfig
+    seed: int
+
+    def load(self) -> tuple[Dataset, Expert, Plan]:
+        """The data, the expert's functions and the plan of its batches."""
+        dataset = Dataset(self.data)
+        split = dataset.split("train")
+        expert = Expert(self.expert, self.network, split.shape)
+        plan = Plan(len(split), self.train.batch_size, self.expert.epochs, seed=self.seed)
+        return dataset, expert, plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where one expert stands."""
+
+    step: int = 0
+    steps: int = 0
+    denoising: float = float("nan")
+    fokker_planck: float = float("nan")
+    gradient_norm: float = float("nan")
+    samples_per_second: float = 0.0
+    seconds_left: float = float("nan")
+    input_wait: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step was taken."""
+        return self.steps > 0 and self.step >= self.steps
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or its gradient left the finite numbers; the message names expert, step and batch."""
+
+
+def train(job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[[], bool]) -> Progress:
+    """Train the expert to its last step, or until `stopped`; resumes from its newest checkpoint.
+
+    Raises NonFiniteLoss with the last good checkpoint kept, and CheckpointError for a foreign checkpoint.
+    """
+    dataset, expert, plan = job.load()
+    key = jax.random.fold_in(jax.random.key(job.seed), job.index)
+    init_key, step_key = jax.random.split(key)
+    mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,))
+    replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "batch"))
+    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, step_key)
+    # The state is not donated: it is small beside the activations, and saves read it while steps go on.
+    run = jax.jit(partial(train_block, step), out_shardings=(replicated, replicated))
+    make_state = partial(init_state, expert, job.train, plan.steps)
+    state = jax.jit(make_state, out_shardings=replicated)(init_key)
+
+    checkpoints = Checkpoints(job.directory / "checkpoints", dataset.fingerprint)
+    try:
+        state = checkpoints.restore(state) or state
+        first = int(state.step)
+        with _Recorder(job, plan, first, report) as recorder:
+            if first < plan.steps:
+                block = min(job.train.block, plan.steps)
+                loop = _Loop(job, plan, block, sharded, checkpoints, recorder)
+                state = loop.run(run, state, dataset, stopped)
+            checkpoints.save(state, recorder.mean_loss())
+    finally:
+        checkpoints.close()
+    return recorder.progress
+
+
+@dataclass
+class _Loop:
+    """The loop over blocks: the metrics of a block are read after the next one is dispatched."""
+
+    job: ExpertJob
+    plan: Plan
+    block: int
+    sharded: NamedSharding
+    checkpoints: Checkpoints
+    recorder: "_Recorder"
+
+    def run(self, run, state: TrainState, dataset: Dataset, stopped: Callable[[], bool]) -> TrainState:
+        first = int(state.step)
+        source = blocks(
+            dataset.split("train"), self.plan, self.block, first, jax.process_index(), jax.process_count()
+        )
+        every = -(-self.job.train.checkpoint_every // self.block) * self.block
+        pending: tuple[int, StepMetrics, np.ndarray] | None = None
+        try:
+            for begin in range(first, self.plan.steps, self.block):
+                with self.recorder.waiting():
+                    rows = next(source)[: self.plan.steps - begin]
+                    batches = jax.make_array_from_process_local_data(self.sharded, np.ascontiguousarray(rows))
+                state, metrics = run(state, batches)
+                if pending:
+                    self._read(*pending)
+                pending = begin, metrics, rows
+                stop = stopped()
+                if stop or (begin + self.block) % every == 0:
+                    # Only a state whose every loss was read and found finite is saved.
+                    self._read(*pending)
+                    pending = None
+                    self.checkpoints.save(state, self.recorder.mean_loss())
+                if stop:
+                    return state
+            if pending:
+                self._read(*pending)
+            return state
+        finally:
+            source.close()
+
+    def _read(self, begin: int, metrics: StepMetrics, rows: np.ndarray) -> None:
+        values = StepMetrics(*(np.asarray(value) for value in metrics))
+        finite = np.isfinite(np.stack(values)).all(axis=0)
+        if not finite.all():
+            raise self._non_finite(begin, int(np.argmin(finite)), values, rows)
+        self.recorder.record(begin, values)
+
+    def _non_finite(self, begin: int, row: int, values: StepMetrics, rows: np.ndarray) -> NonFiniteLoss:
+        step = begin + row
+        path = self.job.directory / f"non-finite-batch-{step}.npy"
+        np.save(path, rows[row])
+        epoch, batch = divmod(step, self.plan.steps_per_epoch)
+        kept = self.checkpoints.latest_step
+        return NonFiniteLoss(
+            f"expert {self.job.name}: loss {values.denoising[row]:g} (Fokker-Planck {values.fokker_planck[row]:g}, "
+            f"gradient {values.gradient_norm[row]:g}) at step {step}, batch {batch} of epoch {epoch}, which is "
+            f"in {path}; "
+            + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet")
+        )
+
+
+class _Recorder:
+    """Turns metrics into progress, TensorBoard scalars and the history file; process 0 alone writes."""
+
+    def __init__(self, job: ExpertJob, plan: Plan, first: int, report: Callable[[Progress], None]):
+        self._job, self._plan, self._report = job, plan, report
+        self._schedule = learning_rate(job.train, plan.steps)
+        self._first, self._start, self._waited = first, time.perf_counter(), 0.0
+        self._losses: list[float] = []
+        self._writes = jax.process_index() == 0
+        self._beginning = time.perf_counter()
+        self.progress = Progress(step=first, steps=plan.steps)
+
+    def __enter__(self):
+        if self._writes:
+            self._job.directory.mkdir(parents=True, exist_ok=True)
+            self._board = SummaryWriter(str(self._job.directory), purge_step=self._first)
+            self._history = open(self._job.directory / HISTORY, "a")
+        self._report(self.progress)
+        return self
+
+    def __exit__(self, *_):
+        if self._writes:
+            self._board.close()
+            self._history.close()
+
+    @contextmanager
+    def waiting(self):
+        """Count the time inside as waiting for data."""
+        begin = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begin
+
+    def mean_loss(self) -> float:
+        """Mean loss since the last call (infinite if no step was taken)."""
+        mean = float(np.mean(self._losses)) if self._losses else float("inf")
+        self._losses.clear()
+        return mean
+
+    def record(self, begin: int, metrics: StepMetrics) -> None:
+        """Take up the metrics of the block that began at this step."""
+        count = len(metrics.denoising)
+        now = time.perf_counter()
+        elapsed = now - self._start
+        means = {name: float(values.mean()) for name, values in metrics._asdict().items()}
+        self._losses.append(
+            means["denoising"] + self._job.expert.fokker_planck * means["fokker_planck"]
+        )
+        done = begin + count
+        # The rate of the last block alone would jump; that of all steps would remember the compilation.
+        rate = (done - self._first) / max(now - self._beginning, 1e-9)
+        self.progress = replace(
+            self.progress,
+            **means,
+            step=done,
+            samples_per_second=self._job.train.batch_size * count / elapsed,
+            seconds_left=(self._plan.steps - done) / rate,
+            input_wait=self._waited / elapsed,
+            seconds=now - self._beginning,
+        )
+        self._start, self._waited = now, 0.0
+        self._report(self.progress)
+        if self._writes:
+            self._write(done, means)
+
+    def _write(self, step: int, means: dict[str, float]) -> None:
+        scalars = {
+            "loss/denoising": means["denoising"],
+            "loss/fokker_planck": means["fokker_planck"],
+            "gradient_norm": means["gradient_norm"],
+            "learning_rate": float(self._schedule(step)),
+            "samples_per_second": self.progress.samples_per_second,
+            "input_wait": self.progress.input_wait,
+        }
+        for tag, value in scalars.items():
+            self._board.add_scalar(tag, value, step)
+        self._history.write(json.dumps({"step": step, **means}) + "\n")
+        self._history.flush()

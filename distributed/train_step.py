@@ -1,0 +1,104 @@
+"""The train step of one expert: pure functions of a state and a batch."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..model.config import ObjectiveConfig
+from ..model.experts import Expert, Parameters
+from ..model.objective import loss
+from .config import TrainConfig
+
+
+class TrainState(NamedTuple):
+    """All that a step changes. Noise and data order follow from the seed and `step`, so resuming is exact."""
+
+    step: Int[Array, ""]
+    parameters: Parameters
+    average: Parameters
+    optimiser: optax.OptState
+
+
+class StepMetrics(NamedTuple):
+    """What a step measures, before its update."""
+
+    denoising: Float[Array, "*steps"]
+    fokker_planck: Float[Array, "*steps"]
+    gradient_norm: Float[Array, "*steps"]
+
+
+TrainStep = Callable[[TrainState, Float[Array, "batch *shape"]], tuple[TrainState, StepMetrics]]
+
+
+def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
+    """Cosine from the first to the final learning rate."""
+    return optax.cosine_decay_schedule(
+        config.learning_rate, steps, config.final_learning_rate / config.learning_rate
+    )
+
+
+def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW with elementwise clipping."""
+    schedule = learning_rate(config, steps)
+    return optax.chain(optax.clip(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay))
+
+
+def init_state(expert: Expert, config: TrainConfig, steps: int, key: PRNGKeyArray) -> TrainState:
+    """The state before the first step; its average is the parameters themselves."""
+    parameters = expert.init(key)
+    return TrainState(
+        jnp.zeros((), jnp.int32), parameters, parameters, optimiser(config, steps).init(parameters)
+    )
+
+
+def make_train_step(
+    expert: Expert,
+    objective: ObjectiveConfig,
+    config: TrainConfig,
+    steps: int,
+    steps_per_epoch: int,
+    key: PRNGKeyArray,
+) -> TrainStep:
+    """One step of `expert`: gradient, AdamW, moving average."""
+    update = optimiser(config, steps).update
+    first_regularised = round(objective.fp_start * steps)
+
+    def gradient(parameters: Parameters, x0: Array, key: PRNGKeyArray, regularised: bool):
+        return jax.value_and_grad(loss, has_aux=True)(
+            parameters, expert, objective, x0, key, regularised=regularised
+        )
+
+    def step(state: TrainState, x0: Float[Array, "batch *shape"]) -> tuple[TrainState, StepMetrics]:
+        noise_key = jax.random.fold_in(key, state.step)
+        if expert.config.fokker_planck == 0:
+            (_, losses), gradients = gradient(state.parameters, x0, noise_key, False)
+        elif first_regularised == 0:
+            (_, losses), gradients = gradient(state.parameters, x0, noise_key, True)
+        else:
+            (_, losses), gradients = jax.lax.cond(
+                state.step >= first_regularised,
+                lambda: gradient(state.parameters, x0, noise_key, True),
+                lambda: gradient(state.parameters, x0, noise_key, False),
+            )
+        updates, optimiser_state = update(gradients, state.optimiser, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
+        average = optax.incremental_update(parameters, state.average, 1 - config.ema_decay)
+        done = state.step + 1
+        if config.restart_from_ema:
+            restart = done % steps_per_epoch == 0
+            parameters = jax.tree.map(lambda p, a: jnp.where(restart, a, p), parameters, average)
+        metrics = StepMetrics(losses.denoising, losses.fokker_planck, optax.global_norm(gradients))
+        return TrainState(done, parameters, average, optimiser_state), metrics
+
+    return step
+
+
+def train_block(
+    step: TrainStep, state: TrainState, batches: Float[Array, "steps batch *shape"]
+) -> tuple[TrainState, StepMetrics]:
+    """Scan `step` over a block of batches."""
+    return jax.lax.scan(step, state, batches)

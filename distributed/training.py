@@ -1,0 +1,111 @@
+"""Training of all experts at once: one group for each, placed as room appears."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from . import cluster
+from .config import ClusterConfig
+from .expert import ExpertJob, Progress
+from .group import ExpertGroup, Resources
+
+RESTARTS = 3
+POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
+
+Watcher = Callable[[Mapping[str, Progress | None]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the training of one expert ended."""
+
+    progress: Progress
+    error: str | None = None
+
+
+def train_experts(
+    jobs: Sequence[ExpertJob], config: ClusterConfig, at_once: int, watch: Watcher
+) -> dict[str, Outcome]:
+    """Train every job; one that fails leaves the others undisturbed. A lost process starts again from disk.
+
+    `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every group's progress twice a
+    second. On KeyboardInterrupt all groups save and stop before it goes on.
+    """
+    share = min(1.0, int(1e4 * cluster.cpus() / at_once) / 1e4)
+    crowded = share < 1
+    costs = {job.name: estimated_cost(job) for job in jobs}
+    dearest = max(costs.values(), default=0.0)
+
+    def start(job: ExpertJob) -> ExpertGroup:
+        # On too few cores the expert that ends last goes first, so that all end when it would alone.
+        niceness = 10 if crowded and costs[job.name] < 0.5 * dearest else 0
+        return ExpertGroup(job, Resources(share, config.devices_per_expert, niceness))
+
+    ordered = sorted(jobs, key=lambda job: -costs[job.name])
+    groups = {job.name: start(job) for job in ordered}
+    running, restarts = dict(groups), dict.fromkeys(groups, 0)
+    outcomes: dict[str, Outcome] = {}
+    try:
+        while running:
+            done, _ = ray.wait([g.result for g in running.values()], timeout=POLL_SECONDS)
+            watch({name: groups[name].poll() if name in running else groups[name].progress for name in costs})
+            for name in [name for name, group in running.items() if group.result in done]:
+                group = running.pop(name)
+                outcome = _outcome(group)
+                if outcome is None and restarts[name] < RESTARTS:
+                    restarts[name] += 1
+                    group.remove()
+                    groups[name] = running[name] = start(group.job)
+                    continue
+                outcomes[name] = outcome or Outcome(
+                    group.progress or Progress(), f"expert {name}: its process died {RESTARTS + 1} times"
+                )
+                groups[name].progress = outcomes[name].progress
+                group.remove()
+        watch({name: outcomes[name].progress for name in costs})
+    except KeyboardInterrupt:
+        _stop(list(running.values()))
+        raise
+    return outcomes
+
+
+def _outcome(group: ExpertGroup) -> Outcome | None:
+    """The outcome of a group that ended; None if its process was lost."""
+    try:
+        return Outcome(ray.get(group.result))
+    except RayActorError:
+        return None
+    except RayTaskError as error:
+        cause = error.cause
+        return Outcome(group.progress or Progress(), f"{type(cause).__name__}: {cause}")
+
+
+def _stop(groups: list[ExpertGroup]) -> None:
+    """Let the groups save; a group that has not started, or does not answer in time, is removed."""
+    for group in groups:
+        group.stop()
+    deadline = time.monotonic() + STOP_SECONDS
+    started = [group for group in groups if group.progress is not None]
+    ray.wait(
+        [group.result for group in started],
+        num_returns=len(started),
+        timeout=max(0.0, deadline - time.monotonic()),
+    ) if started else None
+    for group in groups:
+        group.remove()
+
+
+def estimated_cost(job: ExpertJob) -> float:
+    """Work of one expert in arbitrary units: weights × epochs × evaluations of the network in a step."""
+    widths = (job.expert.hidden[0], *job.expert.hidden)
+    weights = sum(a * b for a, b in zip(widths, job.expert.hidden, strict=False))
+    evaluations = 1.0
+    if job.expert.fokker_planck:
+        evaluations += {"weak": 7.0, "hutchinson": 3.0, "exact": 3.0}[job.objective.estimator] * (
+            job.objective.fp_fraction
+        )
+    return weights * job.expert.epochs * evaluations

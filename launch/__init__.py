@@ -1,0 +1,1 @@
+"""The `fokker` command and its presets."""

@@ -1,0 +1,1 @@
+"""The mathematics: pure JAX functions of arrays and parameter trees."""

@@ -1,0 +1,133 @@
+"""The model's settings. Free of JAX, so that the command line starts at once."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+Estimator = Literal["weak", "hutchinson", "exact"]
+Solver = Literal["euler-maruyama", "dpm-solver"]
+Integrator = Literal["langevin", "baoab"]
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ExpertConfig:
+    """One expert: a network and the interval of diffusion time that it answers for."""
+
+    interval: tuple[Fraction, Fraction]
+    """Diffusion times [start, end) of this expert."""
+    hidden: tuple[Count, ...]
+    """Widths of the hidden layers."""
+    epochs: Count
+    """Passes over the training frames."""
+    midpoint: Fraction
+    """Diffusion time that halves the denoising weight of the interval."""
+    train_interval: tuple[Positive, Fraction]
+    """Diffusion times drawn in training (a margin of the interval)."""
+    conservative: bool = True
+    """The score is the gradient of a log-density; otherwise a free vector field."""
+    fokker_planck: NotNegative = 0.0
+    """Weight λ of the Fokker-Planck residual (0: none)."""
+    relative_time: bool = True
+    """Feed the time relative to the interval as well."""
+
+    def __post_init__(self):
+        start, end = self.interval
+        if not start < end:
+            raise ValueError(f"interval [{start:g}, {end:g}) is empty: the start must be below the end")
+        first, last = self.train_interval
+        if not first < last:
+            raise ValueError(f"train_interval [{first:g}, {last:g}] is empty: the start must be below the end")
+        if not start < self.midpoint < end:
+            raise ValueError(f"midpoint {self.midpoint:g} lies outside the interval ({start:g}, {end:g})")
+        if not self.hidden:
+            raise ValueError("hidden names no layer: give at least one width")
+        if self.fokker_planck and not self.conservative:
+            raise ValueError("fokker_planck needs conservative=true: the residual is that of a log-density")
+
+
+def check_cover(experts: tuple[ExpertConfig, ...]) -> None:
+    """Raise ValueError unless the intervals cover (0, 1) exactly once, in ascending order."""
+    if not experts:
+        raise ValueError("experts is empty: at least one expert must cover (0, 1)")
+    first, last = experts[0].interval[0], experts[-1].interval[1]
+    if first != 0 or last != 1:
+        raise ValueError(f"experts cover [{first:g}, {last:g}), not (0, 1)")
+    for (_, end), (start, _) in pairwise(expert.interval for expert in experts):
+        if start != end:
+            kind = "gap" if start > end else "overlap"
+            low, high = sorted((start, end))
+            raise ValueError(f"experts: {kind} between the intervals, from t = {low:g} to {high:g}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class NetworkConfig:
+    """What all experts share."""
+
+    precondition: bool = False
+    """Write log p = −½‖x‖² + α h/√(σ² + α²b²), so that h is of order one at every t."""
+    bond_width: Positive = 0.1
+    """Width b of the stiffest direction of the data, in normalised units (used by precondition)."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ObjectiveConfig:
+    """The loss."""
+
+    estimator: Estimator = "exact"
+    """Estimator of the Fokker-Planck residual."""
+    fp_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Part of each batch on which the residual is taken."""
+    fp_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the training after which the residual counts."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SampleConfig:
+    """Independent samples: the reverse diffusion."""
+
+    samples: Count = 100_000
+    """Number of samples."""
+    solver: Solver = "dpm-solver"
+    """Euler-Maruyama (the paper's) or the second-order SDE-DPM-Solver++."""
+    evaluations: Annotated[int, Field(ge=2)] = 50
+    """Evaluations of the score for each sample."""
+    final_time: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Diffusion time at which the DPM-Solver ends."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SimulateConfig:
+    """Langevin dynamics in the learned potential."""
+
+    frames: Count = 100_000
+    """Number of frames kept, over all chains."""
+    chains: Count = 1000
+    """Independent chains, each started at a training frame."""
+    stride: Count = 50
+    """Steps from one kept frame to the next."""
+    burn_in: Annotated[int, Field(ge=0)] = 0
+    """Steps of each chain that are dropped first."""
+    integrator: Integrator = "baoab"
+    """The paper's (OpenMM's LangevinIntegrator) or BAOAB."""
+    timestep: Positive = 5e-3
+    """Time step (ps; Müller-Brown: the potential's own unit)."""
+    friction: Positive = 1.0
+    """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit)."""
+    force_time: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Diffusion time at which forces are read."""
+
+    def __post_init__(self):
+        if self.frames % self.chains:
+            raise ValueError(
+                f"frames {self.frames} is not a multiple of chains {self.chains}: "
+                "every chain keeps the same number"
+            )
