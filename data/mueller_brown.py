@@ -49,5 +49,5 @@ def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"
     run = partial(langevin.simulate, config.integrator, force, bath)
     if config.burn_in:
         state, _ = run(state, burn_key, frames=1, stride=config.burn_in)
-    _, frames = run(state, key, frames=config.frames // config.chains, stride=config.stride)
-    return frames.swapaxes(0, 1).reshape(config.frames, 2)
+    _, trajectory = run(state, key, frames=config.frames // config.chains, stride=config.stride)
+    return trajectory.position.swapaxes(0, 1).reshape(config.frames, 2)

@@ -19,6 +19,7 @@ from ..data.loader import Plan, blocks
 from ..data.shards import Dataset
 from ..model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 from ..model.experts import Expert
+from . import parameters
 from .checkpoints import Checkpoints
 from .config import TrainConfig
 from .train_step import StepMetrics, TrainState, init_state, learning_rate, make_train_step, train_block
@@ -101,6 +102,8 @@ def train(job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[
             checkpoints.save(state, recorder.mean_loss())
     finally:
         checkpoints.close()
+    if recorder.progress.finished and jax.process_index() == 0:
+        parameters.save(job.directory, state.average)
     return recorder.progress
 
 

@@ -1,12 +1,14 @@
 """The whole configuration of a run, composed of what each folder defines for its own part."""
 
-import dataclasses
 import json
+import re
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from ..data.config import MuellerBrownConfig
 from ..distributed.config import ClusterConfig, TrainConfig
@@ -24,8 +26,38 @@ Method = Literal["score", "diffusion", "two-for-one", "mixture", "fokker-planck"
 Recipe = Literal["paper", "fokker"]
 
 
+_PROBLEMS = {
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is not a setting",
+    "dataclass_type": "must be a group of settings",
+    "tuple_type": "must be a list of values",
+    "too_long": "must have {max_length} values",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+
+
 class ConfigError(ValueError):
     """A setting that cannot be: one line that names the field, the value and what would be right."""
+
+    def __init__(self, problem: str, field: str = ""):
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.problem = problem
+        self.field = field
+        """Dotted path, such as experts.0.interval; empty where no field is at fault."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,8 +103,38 @@ def from_dict(values: dict[str, Any]) -> Config:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
-        raise ConfigError(f"{field}: {message}{given}" if field else message) from None
+        raise _config_error(error.errors(include_url=False)[0]) from None
+
+
+def load(path: Path) -> Config:
+    """The configuration that a run saved; ConfigError names the file and what is wrong with it."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: name a run that has started") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
+    try:
+        return from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path} was edited or saved by another version of fokker: {error}") from None
+
+
+def _config_error(details: ErrorDetails) -> ConfigError:
+    """What pydantic found, in the words of this project."""
+    kind, path, given = details["type"], details["loc"], details["input"]
+    problem = details["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        # By convention a __post_init__ begins its message with the field at fault, relative to itself.
+        named = re.match(r"([\w.]+):? ", problem)
+        if named and isinstance(given, dict) and named[1].split(".")[0] in given:
+            path, problem = (*path, named[1]), problem[named.end() :]
+    elif kind == "missing" and isinstance(path[-1], int):
+        problem = f"must have at least {path[-1] + 1} values, not {reprlib.repr(given)}"
+    elif kind in _PROBLEMS:
+        problem = _PROBLEMS[kind].format(**details.get("ctx", {}))
+        if kind not in ("missing", "unexpected_keyword_argument"):
+            problem += f", not {reprlib.repr(given)}"
+    return ConfigError(problem, ".".join(str(part) for part in path))

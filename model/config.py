@@ -96,12 +96,18 @@ class SampleConfig:
 
     samples: Count = 100_000
     """Number of samples."""
+    chunk: Count = 5000
+    """Samples that an actor draws at a time."""
     solver: Solver = "dpm-solver"
     """Euler-Maruyama (the paper's) or the second-order SDE-DPM-Solver++."""
     evaluations: Annotated[int, Field(ge=2)] = 50
     """Evaluations of the score for each sample."""
     final_time: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """Diffusion time at which the DPM-Solver ends."""
+
+    def __post_init__(self):
+        if self.samples % self.chunk:
+            raise ValueError(f"samples {self.samples} is not a multiple of chunk {self.chunk}")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,6 +118,8 @@ class SimulateConfig:
     """Number of frames kept, over all chains."""
     chains: Count = 1000
     """Independent chains, each started at a training frame."""
+    chunk: Count = 50
+    """Chains that an actor advances at a time."""
     stride: Count = 50
     """Steps from one kept frame to the next."""
     burn_in: Annotated[int, Field(ge=0)] = 0
@@ -126,6 +134,8 @@ class SimulateConfig:
     """Diffusion time at which forces are read."""
 
     def __post_init__(self):
+        if self.chains % self.chunk:
+            raise ValueError(f"chains {self.chains} is not a multiple of chunk {self.chunk}")
         if self.frames % self.chains:
             raise ValueError(
                 f"frames {self.frames} is not a multiple of chains {self.chains}: "

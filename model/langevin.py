@@ -82,15 +82,23 @@ STEPS: dict[Integrator, Callable[[Force, Bath, State, PRNGKeyArray], State]] = {
 }
 
 
+class Trajectory(NamedTuple):
+    """Kept configurations, and each chain's kinetic temperature kT there (2 E_kin / D, units of energy)."""
+
+    position: Float[Array, "frames chains *shape"]
+    kinetic_temperature: Float[Array, "frames chains"]
+
+
 def simulate(
     integrator: Integrator, force: Force, bath: Bath, state: State, key: PRNGKeyArray, frames: int, stride: int
-) -> tuple[State, Float[Array, "frames chains *shape"]]:
+) -> tuple[State, Trajectory]:
     """Advance all chains by frames · stride steps; the last state and every stride-th configuration."""
     step = partial(STEPS[integrator], force, bath)
 
-    def stretch(state: State, key: PRNGKeyArray) -> tuple[State, Positions]:
+    def stretch(state: State, key: PRNGKeyArray) -> tuple[State, Trajectory]:
         keys = jax.random.split(key, stride)
         state, _ = jax.lax.scan(lambda state, key: (step(state, key), None), state, keys)
-        return state, state.position
+        temperature = jnp.mean(bath.mass * state.velocity**2, axis=tuple(range(1, state.velocity.ndim)))
+        return state, Trajectory(state.position, temperature)
 
     return jax.lax.scan(stretch, state, jax.random.split(key, frames))

@@ -1,0 +1,97 @@
+"""Chunks: small, independent, seeded pieces of work whose results are committed atomically to disk."""
+
+import os
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..analysis.metrics import Plane, histogram, inside
+
+Trajectories = Float[np.ndarray, "chains frames *shape"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the driver keeps of a chunk; summaries of several add up."""
+
+    counts: Int[np.ndarray, "bins bins"]
+    frames: int = 0
+    not_finite: int = 0
+    chains: int = 0
+    chains_outside: int = 0
+    chains_not_finite: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    temperature_sum: float = field(default=0.0)
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def summarise(
+    trajectories: Trajectories, plane: Plane, steps: int, seconds: float, temperature: float
+) -> Summary:
+    """Count what a chunk holds: histogram on the JS bins, frames not finite, chains that left the plane."""
+    points = trajectories.reshape(*trajectories.shape[:2], -1)
+    finite = np.isfinite(points).all(axis=-1)
+    return Summary(
+        counts=histogram(points[finite], plane, plane.js_bins),
+        frames=finite.size,
+        not_finite=int((~finite).sum()),
+        chains=len(points),
+        chains_outside=int((~inside(points, plane)).any(axis=1).sum()),
+        chains_not_finite=int((~finite).any(axis=1).sum()),
+        steps=steps,
+        seconds=seconds,
+        temperature_sum=temperature * len(points),
+    )
+
+
+class ChunkStore:
+    """The finished chunks under one directory."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+
+    def path(self, index: int) -> Path:
+        """File of a chunk."""
+        return self.directory / f"chunk-{index:05d}.npz"
+
+    def commit(self, index: int, trajectories: Trajectories, summary: Summary) -> None:
+        """Write a chunk; it is there whole or not at all."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / f".chunk-{index:05d}-{os.getpid()}.npz"
+        np.savez(partial, trajectories=trajectories.astype(np.float32), **vars(summary))
+        os.replace(partial, self.path(index))
+
+    def summary(self, index: int) -> Summary | None:
+        """Summary of a finished chunk, None if it is not there."""
+        if not self.path(index).exists():
+            return None
+        with np.load(self.path(index)) as file:
+            values = {f.name: file[f.name] for f in fields(Summary)}
+        return Summary(**{k: v if v.ndim else v.item() for k, v in values.items()})
+
+    def read(self, chunks: int) -> Float[np.ndarray, "frames *shape"]:
+        """The finite frames of the first chunks, chain after chain."""
+        parts = []
+        for index in range(chunks):
+            with np.load(self.path(index)) as file:
+                trajectories = file["trajectories"]
+            parts.append(trajectories.reshape(-1, *trajectories.shape[2:]))
+        frames = np.concatenate(parts)
+        return frames[np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))]
+
+
+class Timer:
+    """Seconds since it was made."""
+
+    def __init__(self):
+        self._begin = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Elapsed seconds."""
+        return time.perf_counter() - self._begin

@@ -1,0 +1,239 @@
+"""The pool of long-lived actors that draws samples and runs simulations, chunk by chunk.
+
+Chunks of one fixed shape, so that an actor compiles once. Actors commit frames to disk and return summaries,
+which the driver adds up as they arrive; a finished chunk never runs again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import jax
+import numpy as np
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from ..analysis.metrics import Plane
+from ..data.shards import Dataset
+from ..model import langevin, samplers
+from ..model.config import SampleConfig, SimulateConfig
+from ..model.experts import Expert, Parameters
+from ..model.potential import Potential
+from . import cluster, parameters
+from .chunks import ChunkStore, Summary, Timer, Trajectories, summarise
+from .config import ClusterConfig
+from .expert import ExpertJob
+
+RESTARTS = 3
+
+
+class PoolError(RuntimeError):
+    """A chunk that cannot be computed; the finished ones are kept."""
+
+
+class Work(Protocol):
+    """A list of chunks: plain values that travel to the actors, and the function that computes one."""
+
+    directory: Path
+    plane: Plane
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps of one chunk, of all its chains."""
+        ...
+
+    def compute(self, index: int) -> tuple[Trajectories, float]:
+        """Trajectories of a chunk, and its kinetic temperature (0 where there is none)."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Trained:
+    jobs: tuple[ExpertJob, ...]
+
+    @cached_property
+    def experts(self) -> list[Expert]:
+        return [job.load()[1] for job in self.jobs]
+
+    @cached_property
+    def parameters(self) -> list[Parameters]:
+        return [parameters.load(job.directory) for job in self.jobs]
+
+
+@dataclass(frozen=True)
+class Sampling(_Trained):
+    """Independent samples of the experts together."""
+
+    config: SampleConfig
+    directory: Path
+    plane: Plane
+    seed: int
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return self.config.samples // self.config.chunk
+
+    @property
+    def steps(self) -> int:
+        """Evaluations of the score in one chunk."""
+        return self.config.chunk * self.config.evaluations
+
+    @cached_property
+    def _draw(self):
+        return jax.jit(partial(samplers.sample, self.experts, config=self.config, samples=self.config.chunk))
+
+    def compute(self, index: int) -> tuple[Trajectories, float]:
+        """One frame of each of `chunk` chains."""
+        key = jax.random.fold_in(jax.random.key(self.seed), index)
+        return np.asarray(self._draw(self.parameters, key=key))[:, None], 0.0
+
+
+@dataclass(frozen=True)
+class Simulation(_Trained):
+    """Langevin dynamics of the expert of the smallest times, from frames of the training data."""
+
+    config: SimulateConfig
+    directory: Path
+    plane: Plane
+    seed: int
+    kT: float
+    mass: float
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return self.config.chains // self.config.chunk
+
+    @property
+    def steps(self) -> int:
+        """Steps of one chunk, of all its chains."""
+        kept = self.config.frames // self.config.chains * self.config.stride
+        return self.config.chunk * (self.config.burn_in + kept)
+
+    @cached_property
+    def _run(self):
+        config = self.config
+        potential = Potential(self.experts[0], self.kT, config.force_time)
+        bath = langevin.Bath(self.kT, self.mass, config.friction, config.timestep)
+
+        def run(params: Parameters, start: jax.Array, key: jax.Array):
+            force = partial(potential.force, params)
+            advance = partial(langevin.simulate, config.integrator, force, bath)
+            velocity_key, burn_key, key = jax.random.split(key, 3)
+            state = langevin.init(force, bath, start, velocity_key)
+            if config.burn_in:
+                state, _ = advance(state, burn_key, frames=1, stride=config.burn_in)
+            frames = config.frames // config.chains
+            return advance(state, key, frames=frames, stride=config.stride)[1]
+
+        return jax.jit(run)
+
+    def compute(self, index: int) -> tuple[Trajectories, float]:
+        """Every stride-th frame of `chunk` chains after their burn-in."""
+        frames = Dataset(self.jobs[0].data).split("train")
+        chosen = np.random.default_rng([self.seed, index]).integers(len(frames), size=self.config.chunk)
+        key = jax.random.fold_in(jax.random.key(self.seed), index)
+        trajectory = self._run(self.parameters[0], frames.gather(chosen), key)
+        return np.asarray(trajectory.position).swapaxes(0, 1), float(trajectory.kinetic_temperature.mean())
+
+
+class PoolWorker:
+    """One actor: keeps what it compiled from chunk to chunk."""
+
+    def __init__(self, work: Work):
+        self._work = work
+
+    def run(self, index: int) -> Summary:
+        """Compute and commit a chunk."""
+        timer = Timer()
+        trajectories, temperature = self._work.compute(index)
+        summary = summarise(trajectories, self._work.plane, self._work.steps, timer.seconds(), temperature)
+        ChunkStore(self._work.directory).commit(index, trajectories, summary)
+        return summary
+
+
+Watcher = Callable[[int, int, Summary], None]
+
+
+def run(work: Work, config: ClusterConfig, watch: Watcher) -> Summary:
+    """Compute every chunk that is not on disk, and add up all summaries.
+
+    `watch(done, chunks, sum)` is called as chunks arrive. An actor that is lost is replaced and its chunk runs
+    again. Raises PoolError if a chunk fails; on KeyboardInterrupt the chunks in flight are given up.
+    """
+    store = ChunkStore(work.directory)
+    todo, total, done = [], None, 0
+    for index in range(work.chunks):
+        summary = store.summary(index)
+        if summary is None:
+            todo.append(index)
+        else:
+            total, done = summary if total is None else total + summary, done + 1
+    if total is not None:
+        watch(done, work.chunks, total)
+    pool = _Pool(work, config, min(len(todo), _size(config)))
+    try:
+        for summary in pool.map(todo):
+            total, done = summary if total is None else total + summary, done + 1
+            watch(done, work.chunks, total)
+    finally:
+        pool.close()
+    assert total is not None, "a list of chunks is never empty"
+    return total
+
+
+def _size(config: ClusterConfig) -> int:
+    if config.simulators:
+        return config.simulators
+    resource = "GPU" if config.devices_per_expert else "CPU"
+    return max(1, int(ray.cluster_resources().get(resource, 1)))
+
+
+class _Pool:
+    """Actors that take the next chunk as they get free."""
+
+    def __init__(self, work: Work, config: ClusterConfig, size: int):
+        gpus = 1 if config.devices_per_expert else 0
+        self._actor = ray.remote(PoolWorker).options(
+            num_cpus=min(1.0, cluster.cpus()),
+            num_gpus=gpus,
+            runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
+        )
+        self._work = ray.put(work)
+        self._workers = [self._actor.remote(self._work) for _ in range(size)]
+
+    def map(self, indices: list[int]):
+        """Summaries of these chunks, in the order in which they end."""
+        waiting, failures = indices[::-1], 0
+        flying = {w.run.remote(i): (w, i) for w in self._workers if waiting and (i := waiting.pop()) is not None}
+        while flying:
+            (ref,), _ = ray.wait(list(flying), num_returns=1)
+            worker, index = flying.pop(ref)
+            try:
+                yield ray.get(ref)
+            except RayActorError:
+                failures += 1
+                if failures > RESTARTS:
+                    raise PoolError(f"chunk {index}: {failures} actors were lost, the last with it") from None
+                self._workers.remove(worker)
+                worker = self._actor.remote(self._work)
+                self._workers.append(worker)
+                waiting.append(index)
+            except RayTaskError as error:
+                raise PoolError(f"chunk {index}: {type(error.cause).__name__}: {error.cause}") from None
+            if waiting:
+                index = waiting.pop()
+                flying[worker.run.remote(index)] = worker, index
+
+    def close(self) -> None:
+        """End the actors."""
+        for worker in self._workers:
+            ray.kill(worker)

@@ -1,0 +1,282 @@
+"""What was typed, as a configuration: `parse` knows every command, option and setting of `fokker`.
+
+Free of JAX and Ray, so that help and errors appear at once. Not argparse: the settings depend on the
+preset, values may be negative numbers, and unknown names deserve a suggestion.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, get_args
+
+from .. import __version__
+from .config import Config, ConfigError, Method, Recipe, from_dict, load, to_dict
+from .presets import PRESETS
+from .settings import Setting, option, settings
+from .usage import (
+    COMMANDS,
+    OPTIONS,
+    REPRODUCE_OPTIONS,
+    TABLE6_METHODS,
+    TABLES,
+    overview,
+    preset_help,
+    reproduce_help,
+    run_help,
+)
+
+METHODS: tuple[Method, ...] = get_args(Method)
+RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+
+Choice = TypeVar("Choice", bound=str)
+Options = dict[str, str | None]
+"""Option, with its dashes, to the text given; None where no value follows."""
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """One run of all stages or of one."""
+
+    command: str
+    """"run" or the name of a stage."""
+    config: Config
+    directory: Path
+    """Where everything of the run lives."""
+
+
+@dataclass(frozen=True)
+class ReproduceArguments:
+    """One table of the paper: every method, with several seeds."""
+
+    table: str
+    seeds: int
+    """Number of seeds: 0, 1, …"""
+    configs: dict[Method, Config]
+    """Each method's configuration, with seed 0."""
+    directory: Path
+
+
+class _UsageError(Exception):
+    """What was typed cannot be carried out."""
+
+
+def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments:
+    """What `argv` (without the program's name) asks for.
+
+    Creates nothing. Raises SystemExit: 0 after printing help or the version, 2 after one line on stderr.
+    """
+    command, *rest = argv or [""]
+    if command in ("-h", "--help"):
+        _print_and_exit(overview())
+    if command == "--version":
+        _print_and_exit(f"fokker {__version__}")
+    program = f"fokker {command}" if command in COMMANDS else "fokker"
+    try:
+        if command not in COMMANDS:
+            raise _UsageError(_unknown_command(command))
+        words, options = _split(rest)
+        if command == "reproduce":
+            return _reproduce(words, options)
+        return _run(command, words, options)
+    except (_UsageError, ConfigError) as error:
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(command: str, words: list[str], options: Options) -> RunArguments:
+    preset = _only(words, "preset")
+    if "--help" in options:
+        if preset is None:
+            _print_and_exit(run_help(command))
+        _print_and_exit(preset_help(command, _preset(preset, options)))
+    runs = _take(options, "--runs-dir", "runs")
+    if preset is not None:
+        config = _preset(preset, options)
+        directory = _directory(runs, _take(options, "--name", _default_name(config)))
+    elif "--name" not in options:
+        raise _UsageError(f"name a preset ({', '.join(PRESETS)}), or with --name a run that has started")
+    else:
+        directory = _directory(runs, _take(options, "--name", "NAME"))
+        for fixed in ("--method", "--recipe"):
+            if fixed in options:
+                raise _UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
+        config = load(directory / "config.json")
+    return RunArguments(command, _override(config, options, [*OPTIONS]), directory)
+
+
+def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
+    table = _only(words, "table")
+    if "--help" in options:
+        _print_and_exit(reproduce_help())
+    if table is None:
+        raise _UsageError(f"name a table: {', '.join(TABLES)}")
+    preset = PRESETS[TABLES[_choice("table", table, tuple(TABLES))]]
+    seeds = _take(options, "--seeds", "3")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", seeds):
+        raise _UsageError(f"--seeds: must be a whole number above 0, not {seeds!r}")
+    methods = _methods(_take(options, "--methods", TABLE6_METHODS))
+    recipe = _choice("--recipe", _take(options, "--recipe", "paper"), RECIPES)
+    directory = _directory(_take(options, "--runs-dir", "runs"), _take(options, "--name", table))
+    others = [*REPRODUCE_OPTIONS]
+    configs = {
+        method: _override(preset(method, recipe), options, others, without=("seed",)) for method in methods
+    }
+    return ReproduceArguments(table, int(seeds), configs, directory)
+
+
+def _methods(text: str) -> list[Method]:
+    methods: list[Method] = [_choice("--methods", method, METHODS) for method in text.split(",")]
+    for method in methods:
+        if methods.count(method) > 1:
+            raise _UsageError(f"--methods: {method!r} is given twice")
+    return methods
+
+
+def _split(tokens: list[str]) -> tuple[list[str], Options]:
+    """Words and options of a command line; underscores in an option's name are dashes."""
+    words: list[str] = []
+    options: Options = {}
+    rest = list(tokens)
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("-"):
+            words.append(token)
+            continue
+        name, equals, value = token.partition("=")
+        name = "--help" if name == "-h" else name.replace("_", "-")
+        if not equals and name != "--help" and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        if name in options and name != "--help":
+            raise _UsageError(f"{name} is given twice: {options[name]!r} and {value!r}")
+        options[name] = value or None
+    return words, options
+
+
+def _only(words: list[str], what: str) -> str | None:
+    if len(words) > 1:
+        raise _UsageError(f"unexpected {words[1]!r}: one {what} is enough, and {words[0]!r} is given")
+    return words[0] if words else None
+
+
+def _take(options: Options, name: str, default: str) -> str:
+    """The option's value, removed from the options; the default where it is not given."""
+    value = options.pop(name, default)
+    if value is None:
+        raise _UsageError(f"{name} needs a value, such as {name} {default}")
+    return value
+
+
+def _choice(what: str, text: str, choices: Sequence[Choice]) -> Choice:
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise _UsageError(f"{what}: unknown {text!r}{_did_you_mean(text, choices)}; known: {', '.join(choices)}")
+
+
+def _preset(name: str, options: Options) -> Config:
+    """The preset, with the method and recipe taken from the options."""
+    preset = PRESETS[_choice("preset", name, tuple(PRESETS))]
+    method = _choice("--method", _take(options, "--method", "both"), METHODS)
+    return preset(method, _choice("--recipe", _take(options, "--recipe", "fokker"), RECIPES))
+
+
+def _default_name(config: Config) -> str:
+    method = "" if config.method == "both" else f"-{config.method}"
+    return config.preset + method + ("-paper" if config.recipe == "paper" else "")
+
+
+def _directory(runs: str, name: str) -> Path:
+    """The run's folder, after checking (without creating anything) that it can be written."""
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        raise _UsageError(
+            f"--name: must be a plain folder name, not {name!r}: "
+            "up to 100 letters, digits, '_', '.', '+' and '-', the first a letter, a digit or '_'"
+        )
+    directory = Path(runs) / name
+    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    problem = None
+    if not existing.is_dir():
+        problem = "is not a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        problem = "is not writable"
+    if problem:
+        to_blame = f"--name {name}" if existing == directory else f"--runs-dir {runs}"
+        raise _UsageError(f"{to_blame}: {existing} {problem}; choose another place")
+    return directory
+
+
+def _override(config: Config, options: Options, others: list[str], without: Sequence[str] = ()) -> Config:
+    """The configuration with the settings of the options; `others` are what else could have been meant."""
+    known = {name: setting for name, setting in settings(config).items() if name not in without}
+    typed = {option(path): setting for path, setting in known.items()}
+    values = to_dict(config)
+    for name, text in options.items():
+        setting = typed.get(name)
+        if setting is None:
+            raise _UsageError(_unknown_option(name, config, [*others, *typed]))
+        if text is None and setting.annotation is not bool:
+            raise _UsageError(f"{name} needs a value, such as {name} {setting.shown}")
+        _assign(values, setting.path, setting.read("true" if text is None else text))
+    try:
+        return from_dict(values)
+    except ConfigError as error:
+        raise _UsageError(_spelled(error, known)) from None
+
+
+def _assign(values: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
+        values = values[int(part) if isinstance(values, list) else part]
+    values[last] = value
+
+
+def _spelled(error: ConfigError, known: dict[str, Setting]) -> str:
+    """The error with the settings as they are typed: train.batch_size becomes --train.batch-size."""
+    field = error.field
+    while field not in known and "." in field:
+        field = field.rpartition(".")[0]
+    section = field.rpartition(".")[0]
+
+    def typed(match: re.Match[str]) -> str:
+        word = match[0]
+        path = next((path for path in (word, f"{section}.{word}") if path in known), None)
+        return option(path) if path and re.search(r"[._]", word) else word
+
+    name = option(field) if field in known else field
+    problem = re.sub(r"\w+(?:\.\w+)*", typed, error.problem)
+    return f"{name}: {problem}" if name else problem
+
+
+def _unknown_command(command: str) -> str:
+    if not command:
+        return f"name a command: {', '.join(COMMANDS)}"
+    known = ", ".join(COMMANDS)
+    return f"unknown command {command!r}{_did_you_mean(command, tuple(COMMANDS))}; known: {known}"
+
+
+def _unknown_option(name: str, config: Config, known: list[str]) -> str:
+    expert = re.match(r"--experts\.(\d+)\.", name)
+    count = len(config.experts)
+    if expert and int(expert[1]) >= count:
+        last = f"experts.0 to experts.{count - 1}" if count > 1 else "experts.0 only"
+        return f"{name}: method {config.method} has {last}"
+    hint = _did_you_mean(name, known) or f"; see 'fokker run {config.preset} --help'"
+    return f"unknown option {name}{hint}"
+
+
+def _did_you_mean(text: str, known: Sequence[str]) -> str:
+    """A question that offers the nearest names; empty where none is near."""
+    within = [name for name in known if name.endswith("." + text.removeprefix("--"))][:3]
+    near = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
+    if within and not difflib.get_close_matches(text, near, cutoff=0.85):
+        near = within
+    return f": did you mean {' or '.join(near)}?" if near else ""
+
+
+def _print_and_exit(text: str) -> NoReturn:
+    print(text)
+    raise SystemExit(0)

@@ -1,0 +1,151 @@
+"""The texts of `--help`, at most 80 columns wide."""
+
+import textwrap
+from typing import get_args
+
+from .config import Config, Method, Recipe
+from .presets import PRESETS
+from .settings import option, sections, settings
+
+WIDTH = 80
+STAGES = {
+    "data": "generate the training and the reference configurations",
+    "train": "train the experts on them, all at the same time",
+    "sample": "draw independent samples from the trained model",
+    "simulate": "run Langevin dynamics in the learned potential",
+    "evaluate": "compare samples and simulations with the reference",
+    "report": "write the report and its figures",
+}
+COMMANDS = {
+    "run": "carry out every stage below, from data to report",
+    **STAGES,
+    "reproduce": "train and evaluate every row of a table of the paper",
+}
+TABLES = {"table6": "mueller-brown"}
+"""Tables of the paper, and the preset of each."""
+TABLE6_METHODS = "diffusion,mixture,fokker-planck,both"
+
+_METHODS = ", ".join(get_args(Method))
+_RECIPES = ", ".join(get_args(Recipe))
+OPTIONS = {
+    "--method": ("METHOD", f"row of the paper's tables (default both): {_METHODS}"),
+    "--recipe": ("RECIPE", f"the paper's protocol, or ours (default fokker): {_RECIPES}"),
+    "--name": ("NAME", "name of the run (default: the preset, with the method and recipe if not the usual)"),
+    "--runs-dir": ("DIR", "folder of all runs (default runs); this run lives in DIR/NAME"),
+    "--help": ("", "this text; with a preset, every setting as well"),
+}
+REPRODUCE_OPTIONS = {
+    "--seeds": ("N", "models of each method, which differ in their seed (default 3)"),
+    "--methods": (
+        "LIST",
+        f"rows, separated by commas (default {TABLE6_METHODS}): {_METHODS}",
+    ),
+    "--recipe": ("RECIPE", f"the paper's protocol, or ours (default paper): {_RECIPES}"),
+    "--name": ("NAME", "name of the result (default: the table's)"),
+    "--runs-dir": ("DIR", "folder of all runs (default runs); the result lives in DIR/NAME"),
+    "--help": ("", "this text"),
+}
+
+
+def overview() -> str:
+    """What `fokker --help` says."""
+    return "\n".join(
+        [
+            "usage: fokker COMMAND ...   or   fokker --version",
+            "",
+            "Train energy-based diffusion models whose samples and dynamics agree.",
+            "",
+            "commands:",
+            *(_entry(name, text) for name, text in COMMANDS.items()),
+            "",
+            f"presets: {', '.join(PRESETS)}",
+            "",
+            "'fokker COMMAND --help' explains a command, 'fokker run PRESET --help' every",
+            "setting. The same command again resumes a run.",
+        ]
+    )
+
+
+def run_help(command: str) -> str:
+    """What the help of a command that works on one run says without a preset."""
+    return "\n".join(
+        [
+            *_run_usage(command, "PRESET"),
+            f"presets: {', '.join(PRESETS)}",
+            "",
+            *_options(OPTIONS),
+            "",
+            f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
+        ]
+    )
+
+
+def preset_help(command: str, config: Config) -> str:
+    """What it says with a preset: every setting of the configuration, by section."""
+    lines = [
+        *_run_usage(command, config.preset),
+        *_options(OPTIONS),
+        "",
+        f"Settings of {config.preset}, method {config.method}, recipe {config.recipe}, each with its value",
+        "there. Lists are separated by commas, null stands for none:",
+    ]
+    known = settings(config)
+    for path, part in sections(config).items():
+        lines += ["", _paragraph(f"{path}: {type(part).__doc__}") if path else "general:"]
+        for setting in known.values():
+            if setting.path.rpartition(".")[0] == path:
+                choices = f" One of: {', '.join(setting.choices)}." if setting.choices else ""
+                lines += [f"  {option(setting.path)} {setting.shown}"]
+                lines += [_paragraph(setting.description + choices, indent=6)]
+    return "\n".join(lines)
+
+
+def reproduce_help() -> str:
+    """What `fokker reproduce --help` says."""
+    about = COMMANDS["reproduce"].capitalize() + ". A setting holds for every run of it."
+    preset = next(iter(TABLES.values()))
+    return "\n".join(
+        [
+            "usage: fokker reproduce TABLE [options] [--SETTING VALUE ...]",
+            "",
+            _paragraph(about),
+            "",
+            f"tables: {', '.join(TABLES)}",
+            "",
+            *_options(REPRODUCE_OPTIONS),
+            "",
+            f"To see the settings: fokker run {preset} --recipe paper --help",
+        ]
+    )
+
+
+def _run_usage(command: str, preset: str) -> list[str]:
+    about = COMMANDS[command].capitalize() + ". Without a preset, the settings saved in DIR/NAME hold."
+    return [
+        f"usage: fokker {command} {preset} [options] [--SETTING VALUE ...]",
+        f"       fokker {command} --name NAME [--runs-dir DIR] [--SETTING VALUE ...]",
+        "",
+        _paragraph(about),
+        "",
+    ]
+
+
+def _options(options: dict[str, tuple[str, str]]) -> list[str]:
+    return ["options:", *(_entry(f"{name} {value}".strip(), text) for name, (value, text) in options.items())]
+
+
+def _entry(name: str, text: str) -> str:
+    """A name and, beside it in a second column, what it means."""
+    indent = 20
+    return f"  {name}".ljust(indent) + _paragraph(text, indent).lstrip()
+
+
+def _paragraph(text: str, indent: int = 0) -> str:
+    margin = " " * indent
+    return textwrap.fill(
+        " ".join(text.split()),
+        WIDTH,
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_on_hyphens=False,
+    )
