@@ -10,11 +10,12 @@ from math import pi
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import jensenshannon
 
 Points = Float[np.ndarray, "points 2"]
 Counts = Int[np.ndarray, "bins bins"]
+Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Definition = Literal["paper", "corrected", "text"]
 
 EMPTY = 1e-6
@@ -23,21 +24,26 @@ EMPTY = 1e-6
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane where distributions are compared, and its bins a side."""
+    """The plane where distributions are compared, and its bins a side.
+
+    `limits` bound the bins; beyond `physical` a simulation has left the system.
+    """
 
     labels: tuple[str, str]
-    limits: tuple[tuple[float, float], tuple[float, float]]
+    limits: Rectangle
+    physical: Rectangle
     js_bins: int
     pmf_bins: int = 64
 
 
-MUELLER_BROWN = Plane(("x", "y"), ((-1.8, 1.1), (-0.5, 2.0)), js_bins=100)
-RAMACHANDRAN = Plane(("φ", "ψ"), ((-pi, pi), (-pi, pi)), js_bins=64)
+# The longest reference trajectories stay between (−3.0, −0.9) and (1.3, 3.0).
+MUELLER_BROWN = Plane(("x", "y"), ((-1.8, 1.1), (-0.5, 2.0)), ((-4.0, 2.0), (-2.0, 4.0)), js_bins=100)
+RAMACHANDRAN = Plane(("φ", "ψ"), ((-pi, pi), (-pi, pi)), ((-pi, pi), (-pi, pi)), js_bins=64)
 
 
-def inside(points: Float[np.ndarray, "*batch 2"], plane: Plane) -> np.ndarray:
-    """Whether each point lies within the limits; what is not finite does not."""
-    low, high = np.transpose(plane.limits)
+def physical(points: Float[np.ndarray, "*batch 2"], plane: Plane) -> Bool[np.ndarray, "*batch"]:
+    """Whether each point lies within the physical range; what is not finite does not."""
+    low, high = np.transpose(plane.physical)
     return ((points >= low) & (points <= high)).all(axis=-1)
 
 

@@ -2,13 +2,13 @@
 
 import os
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..analysis.metrics import Plane, histogram, inside
+from ..analysis.metrics import Plane, histogram, physical
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
 
@@ -21,11 +21,11 @@ class Summary:
     frames: int = 0
     not_finite: int = 0
     chains: int = 0
-    chains_outside: int = 0
+    chains_left: int = 0
     chains_not_finite: int = 0
     steps: int = 0
     seconds: float = 0.0
-    temperature_sum: float = field(default=0.0)
+    temperature_sum: float = 0.0
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -34,7 +34,7 @@ class Summary:
 def summarise(
     trajectories: Trajectories, plane: Plane, steps: int, seconds: float, temperature: float
 ) -> Summary:
-    """Count what a chunk holds: histogram on the JS bins, frames not finite, chains that left the plane."""
+    """Count what a chunk holds: histogram on the JS bins, frames not finite, chains that left the physical range."""
     points = trajectories.reshape(*trajectories.shape[:2], -1)
     finite = np.isfinite(points).all(axis=-1)
     return Summary(
@@ -42,7 +42,7 @@ def summarise(
         frames=finite.size,
         not_finite=int((~finite).sum()),
         chains=len(points),
-        chains_outside=int((~inside(points, plane)).any(axis=1).sum()),
+        chains_left=int((~physical(points, plane)).any(axis=1).sum()),
         chains_not_finite=int((~finite).any(axis=1).sum()),
         steps=steps,
         seconds=seconds,

@@ -3,13 +3,12 @@
 import json
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -179,7 +178,8 @@ class _Recorder:
         self._losses: list[float] = []
         self._writes = jax.process_index() == 0
         self._beginning = time.perf_counter()
-        self.progress = Progress(step=first, steps=plan.steps)
+        self._before = _seconds_before(job.directory / HISTORY) if first else 0.0
+        self.progress = Progress(step=first, steps=plan.steps, seconds=self._before)
 
     def __enter__(self):
         if self._writes:
@@ -226,7 +226,7 @@ class _Recorder:
             samples_per_second=self._job.train.batch_size * count / elapsed,
             seconds_left=(self._plan.steps - done) / rate,
             input_wait=self._waited / elapsed,
-            seconds=now - self._beginning,
+            seconds=self._before + now - self._beginning,
         )
         self._start, self._waited = now, 0.0
         self._report(self.progress)
@@ -244,5 +244,14 @@ class _Recorder:
         }
         for tag, value in scalars.items():
             self._board.add_scalar(tag, value, step)
-        self._history.write(json.dumps({"step": step, **means}) + "\n")
+        entry = {"step": step, **means, "seconds": self.progress.seconds}
+        self._history.write(json.dumps(entry) + "\n")
         self._history.flush()
+
+
+def _seconds_before(history: Path) -> float:
+    """Seconds of training that the history of an earlier process ends with."""
+    for line in reversed(history.read_text().splitlines() if history.exists() else []):
+        with suppress(ValueError):  # The last line may have been cut short.
+            return json.loads(line)["seconds"]
+    return 0.0

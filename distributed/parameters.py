@@ -27,3 +27,8 @@ def load(directory: Path) -> Parameters:
         raise FileNotFoundError(f"{path} is missing: the expert is not trained to its end, run `fokker train`")
     with np.load(path) as file:
         return unflatten_dict({name: file[name] for name in file.files}, sep="/")
+
+
+def count(parameters: Parameters) -> int:
+    """Number of weights."""
+    return sum(np.size(value) for value in flatten_dict(parameters).values())

@@ -4,8 +4,8 @@ Chunks of one fixed shape, so that an actor compiles once. Actors commit frames 
 which the driver adds up as they arrive; a finished chunk never runs again.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -148,46 +148,64 @@ class Simulation(_Trained):
 class PoolWorker:
     """One actor: keeps what it compiled from chunk to chunk."""
 
-    def __init__(self, work: Work):
-        self._work = work
+    def __init__(self, works: Sequence[Work]):
+        self._works = works
 
-    def run(self, index: int) -> Summary:
-        """Compute and commit a chunk."""
-        timer = Timer()
-        trajectories, temperature = self._work.compute(index)
-        summary = summarise(trajectories, self._work.plane, self._work.steps, timer.seconds(), temperature)
-        ChunkStore(self._work.directory).commit(index, trajectories, summary)
+    def run(self, number: int, index: int) -> Summary:
+        """Compute and commit a chunk of one of the works."""
+        work, timer = self._works[number], Timer()
+        trajectories, temperature = work.compute(index)
+        summary = summarise(trajectories, work.plane, work.steps, timer.seconds(), temperature)
+        ChunkStore(work.directory).commit(index, trajectories, summary)
         return summary
 
 
-Watcher = Callable[[int, int, Summary], None]
+@dataclass(frozen=True)
+class Tally:
+    """The finished chunks of one work, and the sum of their summaries."""
+
+    done: int
+    chunks: int
+    total: Summary | None = None
+
+    def add(self, summary: Summary) -> "Tally":
+        """With one more chunk."""
+        return replace(self, done=self.done + 1, total=summary if self.total is None else self.total + summary)
 
 
-def run(work: Work, config: ClusterConfig, watch: Watcher) -> Summary:
-    """Compute every chunk that is not on disk, and add up all summaries.
+Watcher = Callable[[list[Tally]], None]
 
-    `watch(done, chunks, sum)` is called as chunks arrive. An actor that is lost is replaced and its chunk runs
-    again. Raises PoolError if a chunk fails; on KeyboardInterrupt the chunks in flight are given up.
-    """
-    store = ChunkStore(work.directory)
-    todo, total, done = [], None, 0
+
+def tally(work: Work) -> tuple[Tally, list[int]]:
+    """What is on disk of a work, and the chunks that are not."""
+    store, result, missing = ChunkStore(work.directory), Tally(0, work.chunks), []
     for index in range(work.chunks):
         summary = store.summary(index)
         if summary is None:
-            todo.append(index)
+            missing.append(index)
         else:
-            total, done = summary if total is None else total + summary, done + 1
-    if total is not None:
-        watch(done, work.chunks, total)
-    pool = _Pool(work, config, min(len(todo), _size(config)))
+            result = result.add(summary)
+    return result, missing
+
+
+def run(works: Sequence[Work], config: ClusterConfig, watch: Watcher) -> list[Tally]:
+    """Compute every chunk that is not on disk.
+
+    `watch` sees the tallies as chunks arrive. An actor that is lost is replaced and its chunk runs again.
+    Raises PoolError if a chunk fails; on KeyboardInterrupt the chunks in flight are given up.
+    """
+    found = [tally(work) for work in works]
+    tallies = [done for done, _ in found]
+    todo = [(number, index) for number, (_, missing) in enumerate(found) for index in missing]
+    watch(tallies)
+    pool = _Pool(works, config, min(len(todo), _size(config)))
     try:
-        for summary in pool.map(todo):
-            total, done = summary if total is None else total + summary, done + 1
-            watch(done, work.chunks, total)
+        for number, summary in pool.map(todo):
+            tallies[number] = tallies[number].add(summary)
+            watch(tallies)
     finally:
         pool.close()
-    assert total is not None, "a list of chunks is never empty"
-    return total
+    return tallies
 
 
 def _size(config: ClusterConfig) -> int:
@@ -200,38 +218,41 @@ def _size(config: ClusterConfig) -> int:
 class _Pool:
     """Actors that take the next chunk as they get free."""
 
-    def __init__(self, work: Work, config: ClusterConfig, size: int):
+    def __init__(self, works: Sequence[Work], config: ClusterConfig, size: int):
         gpus = 1 if config.devices_per_expert else 0
         self._actor = ray.remote(PoolWorker).options(
             num_cpus=min(1.0, cluster.cpus()),
             num_gpus=gpus,
             runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
         )
-        self._work = ray.put(work)
-        self._workers = [self._actor.remote(self._work) for _ in range(size)]
+        self._works = ray.put(list(works))
+        self._workers = [self._actor.remote(self._works) for _ in range(size)]
 
-    def map(self, indices: list[int]):
-        """Summaries of these chunks, in the order in which they end."""
-        waiting, failures = indices[::-1], 0
-        flying = {w.run.remote(i): (w, i) for w in self._workers if waiting and (i := waiting.pop()) is not None}
+    def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
+        """Summaries of these (work, chunk) pairs, in the order in which they end."""
+        waiting, losses = chunks[::-1], 0
+        flying = {}
+        for worker in self._workers:
+            chunk = waiting.pop()
+            flying[worker.run.remote(*chunk)] = worker, chunk
         while flying:
             (ref,), _ = ray.wait(list(flying), num_returns=1)
-            worker, index = flying.pop(ref)
+            worker, chunk = flying.pop(ref)
             try:
-                yield ray.get(ref)
+                yield chunk[0], ray.get(ref)
             except RayActorError:
-                failures += 1
-                if failures > RESTARTS:
-                    raise PoolError(f"chunk {index}: {failures} actors were lost, the last with it") from None
+                losses += 1
+                if losses > RESTARTS:
+                    raise PoolError(f"chunk {chunk[1]}: {losses} actors were lost, the last with it") from None
                 self._workers.remove(worker)
-                worker = self._actor.remote(self._work)
+                worker = self._actor.remote(self._works)
                 self._workers.append(worker)
-                waiting.append(index)
+                waiting.append(chunk)
             except RayTaskError as error:
-                raise PoolError(f"chunk {index}: {type(error.cause).__name__}: {error.cause}") from None
+                raise PoolError(f"chunk {chunk[1]}: {type(error.cause).__name__}: {error.cause}") from None
             if waiting:
-                index = waiting.pop()
-                flying[worker.run.remote(index)] = worker, index
+                chunk = waiting.pop()
+                flying[worker.run.remote(*chunk)] = worker, chunk
 
     def close(self) -> None:
         """End the actors."""

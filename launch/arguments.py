@@ -76,8 +76,9 @@ def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments:
         _print_and_exit(f"fokker {__version__}")
     program = f"fokker {command}" if command in COMMANDS else "fokker"
     try:
-        if command not in COMMANDS:
-            raise _UsageError(_unknown_command(command))
+        if not command:
+            raise _UsageError(f"name a command: {', '.join(COMMANDS)}")
+        _choice("command", command, tuple(COMMANDS))
         words, options = _split(rest)
         if command == "reproduce":
             return _reproduce(words, options)
@@ -122,7 +123,7 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
     recipe = _choice("--recipe", _take(options, "--recipe", "paper"), RECIPES)
     directory = _directory(_take(options, "--runs-dir", "runs"), _take(options, "--name", table))
     others = [*REPRODUCE_OPTIONS]
-    configs = {
+    configs: dict[Method, Config] = {
         method: _override(preset(method, recipe), options, others, without=("seed",)) for method in methods
     }
     return ReproduceArguments(table, int(seeds), configs, directory)
@@ -174,7 +175,7 @@ def _choice(what: str, text: str, choices: Sequence[Choice]) -> Choice:
     for choice in choices:
         if choice == text:
             return choice
-    raise _UsageError(f"{what}: unknown {text!r}{_did_you_mean(text, choices)}; known: {', '.join(choices)}")
+    raise _UsageError(f"{what}: {_unknown(text, choices)}")
 
 
 def _preset(name: str, options: Options) -> Config:
@@ -224,7 +225,7 @@ def _override(config: Config, options: Options, others: list[str], without: Sequ
     try:
         return from_dict(values)
     except ConfigError as error:
-        raise _UsageError(_spelled(error, known)) from None
+        raise _UsageError(_spelled(error, known, [*options])) from None
 
 
 def _assign(values: Any, path: str, value: Any) -> None:
@@ -234,8 +235,11 @@ def _assign(values: Any, path: str, value: Any) -> None:
     values[last] = value
 
 
-def _spelled(error: ConfigError, known: dict[str, Setting]) -> str:
-    """The error with the settings as they are typed: train.batch_size becomes --train.batch-size."""
+def _spelled(error: ConfigError, known: dict[str, Setting], given: list[str]) -> str:
+    """The error with the settings as they are typed: train.batch_size becomes --train.batch-size.
+
+    Where several settings disagree (a gap between experts), those among the options `given` are named.
+    """
     field = error.field
     while field not in known and "." in field:
         field = field.rpartition(".")[0]
@@ -246,16 +250,10 @@ def _spelled(error: ConfigError, known: dict[str, Setting]) -> str:
         path = next((path for path in (word, f"{section}.{word}") if path in known), None)
         return option(path) if path and re.search(r"[._]", word) else word
 
-    name = option(field) if field in known else field
+    blamed = [option(field)] if field in known else [name for name in given if name.startswith(f"--{field}.")]
+    name = ", ".join(blamed) or field
     problem = re.sub(r"\w+(?:\.\w+)*", typed, error.problem)
     return f"{name}: {problem}" if name else problem
-
-
-def _unknown_command(command: str) -> str:
-    if not command:
-        return f"name a command: {', '.join(COMMANDS)}"
-    known = ", ".join(COMMANDS)
-    return f"unknown command {command!r}{_did_you_mean(command, tuple(COMMANDS))}; known: {known}"
 
 
 def _unknown_option(name: str, config: Config, known: list[str]) -> str:
@@ -264,17 +262,19 @@ def _unknown_option(name: str, config: Config, known: list[str]) -> str:
     if expert and int(expert[1]) >= count:
         last = f"experts.0 to experts.{count - 1}" if count > 1 else "experts.0 only"
         return f"{name}: method {config.method} has {last}"
-    hint = _did_you_mean(name, known) or f"; see 'fokker run {config.preset} --help'"
-    return f"unknown option {name}{hint}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    # --batch-size is a setting without its section, --train a section without its setting.
+    near = near or [path for path in known if path.endswith(f".{name[2:]}") or path.startswith(f"{name}.")]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    if near:
+        return f"unknown option {name}: did you mean {' or '.join(near[:3])}?"
+    return f"unknown option {name}: see 'fokker run {config.preset} --help'"
 
 
-def _did_you_mean(text: str, known: Sequence[str]) -> str:
-    """A question that offers the nearest names; empty where none is near."""
-    within = [name for name in known if name.endswith("." + text.removeprefix("--"))][:3]
-    near = difflib.get_close_matches(text, known, n=1, cutoff=0.7)
-    if within and not difflib.get_close_matches(text, near, cutoff=0.85):
-        near = within
-    return f": did you mean {' or '.join(near)}?" if near else ""
+def _unknown(text: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(text, known, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"unknown {text!r}{hint}; choose from {', '.join(known)}"
 
 
 def _print_and_exit(text: str) -> NoReturn:

@@ -4,9 +4,9 @@ import json
 import re
 import reprlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
@@ -43,10 +43,10 @@ _PROBLEMS = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "literal_error": "must be {expected}",
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be below {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "must be above {gt:.10g}",
+    "greater_than_equal": "must be at least {ge:.10g}",
+    "less_than": "must be below {lt:.10g}",
+    "less_than_equal": "must be at most {le:.10g}",
 }
 
 
@@ -78,7 +78,7 @@ class Config:
     sample: SampleConfig
     simulate: SimulateConfig
     cluster: ClusterConfig
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the training, the samples and the simulations."""
 
     def __post_init__(self):

@@ -1,0 +1,62 @@
+"""Ray tasks: work of one process that needs JAX, so that the driver never starts a backend."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import ray
+from jaxtyping import Float
+
+from ..analysis.fokker_planck import fokker_planck_error
+from ..data import mueller_brown, shards
+from ..data.config import MuellerBrownConfig
+from ..model.residual import exact
+from . import cluster, parameters
+from .expert import ExpertJob
+
+ERROR_FRAMES = 1000
+
+
+def generate_mueller_brown(
+    config: MuellerBrownConfig, directory: Path, seeds: Mapping[str, int], system: Mapping[str, Any]
+) -> str:
+    """Simulate one split for each seed and write them as shards; the fingerprint of the dataset."""
+    splits = {name: np.asarray(mueller_brown.generate(config, seed)) for name, seed in seeds.items()}
+    return shards.write(directory, system, splits).fingerprint
+
+
+def fokker_planck_curves(
+    jobs: Sequence[ExpertJob], times: Float[np.ndarray, "times"]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Times within each conservative expert's interval, and its mean |R|/D at noised training frames there."""
+    curves = {}
+    for job in jobs:
+        if job.expert.conservative:
+            start, end = job.expert.interval
+            own = times[(times >= start) & (times < end)]
+            curves[job.name] = own.tolist(), _errors(job, own).tolist()
+    return curves
+
+
+def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarray, "times"]:
+    dataset, expert, _ = job.load()
+    weights = parameters.load(job.directory)
+    frames = dataset.split("train")
+    chosen = np.random.default_rng(job.seed).choice(len(frames), min(ERROR_FRAMES, len(frames)), replace=False)
+
+    def residual(x, t):
+        with jax.default_matmul_precision("highest"):
+            return exact(lambda y, s: expert.log_density(weights, y, s), expert.schedule, x, t).first
+
+    key = jax.random.key(job.seed)
+    frames = jnp.asarray(frames.gather(np.sort(chosen)))
+    return np.asarray(fokker_planck_error(residual, frames, jnp.asarray(times), key, expert.schedule))
+
+
+def submit(function, *args) -> ray.ObjectRef:
+    """Run one of the functions above on the cluster."""
+    environment = {"env_vars": cluster.worker_environment(on_gpu=False)}
+    return ray.remote(function).options(num_cpus=min(1.0, cluster.cpus()), runtime_env=environment).remote(*args)

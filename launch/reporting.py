@@ -1,0 +1,126 @@
+"""What the report of a run is made of."""
+
+import json
+from importlib.metadata import version
+from platform import python_version
+
+from ..analysis import figures
+from ..analysis.metrics import Points
+from ..analysis.report import Report, render
+from ..distributed import parameters as trained
+from ..distributed.expert import HISTORY
+from .config import to_dict
+from .display import clock
+from .run import Run
+
+PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
+
+
+def write(run: Run, metrics: dict, surfaces: dict[str, Points]) -> None:
+    """Write runs/NAME/figures/*.png and report.html, which appears whole or not at all."""
+    history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
+    drawn = {
+        "free-energy": (
+            "Free energy of the training data, of independent samples and of the simulation.",
+            figures.free_energy_surfaces({"": surfaces}, run.plane),
+        ),
+        "losses": ("Losses of the experts; each is named by its interval of t.", figures.loss_curves(history)),
+    }
+    if metrics["fokker_planck_error"]:
+        drawn["fokker-planck-error"] = (
+            "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
+            figures.fokker_planck_curves(metrics["fokker_planck_error"]),
+        )
+    images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
+    folder = run.directory / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, (_, png) in images.items():
+        (folder / f"{name}.png").write_bytes(png)
+    partial = run.directory / ".report.html"
+    partial.write_text(render(_report(run, metrics, history, list(images.values()))), encoding="utf-8")
+    partial.replace(run.directory / "report.html")
+
+
+def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, bytes]]) -> Report:
+    config = run.config
+    timings = run.timings()
+    return Report(
+        title=f"{config.preset}: {config.method}",
+        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}",
+        metrics={name: metrics[name] for name in ("paper", "corrected")},
+        warnings=warnings(metrics),
+        figures=images,
+        tables=[
+            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
+            ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
+            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"])),
+            (
+                "Versions",
+                ("package", "version"),
+                [("python", python_version()), *((name, version(name)) for name in PACKAGES)],
+            ),
+            ("Data", ("quantity", "value"), [("SHA-256 fingerprint", metrics["data_fingerprint"])]),
+        ],
+        config=to_dict(config),
+    )
+
+
+EXPERT_COLUMNS = (
+    "interval of t",
+    "parameters",
+    "steps",
+    "trained in",
+    "denoising loss",
+    "Fokker-Planck residual",
+)
+
+
+def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
+    count = trained.count(trained.load(job.directory))
+    residual = history["fokker_planck"][-1]
+    return (
+        job.name,
+        f"{count:,}",
+        f"{history['step'][-1]:,.0f}",
+        clock(history["seconds"][-1]),
+        f"{history['denoising'][-1]:.4f}",
+        f"{residual:.4g}" if residual else "not used",
+    )
+
+
+def _simulation_rows(counts: dict) -> list[tuple[str, str]]:
+    return [
+        ("chains", str(counts["chains"])),
+        ("frames kept", f"{counts['frames']:,}"),
+        ("chains that left the physical range", str(counts["chains_left_range"])),
+        ("chains that became non-finite", str(counts["chains_not_finite"])),
+        ("kinetic temperature", f"{counts['kinetic_temperature']:.3f} (bath: {counts['temperature']:g})"),
+    ]
+
+
+def warnings(metrics: dict) -> list[str]:
+    """What went wrong in samples or simulation, in words."""
+    texts = []
+    for part, noun in (("sample", "samples"), ("simulate", "chains of the simulation")):
+        counts = metrics[part]
+        if counts["chains_left_range"]:
+            texts.append(f"{counts['chains_left_range']} of {counts['chains']} {noun} left the physical range.")
+        if counts["frames_not_finite"]:
+            texts.append(
+                f"{counts['frames_not_finite']} of {counts['frames']} frames of the {noun} are not finite "
+                "and were left out of the metrics."
+            )
+    return texts
+
+
+def read_history(path) -> dict[str, list[float]]:
+    """Losses over steps; of a step taken again after a restart, the last counts."""
+    lines = {}
+    for text in path.read_text().splitlines():
+        try:
+            entry = json.loads(text)
+        except ValueError:
+            continue  # Cut short when its process was killed; the step was taken again.
+        lines[entry["step"]] = entry
+    ordered = [lines[step] for step in sorted(lines)]
+    return {name: [entry[name] for entry in ordered] for name in ordered[0]}
