@@ -49,7 +49,7 @@ def fokker_planck_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[fl
 
 
 def loss_curves(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Denoising loss and Fokker–Planck residual over steps: `step`, `denoising`, `fokker_planck` of each expert."""
+    """Both losses over steps, from the lists `step`, `denoising` and `fokker_planck` of each expert."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     parts = {"denoising": "denoising loss", "fokker_planck": "Fokker-Planck residual R²/D²"}
     for panel, (part, label) in zip(figure.subplots(1, 2), parts.items(), strict=True):
@@ -97,5 +97,3 @@ def to_rgb_array(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-

@@ -33,7 +33,10 @@ class Report:
 def render(report: Report) -> str:
     """The report as HTML; everything that comes from the run is escaped."""
     environment = Environment(
-        loader=PackageLoader("fokker.analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("fokker.analysis", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("report.html.jinja").render(
         report=report,

@@ -30,7 +30,7 @@ class MuellerBrownConfig:
     """Mass of the particle."""
     friction: Positive = 1.0
     """Friction γ."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the data, apart from that of the training."""
 
     def __post_init__(self):

@@ -18,7 +18,7 @@ from .shards import Split
 
 @dataclass(frozen=True)
 class Plan:
-    """Which frame stands where: `steps` batches, every epoch a new permutation, its last partial batch dropped.
+    """Which frame stands where: every epoch a new permutation, whose last partial batch is dropped.
 
     ValueError if a batch is larger than the data.
     """

@@ -1,4 +1,4 @@
-"""The Müller–Brown potential (Müller & Brown 1979) and its Langevin data, in the potential's natural units."""
+"""The Müller–Brown potential (Müller & Brown 1979) and its Langevin data, in the potential's own units."""
 
 from functools import partial
 

@@ -34,7 +34,7 @@ class Summary:
 def summarise(
     trajectories: Trajectories, plane: Plane, steps: int, seconds: float, temperature: float
 ) -> Summary:
-    """Count what a chunk holds: histogram on the JS bins, frames not finite, chains that left the physical range."""
+    """Count what a chunk holds: histogram on the JS bins, and what left the physical or finite range."""
     points = trajectories.reshape(*trajectories.shape[:2], -1)
     finite = np.isfinite(points).all(axis=-1)
     return Summary(

@@ -23,7 +23,11 @@ def connect(config: ClusterConfig) -> None:
         address = config.address or os.environ.get("RAY_ADDRESS")
         try:
             # Quiet: what the user needs to see comes back from the actors as progress or errors.
-            ray.init(address or "local", include_dashboard=False if address is None else None, logging_level="ERROR")
+            ray.init(
+                address or "local",
+                include_dashboard=False if address is None else None,
+                logging_level="ERROR",
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
     devices = config.devices_per_expert
@@ -33,6 +37,11 @@ def connect(config: ClusterConfig) -> None:
             f"cluster.devices_per_expert {devices}: the cluster's largest node has {most:g} GPUs; "
             "use fewer, or 0 to train on CPUs"
         )
+
+
+def leave() -> None:
+    """Leave the cluster, and end it if this process had started it."""
+    ray.shutdown()
 
 
 def cpus() -> float:

@@ -1,9 +1,9 @@
-"""Training of one expert, as one process of its group sees it. A group of several hosts runs the same code."""
+"""Training of one expert, as one process of its group sees it; a group of several hosts runs the same."""
 
 import json
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -161,9 +161,10 @@ class _Loop:
         epoch, batch = divmod(step, self.plan.steps_per_epoch)
         kept = self.checkpoints.latest_step
         return NonFiniteLoss(
-            f"expert {self.job.name}: loss {values.denoising[row]:g} (Fokker-Planck {values.fokker_planck[row]:g}, "
-            f"gradient {values.gradient_norm[row]:g}) at step {step}, batch {batch} of epoch {epoch}, which is "
-            f"in {path}; "
+            f"expert {self.job.name}: loss {values.denoising[row]:g}, "
+            f"residual {values.fokker_planck[row]:g}, "
+            f"gradient {values.gradient_norm[row]:g} at step {step}, batch {batch} of epoch {epoch} "
+            f"(written to {path}); "
             + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet")
         )
 
@@ -213,9 +214,7 @@ class _Recorder:
         now = time.perf_counter()
         elapsed = now - self._start
         means = {name: float(values.mean()) for name, values in metrics._asdict().items()}
-        self._losses.append(
-            means["denoising"] + self._job.expert.fokker_planck * means["fokker_planck"]
-        )
+        self._losses.append(means["denoising"] + self._job.expert.fokker_planck * means["fokker_planck"])
         done = begin + count
         # The rate of the last block alone would jump; that of all steps would remember the compilation.
         rate = (done - self._first) / max(now - self._beginning, 1e-9)
@@ -249,9 +248,19 @@ class _Recorder:
         self._history.flush()
 
 
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Losses over steps; of a step taken again after a restart, the last counts."""
+    lines = {}
+    for text in path.read_text().splitlines():
+        try:
+            entry = json.loads(text)
+        except ValueError:
+            continue  # Cut short when its process was killed; the step was taken again.
+        lines[entry["step"]] = entry
+    ordered = [lines[step] for step in sorted(lines)]
+    return {name: [entry[name] for entry in ordered] for name in ordered[0]}
+
+
 def _seconds_before(history: Path) -> float:
-    """Seconds of training that the history of an earlier process ends with."""
-    for line in reversed(history.read_text().splitlines() if history.exists() else []):
-        with suppress(ValueError):  # The last line may have been cut short.
-            return json.loads(line)["seconds"]
-    return 0.0
+    """Seconds of training that the history of earlier processes ends with."""
+    return read_history(history)["seconds"][-1] if history.exists() and history.stat().st_size else 0.0

@@ -24,7 +24,9 @@ def load(directory: Path) -> Parameters:
     """The parameters that `save` wrote. FileNotFoundError if the expert was not trained to its end."""
     path = directory / FILE
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: the expert is not trained to its end, run `fokker train`")
+        raise FileNotFoundError(
+            f"{path} is missing: the expert is not trained to its end, run `fokker train`"
+        )
     with np.load(path) as file:
         return unflatten_dict({name: file[name] for name in file.files}, sep="/")
 

@@ -170,7 +170,9 @@ class Tally:
 
     def add(self, summary: Summary) -> "Tally":
         """With one more chunk."""
-        return replace(self, done=self.done + 1, total=summary if self.total is None else self.total + summary)
+        return replace(
+            self, done=self.done + 1, total=summary if self.total is None else self.total + summary
+        )
 
 
 Watcher = Callable[[list[Tally]], None]
@@ -243,7 +245,9 @@ class _Pool:
             except RayActorError:
                 losses += 1
                 if losses > RESTARTS:
-                    raise PoolError(f"chunk {chunk[1]}: {losses} actors were lost, the last with it") from None
+                    raise PoolError(
+                        f"chunk {chunk[1]}: {losses} actors were lost, the last with it"
+                    ) from None
                 self._workers.remove(worker)
                 worker = self._actor.remote(self._works)
                 self._workers.append(worker)

@@ -28,10 +28,15 @@ def generate_mueller_brown(
     return shards.write(directory, system, splits).fingerprint
 
 
+def mueller_brown_frames(config: MuellerBrownConfig, seed: int) -> Float[np.ndarray, "frames 2"]:
+    """Frames of Langevin dynamics in the true potential."""
+    return np.asarray(mueller_brown.generate(config, seed))
+
+
 def fokker_planck_curves(
     jobs: Sequence[ExpertJob], times: Float[np.ndarray, "times"]
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Times within each conservative expert's interval, and its mean |R|/D at noised training frames there."""
+    """Mean |R|/D of each conservative expert at noised training frames: times of its interval, errors."""
     curves = {}
     for job in jobs:
         if job.expert.conservative:
@@ -45,7 +50,9 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
     dataset, expert, _ = job.load()
     weights = parameters.load(job.directory)
     frames = dataset.split("train")
-    chosen = np.random.default_rng(job.seed).choice(len(frames), min(ERROR_FRAMES, len(frames)), replace=False)
+    chosen = np.random.default_rng(job.seed).choice(
+        len(frames), min(ERROR_FRAMES, len(frames)), replace=False
+    )
 
     def residual(x, t):
         with jax.default_matmul_precision("highest"):
@@ -59,4 +66,6 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
 def submit(function, *args) -> ray.ObjectRef:
     """Run one of the functions above on the cluster."""
     environment = {"env_vars": cluster.worker_environment(on_gpu=False)}
-    return ray.remote(function).options(num_cpus=min(1.0, cluster.cpus()), runtime_env=environment).remote(*args)
+    return (
+        ray.remote(function).options(num_cpus=min(1.0, cluster.cpus()), runtime_env=environment).remote(*args)
+    )

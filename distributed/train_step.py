@@ -91,7 +91,7 @@ def make_train_step(
         if config.restart_from_ema:
             restart = done % steps_per_epoch == 0
             parameters = jax.tree.map(lambda p, a: jnp.where(restart, a, p), parameters, average)
-        metrics = StepMetrics(losses.denoising, losses.fokker_planck, optax.global_norm(gradients))
+        metrics = StepMetrics(losses.denoising, losses.fokker_planck, optax.tree.norm(gradients))
         return TrainState(done, parameters, average, optimiser_state), metrics
 
     return step

@@ -121,7 +121,8 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
         raise _UsageError(f"--seeds: must be a whole number above 0, not {seeds!r}")
     methods = _methods(_take(options, "--methods", TABLE6_METHODS))
     recipe = _choice("--recipe", _take(options, "--recipe", "paper"), RECIPES)
-    directory = _directory(_take(options, "--runs-dir", "runs"), _take(options, "--name", table))
+    name = table if recipe == "paper" else f"{table}-{recipe}"
+    directory = _directory(_take(options, "--runs-dir", "runs"), _take(options, "--name", name))
     others = [*REPRODUCE_OPTIONS]
     configs: dict[Method, Config] = {
         method: _override(preset(method, recipe), options, others, without=("seed",)) for method in methods

@@ -75,12 +75,9 @@ def run(arguments: RunArguments, display: "Display") -> None:
 
 def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") -> None:
     """The stages of several runs, each stage for all of them together."""
-    import ray
-
     from ..distributed import cluster
     from .stages import STAGES
 
-    cluster.connect(runs[0].config.cluster)
     try:
         for stage in stages:
             begin = time.perf_counter()
@@ -88,7 +85,7 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
             for this in runs:
                 this.add_timing(stage, (time.perf_counter() - begin) / len(runs))
     finally:
-        ray.shutdown()
+        cluster.leave()
 
 
 if __name__ == "__main__":

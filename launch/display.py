@@ -34,10 +34,11 @@ class Display:
         self.console = console
         self._live: Live | None = None
         self._printed = 0.0
+        self._last: dict[str, str] = {}
 
     def stage(self, name: str, text: str) -> None:
         """Announce a stage, or say that it is skipped."""
-        self.console.print(Text.assemble((f"{name:<9}", "bold"), text), soft_wrap=True)
+        self.console.print(Text.assemble((f"{name:<10}", "bold"), text), soft_wrap=True)
 
     def metrics(self, name: str, metrics: Mapping) -> None:
         """The table of a run's metrics."""
@@ -51,7 +52,7 @@ class Display:
     @contextmanager
     def watching(self):
         """Within, `training` and `chunks` repaint their lines (on a terminal) or print them now and then."""
-        self._printed = 0.0
+        self._printed, self._last = 0.0, {}
         if self.console.is_terminal:
             with Live(console=self.console, refresh_per_second=4) as self._live:
                 yield
@@ -79,7 +80,10 @@ class Display:
         elif done or time.monotonic() - self._printed > PLAIN_SECONDS:
             self._printed = time.monotonic()
             for _, cells in rows:
-                self.console.print("  " + "  ".join(cell for cell in cells if cell), soft_wrap=True, highlight=False)
+                line = "  " + "  ".join(cell for cell in cells if cell)
+                if line != self._last.get(cells[0]):  # What waits or has ended says so once.
+                    self.console.print(line, soft_wrap=True)
+                    self._last[cells[0]] = line
 
 
 def _training_cells(name: str, progress: Progress | None) -> tuple[float, list[str]]:
@@ -93,7 +97,9 @@ def _training_cells(name: str, progress: Progress | None) -> tuple[float, list[s
         cells.append(f"{progress.samples_per_second / 1000:.0f}k samples/s")
         cells.append(f"wait {progress.input_wait:.1%}")
         cells.append(
-            f"done in {clock(progress.seconds)}" if progress.finished else f"{clock(progress.seconds_left)} left"
+            f"done in {clock(progress.seconds)}"
+            if progress.finished
+            else f"{clock(progress.seconds_left)} left"
         )
     elif progress.finished:
         cells.append("done before")

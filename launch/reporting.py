@@ -1,6 +1,5 @@
 """What the report of a run is made of."""
 
-import json
 from importlib.metadata import version
 from platform import python_version
 
@@ -8,7 +7,7 @@ from ..analysis import figures
 from ..analysis.metrics import Points
 from ..analysis.report import Report, render
 from ..distributed import parameters as trained
-from ..distributed.expert import HISTORY
+from ..distributed.expert import HISTORY, read_history
 from .config import to_dict
 from .display import clock
 from .run import Run
@@ -24,7 +23,10 @@ def write(run: Run, metrics: dict, surfaces: dict[str, Points]) -> None:
             "Free energy of the training data, of independent samples and of the simulation.",
             figures.free_energy_surfaces({"": surfaces}, run.plane),
         ),
-        "losses": ("Losses of the experts; each is named by its interval of t.", figures.loss_curves(history)),
+        "losses": (
+            "Losses of the experts; each is named by its interval of t.",
+            figures.loss_curves(history),
+        ),
     }
     if metrics["fokker_planck_error"]:
         drawn["fokker-planck-error"] = (
@@ -104,23 +106,12 @@ def warnings(metrics: dict) -> list[str]:
     for part, noun in (("sample", "samples"), ("simulate", "chains of the simulation")):
         counts = metrics[part]
         if counts["chains_left_range"]:
-            texts.append(f"{counts['chains_left_range']} of {counts['chains']} {noun} left the physical range.")
+            texts.append(
+                f"{counts['chains_left_range']} of {counts['chains']} {noun} left the physical range."
+            )
         if counts["frames_not_finite"]:
             texts.append(
                 f"{counts['frames_not_finite']} of {counts['frames']} frames of the {noun} are not finite "
                 "and were left out of the metrics."
             )
     return texts
-
-
-def read_history(path) -> dict[str, list[float]]:
-    """Losses over steps; of a step taken again after a restart, the last counts."""
-    lines = {}
-    for text in path.read_text().splitlines():
-        try:
-            entry = json.loads(text)
-        except ValueError:
-            continue  # Cut short when its process was killed; the step was taken again.
-        lines[entry["step"]] = entry
-    ordered = [lines[step] for step in sorted(lines)]
-    return {name: [entry[name] for entry in ordered] for name in ordered[0]}

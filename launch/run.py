@@ -11,7 +11,7 @@ from typing import Any
 from ..analysis.metrics import MUELLER_BROWN, Plane
 from ..distributed.expert import ExpertJob
 from ..distributed.pool import Sampling, Simulation
-from .config import Config, ConfigError, to_dict
+from .config import Config, ConfigError, load, to_dict
 
 TIMINGS = "timings.json"
 SAMPLES, SIMULATION = "sample", "simulate"
@@ -69,9 +69,7 @@ class Run:
     @cached_property
     def sampling(self) -> Sampling:
         """Independent samples."""
-        return Sampling(
-            self.jobs, self.config.sample, self.directory / SAMPLES, self.plane, self.config.seed
-        )
+        return Sampling(self.jobs, self.config.sample, self.directory / SAMPLES, self.plane, self.config.seed)
 
     @cached_property
     def simulation(self) -> Simulation:
@@ -106,15 +104,17 @@ class Run:
         path, notes = self.directory / "config.json", []
         wanted = to_dict(self.config)
         if path.exists():
-            saved = json.loads(path.read_text())
+            saved = to_dict(load(path))
             differing = [
-                (name, old, new) for name, old, new in _differences(saved, wanted) if name.split(".")[0] in FIXED
+                (name, old, new)
+                for name, old, new in _differences(saved, wanted)
+                if name.split(".")[0] in FIXED
             ]
             if differing:
                 name, old, new = differing[0]
                 raise ConfigError(
-                    f"{name}: {self.directory} was made with {old}, not {new}; "
-                    "take another --name, or the same settings"
+                    f"{self.directory} was made with {old}, not {new}: take another --name, or the old value",
+                    field=name,
                 )
             for part in (SAMPLES, SIMULATION):
                 changed = [(n, a, b) for n, a, b in _differences(saved, wanted) if n.startswith(f"{part}.")]

@@ -11,8 +11,8 @@ from tensorboardX import SummaryWriter
 from ..analysis import figures
 from ..analysis.metrics import compare
 from ..data.shards import Dataset
+from ..distributed import cluster, pool, tasks, training
 from ..distributed import parameters as trained
-from ..distributed import pool, tasks, training
 from ..distributed.chunks import ChunkStore
 from . import reporting
 from .config import to_dict
@@ -39,6 +39,7 @@ def data(runs: Sequence[Run], display: Display) -> None:
         display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
         return
     display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
+    cluster.connect(run.config.cluster)
     seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
     fingerprint = ray.get(tasks.submit(tasks.generate_mueller_brown, config, run.data, seeds, system))
     display.stage("", f"fingerprint {fingerprint[:12]}")
@@ -53,6 +54,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     if not jobs:
         return
     display.stage("train", f"{len(jobs)} experts")
+    cluster.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
     with display.watching():
         outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training)
@@ -74,17 +76,18 @@ def simulate(runs: Sequence[Run], display: Display) -> None:
     _chunks("simulate", [run.simulation for run in runs], runs, display, unit="steps")
 
 
-def _chunks(
-    stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str
-) -> None:
+def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
     for run in runs:
         for job in run.jobs:
             if not (job.directory / trained.FILE).exists():
-                raise StageError(f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first")
+                raise StageError(
+                    f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
+                )
     if not any(missing for _, missing in map(pool.tally, works)):
         display.stage(stage, f"skipped: {sum(work.chunks for work in works)} chunks are there")
         return
     display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
+    cluster.connect(runs[0].config.cluster)
     names = [run.label or "all" for run in runs]
     with display.watching():
         pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
@@ -95,6 +98,9 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     wanted = [run for run in runs if not _newer(run.directory / "metrics.json", _results(run))]
     if not wanted:
         display.stage("evaluate", "skipped: metrics.json is newer than the samples and the simulation")
+    else:
+        display.stage("evaluate", "metrics and the Fokker-Planck error of every conservative expert")
+        cluster.connect(runs[0].config.cluster)
     curves = [tasks.submit(tasks.fokker_planck_curves, run.jobs, ERROR_TIMES) for run in wanted]
     for run, curve in zip(wanted, curves, strict=True):
         metrics = _metrics(run)

@@ -75,7 +75,8 @@ def run_help(command: str) -> str:
             "",
             *_options(OPTIONS),
             "",
-            f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
+            "To see the settings:",
+            f"  fokker {command} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
         ]
     )
 

@@ -15,6 +15,9 @@ Integrator = Literal["langevin", "baoab"]
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SEAM = 0.01
+"""How far the times of training may begin or end from the expert's interval."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,7 +34,7 @@ class ExpertConfig:
     midpoint: Fraction
     """Diffusion time that halves the denoising weight of the interval."""
     train_interval: tuple[Positive, Fraction]
-    """Diffusion times drawn in training (a margin of the interval)."""
+    """Diffusion times drawn in training: those of the interval, but for the seams."""
     conservative: bool = True
     """The score is the gradient of a log-density; otherwise a free vector field."""
     fokker_planck: NotNegative = 0.0
@@ -44,10 +47,13 @@ class ExpertConfig:
         if not start < end:
             raise ValueError(f"interval [{start:g}, {end:g}) is empty: the start must be below the end")
         first, last = self.train_interval
-        if not first < last:
-            raise ValueError(f"train_interval [{first:g}, {last:g}] is empty: the start must be below the end")
-        if not start < self.midpoint < end:
-            raise ValueError(f"midpoint {self.midpoint:g} lies outside the interval ({start:g}, {end:g})")
+        if max(abs(first - start), abs(last - end)) > SEAM or not first < last:
+            raise ValueError(
+                f"train_interval [{first:g}, {last:g}] is not that of the interval [{start:g}, {end:g}): "
+                f"its ends may differ by {SEAM:g} at most"
+            )
+        if not max(first, start) < self.midpoint < min(last, end):
+            raise ValueError(f"midpoint {self.midpoint:g} must lie inside the interval ({start:g}, {end:g})")
         if not self.hidden:
             raise ValueError("hidden names no layer: give at least one width")
         if self.fokker_planck and not self.conservative:
@@ -59,13 +65,17 @@ def check_cover(experts: tuple[ExpertConfig, ...]) -> None:
     if not experts:
         raise ValueError("experts is empty: at least one expert must cover (0, 1)")
     first, last = experts[0].interval[0], experts[-1].interval[1]
-    if first != 0 or last != 1:
-        raise ValueError(f"experts cover [{first:g}, {last:g}), not (0, 1)")
-    for (_, end), (start, _) in pairwise(expert.interval for expert in experts):
-        if start != end:
-            kind = "gap" if start > end else "overlap"
-            low, high = sorted((start, end))
-            raise ValueError(f"experts: {kind} between the intervals, from t = {low:g} to {high:g}")
+    if first != 0:
+        raise ValueError(f"experts.0.interval must start at 0, not {first:g}")
+    if last != 1:
+        raise ValueError(f"experts.{len(experts) - 1}.interval must end at 1, not {last:g}")
+    for index, (before, after) in enumerate(pairwise(expert.interval for expert in experts), start=1):
+        if before[1] != after[0]:
+            kind = "gap" if after[0] > before[1] else "overlap"
+            raise ValueError(
+                f"experts.{index}.interval starts at {after[0]:g}, but experts.{index - 1}.interval ends at "
+                f"{before[1]:g}: {kind}"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -90,7 +90,13 @@ class Trajectory(NamedTuple):
 
 
 def simulate(
-    integrator: Integrator, force: Force, bath: Bath, state: State, key: PRNGKeyArray, frames: int, stride: int
+    integrator: Integrator,
+    force: Force,
+    bath: Bath,
+    state: State,
+    key: PRNGKeyArray,
+    frames: int,
+    stride: int,
 ) -> tuple[State, Trajectory]:
     """Advance all chains by frames · stride steps; the last state and every stride-th configuration."""
     step = partial(STEPS[integrator], force, bath)

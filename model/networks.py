@@ -33,6 +33,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "inputs"]) -> Float[Array, "outputs"]:
+        """Outputs of one input; batch with `jax.vmap`."""
         for width in self.hidden:
             inputs = nn.swish(nn.Dense(width)(inputs))
         return nn.Dense(self.outputs)(inputs)

@@ -71,9 +71,7 @@ def hutchinson(
     """One Rademacher probe for each of the two residuals: div s ≈ vᵀ (∂s) v (Hutchinson 1989)."""
     score, derivative, tangent = _linearised(log_density, x, t)
     probes = jax.random.rademacher(key, (2, *x.shape), x.dtype)
-    first, second = (
-        _assemble(schedule, x, t, score, jnp.vdot(v, tangent(v)), derivative) for v in probes
-    )
+    first, second = (_assemble(schedule, x, t, score, jnp.vdot(v, tangent(v)), derivative) for v in probes)
     return Residuals(first, second, score)
 
 
