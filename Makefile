@@ -1,0 +1,52 @@
+# Everything happens in .venv, which holds exactly what requirements.lock names.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test format lock bench
+
+help:
+	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
+	@echo '               (make run ARGS="--name mine --method mixture" hands options to fokker)'
+	@echo 'make setup     only prepare .venv'
+	@echo 'make test      lint, types and tests'
+	@echo 'make bench     every script in benchmarks/, about five minutes'
+	@echo 'make format    format the code'
+	@echo 'make lock      resolve requirements.lock again'
+	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
+
+setup: $(READY)
+
+run: $(READY)
+	$(BIN)/fokker run mueller-brown $(ARGS)
+
+test: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/pytest $(ARGS)
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Names, versions and hashes, the same for every Python that pyproject.toml admits; no index, so that it
+# installs from any.
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "fokker needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
