@@ -2,10 +2,16 @@
 
 from ..data.config import MuellerBrownConfig
 from ..distributed.config import ClusterConfig, TrainConfig
-from ..model.config import ExpertConfig, NetworkConfig, ObjectiveConfig, SampleConfig, SimulateConfig
+from ..model.config import (
+    SMALLEST_TIME,
+    ExpertConfig,
+    NetworkConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+)
 from .config import Config, Method, Recipe
 
-SMALLEST_TIME = 1e-5
 TWO_FOR_ONE_TIME = 0.02
 
 
@@ -14,12 +20,11 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
     paper = recipe == "paper"
     weight = 5e-4 if method in ("fokker-planck", "both") else 0.0
     if method in ("mixture", "both"):
-        # The paper draws times of the smallest expert up to 0.099 only, and of the middle one from there.
-        seam = 0.099 if paper else 0.1
+        seam = 0.099  # The paper draws times of the smallest expert up to here, of the middle one from here.
         experts = (
             ExpertConfig(
                 interval=(0, 0.1),
-                train_interval=(SMALLEST_TIME, seam),
+                train_interval=(SMALLEST_TIME, seam) if paper else None,
                 hidden=(64, 64, 64),
                 epochs=120,
                 midpoint=0.05,
@@ -27,17 +32,18 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
                 relative_time=not paper,
             ),
             ExpertConfig(
-                interval=(0.1, 0.6), train_interval=(seam, 0.6), hidden=(64, 64), epochs=30, midpoint=0.35
+                interval=(0.1, 0.6),
+                train_interval=(seam, 0.6) if paper else None,
+                hidden=(64, 64),
+                epochs=30,
+                midpoint=0.35,
             ),
-            ExpertConfig(
-                interval=(0.6, 1), train_interval=(0.6, 1), hidden=(54, 54), epochs=30, midpoint=0.8
-            ),
+            ExpertConfig(interval=(0.6, 1), hidden=(54, 54), epochs=30, midpoint=0.8),
         )
     else:
         experts = (
             ExpertConfig(
                 interval=(0, 1),
-                train_interval=(SMALLEST_TIME, 1),
                 hidden=(92, 92, 92),
                 epochs=180,
                 midpoint=0.5,

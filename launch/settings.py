@@ -41,11 +41,10 @@ class Setting:
 
     def read(self, text: str) -> Any:
         """The plain value of a typed one: a list for a tuple, None for null; all else is left to pydantic."""
-        if get_origin(self.annotation) is tuple:
-            return text.split(",")
         if self.optional and text.lower() in ("null", "none"):
             return None
-        return text
+        kinds = get_args(self.annotation) if self.optional else (self.annotation,)
+        return text.split(",") if any(get_origin(kind) is tuple for kind in kinds) else text
 
 
 def settings(config: Config) -> dict[str, Setting]:

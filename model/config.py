@@ -15,6 +15,8 @@ Integrator = Literal["langevin", "baoab"]
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SMALLEST_TIME = 1e-5
+"""Diffusion time from which experts are trained, and at which forces are read unless said otherwise."""
 SEAM = 0.01
 """How far the times of training may begin or end from the expert's interval."""
 
@@ -33,20 +35,21 @@ class ExpertConfig:
     """Passes over the training frames."""
     midpoint: Fraction
     """Diffusion time that halves the denoising weight of the interval."""
-    train_interval: tuple[Positive, Fraction]
-    """Diffusion times drawn in training: those of the interval, but for the seams."""
     conservative: bool = True
     """The score is the gradient of a log-density; otherwise a free vector field."""
     fokker_planck: NotNegative = 0.0
     """Weight λ of the Fokker-Planck residual (0: none)."""
     relative_time: bool = True
     """Feed the time relative to the interval as well."""
+    train_interval: tuple[Positive, Fraction] | None = None
+    """Diffusion times drawn in training, where they differ from the interval at its seams (null: they do not,
+    but for the first 1e-5)."""
 
     def __post_init__(self):
         start, end = self.interval
         if not start < end:
             raise ValueError(f"interval [{start:g}, {end:g}) is empty: the start must be below the end")
-        first, last = self.train_interval
+        first, last = self.times
         if max(abs(first - start), abs(last - end)) > SEAM or not first < last:
             raise ValueError(
                 f"train_interval [{first:g}, {last:g}] is not that of the interval [{start:g}, {end:g}): "
@@ -58,6 +61,11 @@ class ExpertConfig:
             raise ValueError("hidden names no layer: give at least one width")
         if self.fokker_planck and not self.conservative:
             raise ValueError("fokker_planck needs conservative=true: the residual is that of a log-density")
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Diffusion times drawn in training."""
+        return self.train_interval or (max(self.interval[0], SMALLEST_TIME), self.interval[1])
 
 
 def check_cover(experts: tuple[ExpertConfig, ...]) -> None:
@@ -112,7 +120,7 @@ class SampleConfig:
     """Euler-Maruyama (the paper's) or the second-order SDE-DPM-Solver++."""
     evaluations: Annotated[int, Field(ge=2)] = 50
     """Evaluations of the score for each sample."""
-    final_time: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    final_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which the DPM-Solver ends."""
 
     def __post_init__(self):
@@ -140,7 +148,7 @@ class SimulateConfig:
     """Time step (ps; Müller-Brown: the potential's own unit)."""
     friction: Positive = 1.0
     """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit)."""
-    force_time: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    force_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which forces are read."""
 
     def __post_init__(self):

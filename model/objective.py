@@ -42,7 +42,7 @@ def loss(
     """
     times_key, noise_key, probe_key = jax.random.split(key, 3)
     batch, shape, schedule = x0.shape[0], x0.shape[1:], expert.schedule
-    start, end = expert.config.train_interval
+    start, end = expert.config.times
     t = jax.random.uniform(times_key, (batch,), minval=start, maxval=end)
     weight = denoising_weight(t, expert.config.interval, expert.config.midpoint)
     noise = jax.random.normal(noise_key, x0.shape)

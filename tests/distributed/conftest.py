@@ -12,13 +12,12 @@ from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 
 SMALLEST = ExpertConfig(
     interval=(0, 0.1),
-    train_interval=(1e-5, 0.1),
     hidden=(8, 8),
     epochs=20,
     midpoint=0.05,
     fokker_planck=1e-3,
 )
-LARGER = ExpertConfig(interval=(0.1, 1), train_interval=(0.1, 1), hidden=(8,), epochs=10, midpoint=0.5)
+LARGER = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=10, midpoint=0.5)
 TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=16, restart_from_ema=True)
 
 MakeJob = Callable[..., ExpertJob]

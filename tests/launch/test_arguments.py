@@ -95,13 +95,14 @@ ERRORS = [
     ("run mueller-brown --simulate.frames 100001", ["--simulate.frames: 100001 is not a multiple of chains"]),
     ("run mueller-brown --experts.0.hidden 64,x", ["--experts.0.hidden: must be a whole number, not 'x'"]),
     ("run mueller-brown --experts.0.hidden 64,", ["--experts.0.hidden: must be a whole number, not ''"]),
-    ("run mueller-brown --experts.0.midpoint 0.2", ["--experts.0.midpoint: 0.2 lies outside"]),
+    ("run mueller-brown --data.seed -3", ["--data.seed: must be at least 0, not '-3'"]),
+    ("run mueller-brown --experts.0.midpoint 0.2", ["--experts.0.midpoint: 0.2 must lie inside"]),
     # intervals
     ("run mueller-brown --experts.0.interval 0", ["--experts.0.interval: must have at least 2 values"]),
     ("run mueller-brown --experts.0.interval 0,.1,.2", ["--experts.0.interval: must have 2 values"]),
     ("run mueller-brown --experts.0.interval .2,.1", ["--experts.0.interval: [0.2, 0.1) is empty"]),
     ("run mueller-brown --experts.0.interval -1,.1", ["--experts.0.interval: must be at least 0, not '-1'"]),
-    ("run mueller-brown --experts.0.interval .01,.1", ["--experts.0.interval: ", "[0.01, 1)"]),
+    ("run mueller-brown --experts.0.interval .01,.1", ["--experts.0.interval: must start at 0, not 0.01"]),
     ("run mueller-brown --experts.1.interval .2,.6", ["--experts.1.interval: ", "gap", "0.1", "0.2"]),
     ("run mueller-brown --experts.1.interval .05,.6", ["--experts.1.interval: ", "overlap", "0.05", "0.1"]),
     # where it goes
@@ -232,7 +233,6 @@ def test_runs_of_different_methods_and_recipes_have_different_names():
         (["--experts.2.hidden", "8"], "experts.2.hidden", (8,)),
         (["--simulate.timestep", "2e-3"], "simulate.timestep", 0.002),
         (["--seed", "3"], "seed", 3),
-        (["--data.seed", "-3"], "data.seed", -3),
         (["--objective.fp-fraction", "0.5"], "objective.fp_fraction", 0.5),
         (["--cluster.address", "auto"], "cluster.address", "auto"),
         (["--cluster.address", "null"], "cluster.address", None),
@@ -256,8 +256,7 @@ def test_options_may_come_before_the_preset():
 
 
 def test_intervals_may_move_together():
-    moved = run(*RUN, "--experts.0.interval", "0,0.2", "--experts.0.train-interval", "1e-5,0.2",
-                "--experts.1.interval", "0.2,0.6", "--experts.1.train-interval", "0.2,0.6")  # fmt: skip
+    moved = run(*RUN, "--experts.0.interval", "0,0.2", "--experts.1.interval", "0.2,0.6")
     assert [expert.interval for expert in moved.config.experts] == [(0, 0.2), (0.2, 0.6), (0.6, 1)]
 
 

@@ -60,10 +60,15 @@ def test_strings_become_what_the_field_is():
         ("seed", -1, "seed", "must be at least 0, not -1"),
         ("seed", 2**32, "seed", "must be below 4294967296, not 4294967296"),
         # A __post_init__ names the field at the beginning of its message.
-        ("experts.1.midpoint", 0.7, "experts.1.midpoint", "0.7 lies outside"),
+        ("experts.1.midpoint", 0.7, "experts.1.midpoint", "0.7 must lie inside"),
         ("simulate.frames", 100_001, "simulate.frames", "100001 is not a multiple of chains 200"),
         ("train.batch_size", 200_000, "train.batch_size", "200000 is larger than the data"),
-        ("experts.1.interval", [0.2, 0.6], "experts", "gap between the intervals, from t = 0.1 to 0.2"),
+        (
+            "experts.1.interval",
+            [0.2, 0.6],
+            "experts.1.interval",
+            "starts at 0.2, but experts.0.interval ends at 0.1: gap",
+        ),
         ("experts", [], "experts", "empty"),
     ],
 )

@@ -83,11 +83,11 @@ def test_two_for_one_differs_from_diffusion_in_the_time_of_its_forces_alone(reci
 
 def test_times_of_the_paper():
     experts = mueller_brown("both", "paper").experts
-    assert [expert.train_interval for expert in experts] == [(1e-5, 0.099), (0.099, 0.6), (0.6, 1)]
+    assert [expert.times for expert in experts] == [(1e-5, 0.099), (0.099, 0.6), (0.6, 1)]
     assert [expert.midpoint for expert in experts] == [0.05, 0.35, 0.8]
     assert [expert.relative_time for expert in experts] == [False, True, True]
     (single,) = mueller_brown("diffusion", "paper").experts
-    assert (single.train_interval, single.midpoint) == ((1e-5, 1), 0.5)
+    assert (single.times, single.midpoint) == ((1e-5, 1), 0.5)
 
 
 def test_protocol_of_the_paper():
