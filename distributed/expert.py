@@ -258,7 +258,7 @@ def read_history(path: Path) -> dict[str, list[float]]:
             continue  # Cut short when its process was killed; the step was taken again.
         lines[entry["step"]] = entry
     ordered = [lines[step] for step in sorted(lines)]
-    return {name: [entry[name] for entry in ordered] for name in ordered[0]}
+    return {name: [float(entry[name]) for entry in ordered] for name in ordered[0]}
 
 
 def _seconds_before(history: Path) -> float:

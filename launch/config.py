@@ -98,7 +98,7 @@ def to_dict(config: Config) -> dict[str, Any]:
     return _ADAPTER.dump_python(config, mode="json")
 
 
-def from_dict(values: dict[str, Any]) -> Config:
+def from_dict(values: Any) -> Config:
     """The configuration of plain values, strings included; ConfigError names the first wrong field."""
     try:
         return _ADAPTER.validate_python(values)
