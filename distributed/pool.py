@@ -36,8 +36,15 @@ class PoolError(RuntimeError):
 class Work(Protocol):
     """A list of chunks: plain values that travel to the actors, and the function that computes one."""
 
-    directory: Path
-    plane: Plane
+    @property
+    def directory(self) -> Path:
+        """Where the chunks lie."""
+        ...
+
+    @property
+    def plane(self) -> Plane:
+        """Where they are compared."""
+        ...
 
     @property
     def chunks(self) -> int:

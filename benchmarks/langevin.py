@@ -1,0 +1,121 @@
+"""Steps a second of Langevin dynamics in a learned potential, of all chains together.
+
+The potential is the smallest expert of the paper's Müller-Brown runs (64, 64, 64), the integrator the
+default. 5 million steps in all (the length of the paper's simulation) of 1000 chains are then timed as the
+simulation pool runs them: one process a core, from the start of the processes to the last frame on disk. The
+last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from fokker.distributed import cluster
+
+STEPS = 5_000_000
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="run on JAX's default device, not on one CPU thread"
+    )
+    arguments = parser.parse_args()
+    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    pooled = pool_seconds(arguments.gpu)
+    print(f" 1000 chains in the pool: {STEPS:,} steps in {pooled:.2f} s")
+    rates = {chains: one_process(chains) for chains in (1, 100, 1000)}
+    for chains, rate in rates.items():
+        print(f"{chains:5} chains in one process: {rate:12,.0f} steps/s of all chains")
+    print(
+        json.dumps(
+            {
+                "benchmark": "langevin",
+                "steps_per_second": rates,
+                "seconds_for_5M_steps_with_1000_chains": STEPS / rates[1000],
+                "seconds_for_5M_steps_with_1000_chains_in_the_pool": pooled,
+            }
+        )
+    )
+
+
+def preset():
+    """The default recipe, with chains that are not burnt in."""
+    from fokker.launch.presets import PRESETS
+
+    config = PRESETS["mueller-brown"]("both", "fokker")
+    return replace(config, simulate=replace(config.simulate, burn_in=0, chains=1000, chunk=500))
+
+
+def one_process(chains: int) -> float:
+    """Steps a second of all chains, in the fastest of three runs of at least a second."""
+    import jax
+    import jax.numpy as jnp
+
+    from fokker.model import langevin
+    from fokker.model.experts import Expert
+    from fokker.model.potential import Potential
+
+    config = preset()
+    expert = Expert(config.experts[0], config.network, (2,))
+    potential = Potential(expert, config.data.temperature, config.simulate.force_time)
+    bath = langevin.Bath(
+        config.data.temperature, config.data.mass, config.simulate.friction, config.simulate.timestep
+    )
+    force = partial(potential.force, expert.init(jax.random.key(0)))
+    stride, frames = config.simulate.stride, max(20, 20_000 // chains)
+
+    @jax.jit
+    def run(state, key):
+        return langevin.simulate(config.simulate.integrator, force, bath, state, key, frames, stride)
+
+    state = langevin.init(force, bath, jnp.zeros((chains, 2)), jax.random.key(1))
+    jax.block_until_ready(run(state, jax.random.key(2)))
+    best = 0.0
+    for repeat in range(3):
+        calls, begin = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - begin) < 1:
+            state, trajectory = run(state, jax.random.key(3 + repeat))
+            jax.block_until_ready(trajectory)
+            calls += 1
+        best = max(best, calls * chains * frames * stride / elapsed)
+    return best
+
+
+def pool_seconds(gpu: bool) -> float:
+    """Seconds in which the pool takes 5 million steps of 1000 chains, its start and compilation included."""
+    import jax
+    import numpy as np
+
+    from fokker.data import shards
+    from fokker.distributed import parameters, pool
+    from fokker.launch.run import Run
+
+    config = replace(preset(), cluster=replace(preset().cluster, devices_per_expert=int(gpu)))
+    cluster.connect(config.cluster)  # Before JAX has threads: it starts processes.
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run(config, Path(directory))
+        frames = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
+        shards.write(run.data, {"name": "benchmark"}, {"train": frames})
+        for job in run.jobs:
+            job.directory.mkdir(parents=True)
+            parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
+        begin = time.perf_counter()
+        (tally,) = pool.run([run.simulation], config.cluster, lambda _: None)
+        seconds = time.perf_counter() - begin
+        cluster.leave()
+    assert tally.total is not None
+    assert tally.total.steps == STEPS
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
