@@ -1,0 +1,104 @@
+"""The network of the molecules: a transformer over beads (Plainer et al. 2025, appendix A.3).
+
+The edge features x_j − x_i enter keys and values through linear maps only, so no array over pairs of beads
+has to hold them. With W the product of both maps and c their bias, the logit q_i·(k_j + W x_j − W x_i + c)
+differs from q_i·(k_j + W x_j) by a term that does not depend on j, which the softmax removes; and as the
+weights a_ij sum to one, Σ_j a_ij (v_j + W x_j − W x_i + c) = Σ_j a_ij (v_j + W x_j) − W x_i + c.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+Nodes = Float[Array, "beads width"]
+Positions = Float[Array, "beads 3"]
+Mask = Bool[Array, "beads"]
+
+_KERNEL, _BIAS = nn.initializers.lecun_normal(), nn.initializers.zeros
+
+
+def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *rest"]:
+    """x less its mean over the real beads; zero at the padding."""
+    real = mask.reshape(-1, *(1 for _ in x.shape[1:]))
+    mean = jnp.sum(jnp.where(real, x, 0), axis=0) / jnp.sum(mask)
+    return jnp.where(real, x - mean, 0)
+
+
+class GraphTransformer(nn.Module):
+    """A number of outputs for every bead, unchanged when all beads move by one vector.
+
+    Layers of pre-norm attention and feed-forward, both with gated residuals. Padding (`mask` false) changes
+    nothing for the other beads, and its own outputs are zero.
+    """
+
+    width: int
+    layers: int
+    outputs: int
+    heads: int = 8
+    head_width: int = 64
+
+    @nn.compact
+    def __call__(
+        self, x: Positions, nodes: Float[Array, "beads features"], mask: Mask
+    ) -> Float[Array, "beads outputs"]:
+        """From positions and what else is known of each bead, the diffusion time included."""
+        x = centre(x, mask)
+        edge = (
+            self.param("edge_kernel", _KERNEL, (3, self.width)),
+            self.param("edge_bias", _BIAS, (self.width,)),
+        )
+        nodes = nn.Dense(self.width, name="nodes")(nodes)
+        for layer in range(self.layers):
+            nodes = _Layer(self.width, self.heads, self.head_width, name=f"layer_{layer}")(
+                nodes, x, edge, mask
+            )
+        return jnp.where(mask[:, None], nn.Dense(self.outputs, name="decoder")(nodes), 0)
+
+
+class _Layer(nn.Module):
+    width: int
+    heads: int
+    head_width: int
+
+    @nn.compact
+    def __call__(self, nodes: Nodes, x: Positions, edge: tuple[Array, Array], mask: Mask) -> Nodes:
+        normal = nn.LayerNorm(name="attention_norm")(nodes)
+        attended = _Attention(self.width, self.heads, self.head_width, name="attention")(
+            normal, x, edge, mask
+        )
+        nodes = _GatedResidual(name="attention_gate")(attended, nodes)
+        normal = nn.LayerNorm(name="feed_forward_norm")(nodes)
+        wide = nn.gelu(nn.Dense(4 * self.width, name="widen")(normal))
+        return _GatedResidual(name="feed_forward_gate")(nn.Dense(self.width, name="narrow")(wide), nodes)
+
+
+class _Attention(nn.Module):
+    width: int
+    heads: int
+    head_width: int
+
+    @nn.compact
+    def __call__(self, nodes: Nodes, x: Positions, edge: tuple[Array, Array], mask: Mask) -> Nodes:
+        inner = self.heads * self.head_width
+        query, key, value = (nn.Dense(inner, name=name)(nodes) for name in ("query", "key", "value"))
+        kernel = self.param("edge_kernel", _KERNEL, (self.width, inner))
+        bias = edge[1] @ kernel + self.param("edge_bias", _BIAS, (inner,))
+        # Both maps in one: it has no batch axis, so that a batch multiplies by three rows, not by `width`.
+        moved = x @ (edge[0] @ kernel)
+        query, key, moved_value = (self._split(part) for part in (query, key + moved, value + moved))
+        logits = jnp.einsum("ihd,jhd->hij", query, key) / jnp.sqrt(self.head_width)
+        weights = jax.nn.softmax(jnp.where(mask, logits, -jnp.inf))
+        attended = jnp.einsum("hij,jhd->ihd", weights, moved_value).reshape(-1, inner)
+        return nn.Dense(self.width, name="out")(attended - moved + bias)
+
+    def _split(self, part: Float[Array, "beads inner"]) -> Float[Array, "beads heads head_width"]:
+        return part.reshape(-1, self.heads, self.head_width)
+
+
+class _GatedResidual(nn.Module):
+    @nn.compact
+    def __call__(self, new: Nodes, old: Nodes) -> Nodes:
+        both = jnp.concatenate([new, old, new - old], axis=-1)
+        gate = nn.sigmoid(nn.Dense(1, use_bias=False)(both))
+        return new * gate + old * (1 - gate)
