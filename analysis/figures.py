@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .metrics import Plane, Points, free_energy, histogram
+from .metrics import Plane, Points, free_energy
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -17,71 +18,88 @@ HIGHEST = 10.0
 
 
 def free_energy_surfaces(rows: Mapping[str, Mapping[str, Points]], plane: Plane) -> Figure:
-    """One row of panels for each method, −ln p in kT on a common scale; empty bins stay white."""
-    columns = max(len(row) for row in rows.values())
+    """One row of panels for each method, −ln p in kT on a common scale; empty bins stay white.
+
+    Points beyond the limits are not drawn: collected in the outermost bins they would look like a wall.
+    """
+    lines = [{title: _surface(points, plane) for title, points in row.items()} for row in rows.values()]
+    columns = max(len(line) for line in lines)
+    highest = np.concatenate([s.compressed() for line in lines for s in line.values()]).max(initial=1.0)
     figure = Figure(figsize=(3.1 * columns + 0.9, 3.0 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
     image = None
     (left, right), (bottom, top) = plane.limits
-    for line, (label, row) in zip(axes, rows.items(), strict=True):
-        for panel, (title, points) in zip(line, row.items(), strict=True):
-            energy = free_energy(histogram(points, plane, plane.js_bins))
-            shown = np.ma.masked_invalid(energy).T
+    for panels, label, line in zip(axes, rows, lines, strict=True):
+        for panel, (title, surface) in zip(panels, line.items(), strict=True):
             image = panel.imshow(
-                shown, origin="lower", extent=(left, right, bottom, top), aspect="auto", vmin=0, vmax=HIGHEST
+                surface.T,
+                origin="lower",
+                extent=(left, right, bottom, top),
+                aspect="auto",
+                vmin=0,
+                vmax=min(highest, HIGHEST),
             )
-            panel.set_title(title)
-            panel.set_xlabel(plane.labels[0])
-        line[0].set_ylabel(f"{label}\n{plane.labels[1]}" if label else plane.labels[1])
+            panel.set(title=title, xlabel=plane.labels[0], ylabel=f"{label}\n{plane.labels[1]}".strip())
+            panel.label_outer()
     assert image is not None
-    figure.colorbar(image, ax=axes, label="free energy (kT)", extend="max")
+    extend = "max" if highest > HIGHEST else "neither"
+    figure.colorbar(image, ax=axes, label="free energy (kT)", extend=extend, aspect=20 * len(rows))
     return figure
+
+
+def _surface(points: Points, plane: Plane) -> np.ma.MaskedArray:
+    """Free energy of the points within the limits, empty bins masked."""
+    x, y = points.T
+    counts = np.histogram2d(x, y, bins=plane.js_bins, range=plane.limits)[0].astype(int)
+    if not counts.any():
+        return np.ma.masked_all(counts.shape)
+    return np.ma.masked_invalid(free_energy(counts))
 
 
 def fokker_planck_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Error over diffusion time, a line for each expert: its times and mean |R|/D."""
-    figure, panel = _panel("diffusion time t", "mean |R| / D")
-    for colour, (label, (times, errors)) in zip(COLOURS, curves.items(), strict=False):
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    panel = figure.subplots()
+    for colour, (label, (times, errors)) in zip(cycle(COLOURS), curves.items(), strict=False):
         panel.plot(times, errors, color=colour, label=label, marker=".", markersize=4)
-    panel.set(xscale="log", yscale="log")
+    panel.set(xlabel="diffusion time t", ylabel="mean |R| / D", xscale="log", yscale="log")
+    panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False)
     return figure
 
 
 def loss_curves(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Both losses over steps, from the lists `step`, `denoising` and `fokker_planck` of each expert."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    parts = {"denoising": "denoising loss", "fokker_planck": "Fokker-Planck residual R²/D²"}
-    for panel, (part, label) in zip(figure.subplots(1, 2), parts.items(), strict=True):
-        for colour, (name, values) in zip(COLOURS, history.items(), strict=False):
-            # A product of two noisy estimates can be negative, and has no place on a log axis.
-            raw = np.where(np.asarray(values[part]) > 0, values[part], np.nan)
-            if np.isfinite(raw).any():
-                panel.plot(values["step"], raw, color=colour, alpha=0.25, linewidth=0.8)
-                panel.plot(values["step"], _smooth(np.asarray(values[part])), color=colour, label=name)
+    """Losses over steps, from the lists `step`, `denoising` and `fokker_planck` of each expert.
+
+    The residual has a panel only where an expert used it.
+    """
+    panels = {"denoising": "denoising loss"}
+    if any(np.any(values["fokker_planck"]) for values in history.values()):
+        panels["fokker_planck"] = "Fokker-Planck residual R²/D²"
+    figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
+    for panel, (part, label) in zip(axes.flat, panels.items(), strict=True):
+        for colour, (name, values) in zip(cycle(COLOURS), history.items(), strict=False):
+            used = np.flatnonzero(values[part])  # A residual that does not count yet is 0.
+            if used.size:
+                steps, raw = (np.asarray(values[key], float)[used] for key in ("step", part))
+                panel.plot(steps, _on_log_axis(raw), color=colour, alpha=0.25, linewidth=0.8)
+                panel.plot(steps, _on_log_axis(_smooth(raw)), color=colour, label=name)
         panel.set(xlabel="step", ylabel=label, yscale="log")
         panel.spines[["top", "right"]].set_visible(False)
-        if panel.lines:
-            panel.legend(frameon=False)
-        else:
-            panel.set_axis_off()
+        panel.legend(frameon=False)
     return figure
 
 
+def _on_log_axis(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """Without what is not positive: a product of two noisy estimates can be."""
+    return np.where(values > 0, values, np.nan)
+
+
 def _smooth(values: Float[np.ndarray, "n"], window: int = 15) -> Float[np.ndarray, "n"]:
-    """Running mean over up to `window` neighbours; what is not positive has no place on a log axis."""
-    width = min(window, len(values))
-    weight = np.convolve(np.ones(len(values)), np.ones(width), mode="same")
-    mean = np.convolve(values, np.ones(width), mode="same") / weight
-    return np.where(mean > 0, mean, np.nan)
-
-
-def _panel(xlabel: str, ylabel: str):
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    panel = figure.subplots()
-    panel.set(xlabel=xlabel, ylabel=ylabel)
-    panel.spines[["top", "right"]].set_visible(False)
-    return figure, panel
+    """Running mean over up to `window` neighbours; it begins with the first value, where losses fall fast."""
+    reach = np.minimum(np.arange(len(values)), window // 2)
+    return np.array([values[i - r : i + r + 1].mean() for i, r in enumerate(reach)])
 
 
 def to_png(figure: Figure) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import jensenshannon
 
-Points = Float[np.ndarray, "points 2"]
+Points = Float[np.ndarray, "_ 2"]  # Sets that are compared may differ in size.
 Counts = Int[np.ndarray, "bins bins"]
 Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Definition = Literal["paper", "corrected", "text"]
@@ -81,7 +81,10 @@ def js(reference: Points, points: Points, plane: Plane, definition: Definition) 
 
     `paper`: bins between the pooled extremes, so one stray point changes every bin. `corrected`: fixed bins.
     `text`: the paper's bins with one more count in each, as its appendix B.1 says.
+    Raises ValueError for a set that is empty or not finite.
     """
+    if not (len(reference) and len(points)):
+        raise ValueError(f"no points to compare: {len(reference)} of the reference, {len(points)} others")
     if definition == "corrected":
         p, q = (histogram(part, plane, plane.js_bins) for part in (reference, points))
         return js_divergence(p, q)
@@ -137,4 +140,4 @@ def table(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tupl
     return rows
 
 
-TABLE_HEADER = ("definition", "metric", "iid", "simulation", "floor", "iid/floor", "simulation/floor")
+TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor")

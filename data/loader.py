@@ -5,7 +5,7 @@ A training step on a toy system takes less time than Grain needs for one record,
 columns to processes; its state is one integer, the number of columns read, whatever the number of processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -85,7 +85,7 @@ class Columns(grain.sources.RandomAccessDataSource):
 
 def blocks(
     split: Split, plan: Plan, block: int, first_step: int = 0, process: int = 0, processes: int = 1
-) -> Iterator[Float[np.ndarray, "block rows *shape"]]:
+) -> Generator[Float[np.ndarray, "block rows *shape"], None, None]:
     """Blocks of batches from `first_step` on (a multiple of `block`): this process's rows of every batch.
 
     Process p holds the p-th of `processes` equal parts of the batch. One thread reads ahead.

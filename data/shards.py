@@ -36,6 +36,7 @@ def write(directory: Path, system: Mapping[str, Any], splits: Mapping[str, Frame
     Raises DatasetError if a frame is not finite.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / MANIFEST).unlink(missing_ok=True)  # That of a dataset which is written anew.
     entries = {}
     for split, frames in splits.items():
         broken = np.flatnonzero(~np.isfinite(frames).all(axis=tuple(range(1, frames.ndim))))
@@ -85,8 +86,9 @@ class Dataset:
             raise DatasetError(f"{path} is missing: the dataset was never finished, make it again") from None
         except ValueError as error:
             raise DatasetError(f"{path} is not JSON ({error}): make the dataset again") from None
-        if manifest.get("format") != 1:
-            raise DatasetError(f"{path} has format {manifest.get('format')}, this version reads format 1")
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != 1:
+            raise DatasetError(f"{path} has format {found}, this version reads format 1")
         return manifest
 
     @cached_property
@@ -113,7 +115,7 @@ class Dataset:
 def _open_shard(path: Path, frames: int) -> np.ndarray:
     try:
         shard = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f"{path} cannot be read ({error}): make the dataset again") from None
     if len(shard) != frames:
         raise DatasetError(f"{path} holds {len(shard)} frames, its manifest says {frames}")

@@ -1,0 +1,293 @@
+"""Metrics against values worked out by hand, numpy's histograms and scipy."""
+
+from math import inf, log, nan, pi
+from typing import get_args
+
+import numpy as np
+import pytest
+from scipy.special import rel_entr
+
+from fokker.analysis.metrics import (
+    EMPTY,
+    MUELLER_BROWN,
+    RAMACHANDRAN,
+    TABLE_HEADER,
+    Definition,
+    Plane,
+    compare,
+    free_energy,
+    histogram,
+    js,
+    js_divergence,
+    physical,
+    pmf_error,
+    pmf_histogram,
+    table,
+)
+
+# Bins of the Jensen-Shannon divergence: 0–2 and 2–4 a side. Of the PMF error: below 0, 0–2, 2–4, above 4.
+SMALL = Plane(("x", "y"), ((0.0, 4.0), (0.0, 4.0)), ((-1.0, 5.0), (-2.0, 6.0)), js_bins=2, pmf_bins=4)
+PLANES = (SMALL, MUELLER_BROWN, RAMACHANDRAN)
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def points(*pairs: tuple[float, float]) -> np.ndarray:
+    return np.array(pairs, float).reshape(-1, 2)
+
+
+def cloud(plane: Plane, count: int = 5000, seed: int = 0) -> np.ndarray:
+    """Points all over the plane, a fifth of them outside on each side, and the corners."""
+    low, high = np.transpose(plane.limits)
+    inside = np.random.default_rng(seed).uniform(
+        low - 0.3 * (high - low), high + 0.3 * (high - low), (count, 2)
+    )
+    return np.concatenate([inside, points((low[0], low[1]), (high[0], high[1]), (low[0], high[1]))])
+
+
+def js_histogram(part: np.ndarray, plane: Plane) -> np.ndarray:
+    return histogram(part, plane, plane.js_bins)
+
+
+def mueller_brown(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Exact draws at kT = 23: a cell of a fine grid by inverting its cumulative sum, and a place in it."""
+    step = 0.005
+    axes = np.arange(-3.5, 2, step), np.arange(-1.5, 3.5, step)
+    x, y = (axis + step / 2 for axis in np.meshgrid(*axes, indexing="ij"))
+    energy = (
+        -200 * np.exp(-((x - 1) ** 2) - 10 * y**2)
+        - 100 * np.exp(-(x**2) - 10 * (y - 0.5) ** 2)
+        - 170 * np.exp(-6.5 * (x + 0.5) ** 2 + 11 * (x + 0.5) * (y - 1.5) - 6.5 * (y - 1.5) ** 2)
+        + 15 * np.exp(0.7 * (x + 1) ** 2 + 0.6 * (x + 1) * (y - 1) + 0.7 * (y - 1) ** 2)
+    )
+    cumulative = np.cumsum(np.exp(-(energy + 147) / 23))
+    cell = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], count), side="right")
+    centres = np.stack([x.ravel()[cell], y.ravel()[cell]], axis=1)
+    return centres + rng.uniform(-step / 2, step / 2, (count, 2))
+
+
+@pytest.fixture(scope="module")
+def independent() -> Pair:
+    rng = np.random.default_rng(0)
+    return mueller_brown(rng, 100_000), mueller_brown(rng, 100_000)
+
+
+def test_planes_are_those_of_the_design():
+    assert MUELLER_BROWN.limits == ((-1.8, 1.1), (-0.5, 2.0))
+    assert (MUELLER_BROWN.js_bins, MUELLER_BROWN.pmf_bins) == (100, 64)
+    assert RAMACHANDRAN.limits == ((-pi, pi), (-pi, pi))
+    assert (RAMACHANDRAN.js_bins, RAMACHANDRAN.pmf_bins) == (64, 64)
+
+
+# Histograms
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_bins_are_those_of_numpy_and_what_lies_outside_is_counted_in_the_outermost(plane: Plane):
+    inside = np.clip(cloud(plane), *np.transpose(plane.limits))
+    expected, _, _ = np.histogram2d(*inside.T, bins=plane.js_bins, range=plane.limits)
+    np.testing.assert_array_equal(js_histogram(cloud(plane), plane), expected)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_outer_bins_of_the_pmf_collect_what_lies_outside_and_nothing_else(plane: Plane):
+    inner = [np.linspace(*limit, plane.pmf_bins - 1) for limit in plane.limits]
+    # NumPy's last bin is closed; here a point on the upper limit lies outside.
+    edges = [[-1e9, *axis[:-1], np.nextafter(axis[-1], -inf), 1e9] for axis in inner]
+    expected, _, _ = np.histogram2d(*cloud(plane).T, bins=edges)
+    counts = pmf_histogram(cloud(plane), plane)
+    assert counts.shape == (plane.pmf_bins, plane.pmf_bins)
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_first_axis_is_the_first_coordinate():
+    assert js_histogram(points((1, 3)), SMALL).tolist() == [[0, 1], [0, 0]]
+    assert pmf_histogram(points((1, 9)), SMALL).tolist() == [[0] * 4, [0, 0, 0, 1], [0] * 4, [0] * 4]
+
+
+def test_far_away_points_are_counted_in_the_corner():
+    assert js_histogram(points((1e30, -1e30), (3, 1)), SMALL).tolist() == [[0, 0], [2, 0]]
+    assert pmf_histogram(points((1e30, -1e30), (3, 1)), SMALL)[2:, :2].tolist() == [[0, 1], [1, 0]]
+
+
+def test_histograms_of_parts_add_up():
+    whole = cloud(MUELLER_BROWN)
+    for count in (pmf_histogram, js_histogram):
+        parts = [count(part, MUELLER_BROWN) for part in np.array_split(whole, 7)]
+        np.testing.assert_array_equal(sum(parts), count(whole, MUELLER_BROWN))
+        assert count(whole, MUELLER_BROWN).sum() == len(whole)
+    assert js_histogram(np.empty((0, 2)), SMALL).tolist() == [[0, 0], [0, 0]]
+
+
+# Jensen-Shannon divergence
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "divergence"),
+    [
+        ([[2, 2], [2, 2]], [[5, 5], [5, 5]], 0),
+        ([[1, 0], [0, 0]], [[0, 7], [0, 0]], log(2)),
+        # Of (1, 0) and (1/2, 1/2), whose mean is (3/4, 1/4).
+        ([[3, 0], [0, 0]], [[1, 1], [0, 0]], (log(4 / 3) + log(2 / 3) / 2 + log(2) / 2) / 2),
+        # Of (1/2, 1/4, 1/4, 0) and (1/4, 1/4, 0, 1/2), whose mean is (3/8, 1/4, 1/8, 1/4).
+        ([[2, 1], [1, 0]], [[1, 1], [0, 2]], (log(4 / 3) / 2 + log(2) / 4 + log(2 / 3) / 4 + log(2) / 2) / 2),
+    ],
+)
+def test_js_divergence_by_hand(p: list, q: list, divergence: float):
+    assert js_divergence(np.array(p), np.array(q)) == pytest.approx(divergence, abs=1e-12)
+    assert js_divergence(np.array(q), np.array(p)) == pytest.approx(divergence, abs=1e-12)
+
+
+def test_js_divergence_is_the_mean_entropy_relative_to_the_mixture():
+    counts = np.random.default_rng(0).integers(0, 9, (2, 8, 8))
+    p, q = (part / part.sum() for part in counts)
+    expected = (rel_entr(p, (p + q) / 2).sum() + rel_entr(q, (p + q) / 2).sum()) / 2
+    assert js_divergence(*counts) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_three_definitions_by_hand():
+    # Fixed bins: (2, 0, 0, 0) and (1, 0, 0, 1). Pooled, from (0.2, 0.2) to (3.8, 3.8), they are the same; the
+    # text adds one count in each: (3, 1, 1, 1) and (2, 1, 1, 2), each of six.
+    reference, others = points((0.2, 0.2), (1.9, 1.9)), points((1, 1), (3.8, 3.8))
+    same = (log(4 / 3) + log(2 / 3) / 2 + log(2) / 2) / 2
+    assert js(reference, others, SMALL, "corrected") == pytest.approx(same, rel=1e-12)
+    assert js(reference, others, SMALL, "paper") == pytest.approx(same, rel=1e-12)
+    smooth = (log(6 / 5) / 2 + log(2 / 3) / 6 + log(4 / 5) / 3 + log(4 / 3) / 3) / 2
+    assert js(reference, others, SMALL, "text") == pytest.approx(smooth, rel=1e-12)
+    # One stray point of the reference: pooled, from (0.2, 0.2) to (9, 9), it lies in the last bin and all
+    # others in the first. Fixed, it is one more count of the last bin.
+    strayed = np.concatenate([reference, points((9, 9))])
+    # Of (2/3, 1/3) and (1, 0), whose mean is (5/6, 1/6).
+    pooled = (2 * log(4 / 5) / 3 + log(2) / 3 + log(6 / 5)) / 2
+    assert js(strayed, others, SMALL, "paper") == pytest.approx(pooled, rel=1e-12)
+    # Of (2/3, 1/3) and (1/2, 1/2), whose mean is (7/12, 5/12).
+    fixed = (2 * log(8 / 7) / 3 + log(4 / 5) / 3 + log(6 / 7) / 2 + log(6 / 5) / 2) / 2
+    assert js(strayed, others, SMALL, "corrected") == pytest.approx(fixed, rel=1e-12)
+
+
+def test_js_without_a_sampling_error_is_zero():
+    for plane in PLANES:
+        for definition in get_args(Definition):
+            assert js(cloud(plane), cloud(plane)[::-1], plane, definition) == 0
+
+
+def test_floor_of_the_mueller_brown_data(independent: Pair):
+    """The values of the design, between independent sets of 100,000."""
+    assert 0.0165 < js(*independent, MUELLER_BROWN, "corrected") < 0.0178
+    assert 0.0116 < js(*independent, MUELLER_BROWN, "paper") < 0.0140
+
+
+def test_one_stray_point_moves_every_bin_of_the_paper_and_one_of_the_corrected(independent: Pair):
+    reference, others = independent
+    before = compare(reference, others, MUELLER_BROWN)
+    after = compare(reference, np.concatenate([others, points((-4, 4))]), MUELLER_BROWN)
+    assert after["paper"]["js"] < 0.75 * before["paper"]["js"], "it hides a third of the divergence"
+    # A count more in one bin adds at most ln 2 / 2N, and takes 1/N of the others' share.
+    assert abs(after["corrected"]["js"] - before["corrected"]["js"]) < 1 / len(others)
+
+
+# PMF error
+
+
+def test_pmf_error_by_hand():
+    # p = (3/4, 1/4, –) and q = (1/3, –, 2/3); the fourth bin is empty in both.
+    reference, others = np.array([[3, 1], [0, 0]]), np.array([[1, 0], [2, 0]])
+    weights = np.array([3 / 4 + 1 / 3, 1 / 4, 2 / 3]) / 2
+    differences = [log(3 / 4) - log(1 / 3), log(1 / 4) - log(1e-6), log(1e-6) - log(2 / 3)]
+    expected = weights @ np.square(differences)
+    assert expected == pytest.approx(79.6100, rel=1e-5)
+    assert pmf_error(reference, others) == pytest.approx(expected, rel=1e-12)
+    assert pmf_error(others, reference) == pytest.approx(expected, rel=1e-12)
+    assert EMPTY == 1e-6
+
+
+def test_pmf_error_weighs_a_bin_by_what_both_have_in_it():
+    # The same ratio of 2 in a full bin and in one that is nearly empty.
+    reference, others = np.array([[2000, 2], [998, 0]]), np.array([[1000, 1], [1999, 0]])
+    share = np.array([3000, 3, 2997]) / 6000
+    expected = share @ np.square([log(2), log(2), log(998 / 1999)])
+    assert pmf_error(reference, others) == pytest.approx(expected, rel=1e-12)
+
+
+def test_pmf_error_does_not_depend_on_the_number_of_points_and_is_zero_for_equal_proportions():
+    counts = np.random.default_rng(0).integers(0, 5, (8, 8))
+    assert pmf_error(counts, 3 * counts) == pytest.approx(0, abs=1e-25)
+
+
+def test_pmf_error_sees_what_left_the_limits():
+    inside = cloud(MUELLER_BROWN, 1000)
+    limited = np.clip(inside, *np.transpose(MUELLER_BROWN.limits))
+    counts = [pmf_histogram(part, MUELLER_BROWN) for part in (inside, limited)]
+    assert pmf_error(*counts) > 1
+
+
+# What cannot be compared
+
+
+def test_an_empty_set_is_refused():
+    empty, some = np.empty((0, 2)), cloud(SMALL)
+    for definition in get_args(Definition):
+        for pair in ((empty, some), (some, empty)):
+            with pytest.raises(ValueError, match="no points"):
+                js(*pair, SMALL, definition)
+    nothing, counts = np.zeros((2, 2), int), np.ones((2, 2), int)
+    with pytest.raises(ValueError, match="the first histogram is empty"):
+        js_divergence(nothing, counts)
+    with pytest.raises(ValueError, match="the second histogram is empty"):
+        js_divergence(counts, nothing)
+    with pytest.raises(ValueError, match="the histogram of the reference is empty"):
+        pmf_error(nothing, counts)
+    with pytest.raises(ValueError, match="the histogram of the points is empty"):
+        pmf_error(counts, nothing)
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_points_that_are_not_finite_are_refused(value: float):
+    broken = points((1, 1), (value, 2))
+    for count in (pmf_histogram, js_histogram):
+        with pytest.raises(ValueError, match="not finite must be counted and dropped"):
+            count(broken, SMALL)
+    for definition in get_args(Definition):
+        with pytest.raises(ValueError, match="not finite"):
+            js(cloud(SMALL), broken, SMALL, definition)
+
+
+def test_physical_range_is_closed_and_holds_finite_points_only():
+    batch = np.array(
+        [[(-1, -2), (5, 6), (2, 2)], [(5.01, 0), (0, -2.01), (nan, 0)], [(inf, 0), (0, -inf), (0, 0)]]
+    )
+    expected = [[True, True, True], [False, False, False], [False, False, True]]
+    assert physical(batch.astype(float), SMALL).tolist() == expected
+
+
+# What people read
+
+
+def test_compare_holds_both_metrics_in_both_definitions():
+    reference, others = cloud(MUELLER_BROWN), cloud(MUELLER_BROWN, seed=1)
+    compared = compare(reference, others, MUELLER_BROWN)
+    pmf = pmf_error(*(pmf_histogram(part, MUELLER_BROWN) for part in (reference, others)))
+    assert compared == {
+        "paper": {"js": js(reference, others, MUELLER_BROWN, "paper"), "pmf": pmf},
+        "corrected": {"js": js(reference, others, MUELLER_BROWN, "corrected"), "pmf": pmf},
+    }
+    assert compared["paper"]["js"] != compared["corrected"]["js"]
+
+
+def test_free_energy_is_minus_the_logarithm_relative_to_the_fullest_bin():
+    energy = free_energy(np.array([[100, 50], [1, 0]]))
+    np.testing.assert_allclose(energy, [[0, log(2)], [log(100), inf]], rtol=1e-12)
+
+
+def test_table_has_a_row_for_each_definition_and_metric_with_ratios_to_the_floor():
+    def both(shift: float) -> dict[str, dict[str, float]]:
+        kinds = {"iid": 0.011, "sim": 0.015, "floor": 0.01}
+        return {kind: {"js": value + shift, "pmf": 10 * value} for kind, value in kinds.items()}
+
+    assert table({"paper": both(0), "corrected": both(0.01)}) == [
+        ("paper", "JS", "0.0110", "0.0150", "0.0100", "1.10", "1.50"),
+        ("paper", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50"),
+        ("corrected", "JS", "0.0210", "0.0250", "0.0200", "1.05", "1.25"),
+        ("corrected", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50"),
+    ]
+    assert len(TABLE_HEADER) == 7

@@ -1,0 +1,193 @@
+"""The wheel holds `fokker` and nothing else, and no folder of the checkout is a package of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("model", "data", "analysis", "distributed", "launch")
+NAMES = (*FOLDERS, "tests", "benchmarks")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@cache
+def tracked() -> tuple[str, ...]:
+    """Files of the checkout that git knows."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: which files belong to it is not known")
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(name for name in done.stdout.split("\0") if name and (ROOT / name).exists())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the tracked files, as from a fresh clone."""
+    clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
+    done = subprocess.run(
+        [*pip, "--no-build-isolation", "--no-index", "--wheel-dir", str(out), str(clone)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def python(script: str, cwd: Path, *options: str) -> list[str]:
+    """Lines that a fresh Python prints."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTHON"))
+    }
+    done = subprocess.run(
+        [sys.executable, *options, "-c", script], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+# The wheel
+
+
+def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wheel: Path):
+    sources = {f"fokker/{name}": ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
+    sources["fokker/__init__.py"] = ROOT / "fokker" / "__init__.py"
+    assert "fokker/analysis/report.html.jinja" in sources
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]
+        assert sorted(names) == sorted(sources)
+        assert not [name for name in names if archive.getinfo(name).external_attr >> 28 == 0o12], "links"
+        for name, source in sources.items():
+            assert archive.read(name) == source.read_bytes(), name
+
+
+def test_wheel_has_licence_and_command(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = {name.split("/")[0] for name in archive.namelist()} - {"fokker"}
+        assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+        assert "License-Expression: Apache-2.0\n" in archive.read(f"{info}/METADATA").decode()
+        commands = archive.read(f"{info}/entry_points.txt").decode().split("\n")
+    assert [line for line in commands if line] == ["[console_scripts]", "fokker = fokker.launch.cli:main"]
+
+
+def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path):
+    """Its modules come from it, and the report finds its template."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "installed")!r})
+from fokker.analysis import report
+print(report.__file__)
+print(len(report.render(report.Report("t", "s", {{}}, [], [], [], {{}}))) > 1000)
+"""
+    file, rendered = python(script, tmp_path, "-I")
+    assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report.py"
+    assert rendered == "True"
+
+
+# What can be imported
+
+
+def test_no_folder_of_the_checkout_is_a_top_level_package(tmp_path: Path):
+    script = f"""
+for name in {NAMES}:
+    try:
+        print(name, "is", __import__(name))
+    except ModuleNotFoundError as error:
+        print(error)
+import fokker.data
+print(fokker.data.__name__)
+"""
+    expected = [f"No module named '{name}'" for name in NAMES]
+    assert python(script, tmp_path, "-I") == [*expected, "fokker.data"]
+
+
+def test_nor_inside_a_ray_worker_of_a_driver_in_the_checkout():
+    """Ray would put the driver's folder on the path of the workers."""
+    script = f"""
+import importlib.util, ray
+from fokker.distributed import cluster
+from fokker.distributed.config import ClusterConfig
+cluster.connect(ClusterConfig())
+found = ray.remote(lambda: [name for name in {(*NAMES, "fokker")} if importlib.util.find_spec(name)])
+print(ray.get(found.remote()))
+cluster.leave()
+"""
+    assert python(script, ROOT)[-1] == "['fokker']"
+
+
+def test_help_imports_neither_jax_nor_ray(tmp_path: Path):
+    script = """
+import sys
+from fokker.launch import arguments, cli
+for argv in ["--help"], ["run", "mueller-brown", "--help"], ["run", "mueller-brown", "--seed", "x"]:
+    try:
+        cli.main(argv)
+    except SystemExit:
+        pass
+print(sorted({"jax", "ray", "flax", "orbax", "grain", "matplotlib", "scipy"} & sys.modules.keys()))
+"""
+    printed = python(script, tmp_path, "-I")
+    assert printed[-1] == "[]"
+    assert any("--train.batch-size" in line for line in printed), "no help was printed"
+
+
+def test_no_module_starts_a_backend_of_jax_when_it_is_imported(tmp_path: Path):
+    """Arrays made on import would keep `jax.distributed` from starting."""
+    modules = [
+        f"fokker.{name.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}"
+        for name in tracked()
+        if name.split("/")[0] in FOLDERS and name.endswith(".py")
+    ]
+    assert "fokker.model.langevin" in modules
+    script = f"""
+import importlib
+from jax._src import xla_bridge
+for name in {modules}:
+    importlib.import_module(name)
+    if xla_bridge._backends:
+        print(name)
+        break
+import jax.numpy
+jax.numpy.ones(1)
+print(bool(xla_bridge._backends))
+"""
+    assert python(script, tmp_path, "-I") == ["True"]
+
+
+# The lock
+
+
+def test_lock_names_every_dependency_with_hashes_and_no_index():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted", text)
+    lines = text.replace("\\\n", " ").splitlines()
+    locked: dict[str, list[Requirement]] = {}
+    for line in lines:
+        requirement, *hashes = (part.strip() for part in line.split(" --hash="))
+        assert hashes, line
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes)
+        pinned = Requirement(requirement)
+        assert [specifier.operator for specifier in pinned.specifier] == ["=="], requirement
+        assert pinned.name == canonicalize_name(pinned.name)
+        locked.setdefault(pinned.name, []).append(pinned)
+    for wanted in map(Requirement, PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]):
+        found = locked.get(canonicalize_name(wanted.name), [])
+        assert found, f"{wanted.name} is not in requirements.lock: make lock"
+        for pinned in found:
+            (specifier,) = pinned.specifier
+            assert wanted.specifier.contains(specifier.version), f"{pinned} is not {wanted}: make lock"
