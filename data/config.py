@@ -1,6 +1,6 @@
 """The data's settings. Free of JAX, so that the command line starts at once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -39,3 +39,55 @@ class MuellerBrownConfig:
                 f"frames {self.frames} is not a multiple of chains {self.chains}: "
                 "every chain keeps the same number"
             )
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReferenceConfig:
+    """All-atom dynamics of one peptide in implicit solvent (OBC2), under a learned torsion bias."""
+
+    force_field: Literal["amber14", "amber99sb-ildn"] = "amber14"
+    """Amber's ff14SB or ff99SB-ILDN."""
+    temperature: Positive = 310.0
+    """Temperature in K."""
+    friction: Positive = 1.0
+    """Friction in 1/ps."""
+    timestep: Positive = 4.0
+    """Time step in fs."""
+    learning: Positive = 2.0
+    """Time in ns in which the bias is learned."""
+    production: Positive = 24.0
+    """Time in ns under the fixed bias."""
+    interval: Positive = 1.0
+    """Time in ps from one kept frame of production to the next."""
+    frames: Count = 10_000
+    """Frames of equilibrium drawn from those kept."""
+    ceiling: Positive = 2.0
+    """Free energy in kT along a torsion above which the bias takes barriers away; that of up to two torsions,
+    more of them raise it by the logarithm of their number over two."""
+    block: Positive = 0.2
+    """Time in ns that a killed run loses at most."""
+    platform: Literal["Reference", "CPU", "CUDA", "OpenCL"] = "Reference"
+    """OpenMM's platform. Reference is the fastest below about 80 atoms, and repeats a run bit by bit."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the dynamics and of the draw."""
+
+    def __post_init__(self):
+        if abs(self.stride * self.timestep - 1000 * self.interval) > 1e-6:
+            raise ValueError(
+                f"interval {self.interval:g} ps is not a multiple of timestep {self.timestep:g} fs"
+            )
+        if self.kept < self.frames:
+            raise ValueError(
+                f"frames {self.frames} is more than is kept: {self.production:g} ns of production, every "
+                f"{self.interval:g} ps, are {self.kept}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Steps from one kept frame to the next."""
+        return max(1, round(1000 * self.interval / self.timestep))
+
+    @property
+    def kept(self) -> int:
+        """Frames that production keeps."""
+        return round(1000 * self.production / self.interval)

@@ -1,11 +1,16 @@
 """Joining a Ray cluster, or starting one on this machine."""
 
 import os
+import socket
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
+from ray.job_config import JobConfig
 
 from .config import ClusterConfig
+
+CONNECT_SECONDS = 5.0
 
 
 class ClusterError(RuntimeError):
@@ -19,14 +24,19 @@ def connect(config: ClusterConfig) -> None:
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _reach(address)
     if not ray.is_initialized():
-        address = config.address or os.environ.get("RAY_ADDRESS")
         try:
-            # Quiet: what the user needs to see comes back from the actors as progress or errors.
+            # Quiet: what the user needs to see comes back from the actors as progress or errors. For the job
+            # of a client Ray leaves the working directory off the workers' path: in a checkout, `data` or
+            # `distributed` there would shadow other people's packages.
             ray.init(
                 address or "local",
-                include_dashboard=False if address is None else None,
+                include_dashboard=None if address else False,
                 logging_level="ERROR",
+                job_config=JobConfig(_client_job=True),
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
@@ -37,6 +47,23 @@ def connect(config: ClusterConfig) -> None:
             f"cluster.devices_per_expert {devices}: the cluster's largest node has {most:g} GPUs; "
             "use fewer, or 0 to train on CPUs"
         )
+
+
+def _reach(address: str) -> None:
+    """ClusterError if nothing listens at host:port, where Ray would go on trying for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or what Ray itself refuses at once.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"cluster.address {address}: nothing answers there ({error})") from None
+
+
+def reason(error: RayError) -> str:
+    """Why a process was lost, in one line: the first and the last of Ray's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(dict.fromkeys([lines[0], lines[-1]]))
 
 
 def leave() -> None:

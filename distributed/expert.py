@@ -135,21 +135,26 @@ class _Loop:
                 pending = begin, metrics, rows
                 stop = stopped()
                 if stop or (begin + self.block) % every == 0:
-                    # Only a state whose every loss was read and found finite is saved.
-                    self._read(*pending)
+                    # Only a state that was found finite, and its every loss before, is saved.
+                    self._read(*pending, state)
                     pending = None
                     self.checkpoints.save(state, self.recorder.mean_loss())
                 if stop:
                     return state
             if pending:
-                self._read(*pending)
+                self._read(*pending, state)
             return state
         finally:
             source.close()
 
-    def _read(self, begin: int, metrics: StepMetrics, rows: np.ndarray) -> None:
+    def _read(
+        self, begin: int, metrics: StepMetrics, rows: np.ndarray, after: TrainState | None = None
+    ) -> None:
+        """Record a block; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
         values = StepMetrics(*(np.asarray(value) for value in metrics))
         finite = np.isfinite(np.stack(values)).all(axis=0)
+        # The losses of a step do not see what its update does to the parameters.
+        finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
         if not finite.all():
             raise self._non_finite(begin, int(np.argmin(finite)), values, rows)
         self.recorder.record(begin, values)
@@ -159,12 +164,12 @@ class _Loop:
         path = self.job.directory / f"non-finite-batch-{step}.npy"
         np.save(path, rows[row])
         epoch, batch = divmod(step, self.plan.steps_per_epoch)
+        denoising, fokker_planck, gradient = losses = [value[row] for value in values]
+        update = ", but an update that is not finite" if np.isfinite(losses).all() else ""
         kept = self.checkpoints.latest_step
         return NonFiniteLoss(
-            f"expert {self.job.name}: loss {values.denoising[row]:g}, "
-            f"residual {values.fokker_planck[row]:g}, "
-            f"gradient {values.gradient_norm[row]:g} at step {step}, batch {batch} of epoch {epoch} "
-            f"(written to {path}); "
+            f"expert {self.job.name}: loss {denoising:g}, residual {fokker_planck:g}, gradient {gradient:g}"
+            f"{update} at step {step}, batch {batch} of epoch {epoch} (written to {path}); "
             + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet")
         )
 
@@ -185,8 +190,11 @@ class _Recorder:
     def __enter__(self):
         if self._writes:
             self._job.directory.mkdir(parents=True, exist_ok=True)
-            self._board = SummaryWriter(str(self._job.directory), purge_step=self._first)
-            self._history = open(self._job.directory / HISTORY, "a")
+            self._board = SummaryWriter(str(self._job.directory), purge_step=self._first + 1)
+            path = self._job.directory / HISTORY
+            cut = path.exists() and not path.read_text().endswith("\n")
+            self._history = open(path, "a")
+            self._history.write("\n" if cut else "")  # Ends a line that was cut short.
         self._report(self.progress)
         return self
 
@@ -258,9 +266,10 @@ def read_history(path: Path) -> dict[str, list[float]]:
             continue  # Cut short when its process was killed; the step was taken again.
         lines[entry["step"]] = entry
     ordered = [lines[step] for step in sorted(lines)]
-    return {name: [float(entry[name]) for entry in ordered] for name in ordered[0]}
+    return {name: [float(entry[name]) for entry in ordered] for name in ordered[0]} if ordered else {}
 
 
 def _seconds_before(history: Path) -> float:
     """Seconds of training that the history of earlier processes ends with."""
-    return read_history(history)["seconds"][-1] if history.exists() and history.stat().st_size else 0.0
+    entries = read_history(history) if history.exists() else {}
+    return entries["seconds"][-1] if entries else 0.0

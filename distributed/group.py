@@ -6,9 +6,11 @@ train loop shards its batches over all devices of the group either way.
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -73,8 +75,9 @@ class ExpertGroup:
         """The newest progress that has arrived; None until the group has started."""
         ready, _ = ray.wait([self._answer], timeout=0)
         if ready:
-            self.progress = ray.get(self._answer)
-            self._answer = self._worker.progress.remote()
+            with suppress(RayError):  # A lost process: `result` says so.
+                self.progress = ray.get(self._answer)
+                self._answer = self._worker.progress.remote()
         return self.progress
 
     def stop(self) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.metrics import Plane
 from ..data.shards import Dataset
@@ -33,6 +33,7 @@ class PoolError(RuntimeError):
     """A chunk that cannot be computed; the finished ones are kept."""
 
 
+@runtime_checkable
 class Work(Protocol):
     """A list of chunks: plain values that travel to the actors, and the function that computes one."""
 
@@ -158,12 +159,18 @@ class PoolWorker:
     def __init__(self, works: Sequence[Work]):
         self._works = works
 
+    def ready(self) -> None:
+        """Answers once the actor has its place."""
+
     def run(self, number: int, index: int) -> Summary:
-        """Compute and commit a chunk of one of the works."""
+        """Compute and commit a chunk of one of the works, unless an actor that was lost had committed it."""
         work, timer = self._works[number], Timer()
+        store = ChunkStore(work.directory)
+        if done := store.summary(index):
+            return done
         trajectories, temperature = work.compute(index)
         summary = summarise(trajectories, work.plane, work.steps, timer.seconds(), temperature)
-        ChunkStore(work.directory).commit(index, trajectories, summary)
+        store.commit(index, trajectories, summary)
         return summary
 
 
@@ -207,6 +214,8 @@ def run(works: Sequence[Work], config: ClusterConfig, watch: Watcher) -> list[Ta
     tallies = [done for done, _ in found]
     todo = [(number, index) for number, (_, missing) in enumerate(found) for index in missing]
     watch(tallies)
+    if not todo:
+        return tallies
     pool = _Pool(works, config, min(len(todo), _size(config)))
     try:
         for number, summary in pool.map(todo):
@@ -234,36 +243,45 @@ class _Pool:
             num_gpus=gpus,
             runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
         )
-        self._works = ray.put(list(works))
-        self._workers = [self._actor.remote(self._works) for _ in range(size)]
+        self._works, self._shared = works, ray.put(list(works))
+        self._workers = [self._actor.remote(self._shared) for _ in range(size)]
 
     def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
         """Summaries of these (work, chunk) pairs, in the order in which they end."""
-        waiting, losses = chunks[::-1], 0
-        flying = {}
-        for worker in self._workers:
-            chunk = waiting.pop()
-            flying[worker.run.remote(*chunk)] = worker, chunk
-        while flying:
+        waiting, losses, left = chunks[::-1], 0, len(chunks)
+        # An actor gets a chunk when it is there: where there is no room for it, the others do the work.
+        flying: dict[ray.ObjectRef, tuple[Any, tuple[int, int] | None]] = {
+            worker.ready.remote(): (worker, None) for worker in self._workers
+        }
+        while left:
             (ref,), _ = ray.wait(list(flying), num_returns=1)
             worker, chunk = flying.pop(ref)
             try:
-                yield chunk[0], ray.get(ref)
-            except RayActorError:
+                summary = ray.get(ref)
+            except RayTaskError as error:
+                raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
+            except RayError as error:
                 losses += 1
                 if losses > RESTARTS:
                     raise PoolError(
-                        f"chunk {chunk[1]}: {losses} actors were lost, the last with it"
+                        f"{self._name(chunk)}: {losses} actors were lost: {cluster.reason(error)}"
                     ) from None
                 self._workers.remove(worker)
-                worker = self._actor.remote(self._works)
+                worker = self._actor.remote(self._shared)
                 self._workers.append(worker)
-                waiting.append(chunk)
-            except RayTaskError as error:
-                raise PoolError(f"chunk {chunk[1]}: {type(error.cause).__name__}: {error.cause}") from None
+                flying[worker.ready.remote()] = worker, None
+                if chunk:
+                    waiting.append(chunk)
+                continue
+            if chunk:
+                left -= 1
+                yield chunk[0], summary
             if waiting:
                 chunk = waiting.pop()
                 flying[worker.run.remote(*chunk)] = worker, chunk
+
+    def _name(self, chunk: tuple[int, int] | None) -> str:
+        return str(ChunkStore(self._works[chunk[0]].directory).path(chunk[1])) if chunk else "the pool"
 
     def close(self) -> None:
         """End the actors."""

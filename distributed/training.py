@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from . import cluster
 from .config import ClusterConfig
@@ -54,38 +54,41 @@ def train_experts(
             done, _ = ray.wait([g.result for g in running.values()], timeout=POLL_SECONDS)
             watch({name: groups[name].poll() if name in running else groups[name].progress for name in costs})
             for name in [name for name, group in running.items() if group.result in done]:
-                group = running.pop(name)
-                outcome = _outcome(group)
-                if outcome is None and restarts[name] < RESTARTS:
-                    restarts[name] += 1
-                    group.remove()
-                    groups[name] = running[name] = start(group.job)
-                    continue
-                outcomes[name] = outcome or Outcome(
-                    group.progress or Progress(), f"expert {name}: its process died {RESTARTS + 1} times"
-                )
-                groups[name].progress = outcomes[name].progress
-                group.remove()
+                group = running[name]
+                try:
+                    outcome = _outcome(group)
+                except RayError as error:  # Its process was lost.
+                    if restarts[name] < RESTARTS:
+                        restarts[name] += 1
+                        group.remove()
+                        groups[name] = running[name] = start(group.job)
+                        continue
+                    message = f"expert {name}: its process died {RESTARTS + 1} times: {cluster.reason(error)}"
+                    outcome = Outcome(group.progress or Progress(), message)
+                outcomes[name] = outcome
+                group.progress = outcome.progress
+                running.pop(name).remove()
         watch({name: outcomes[name].progress for name in costs})
     except KeyboardInterrupt:
         _stop(list(running.values()))
         raise
+    finally:
+        for group in running.values():
+            group.remove()
     return outcomes
 
 
-def _outcome(group: ExpertGroup) -> Outcome | None:
-    """The outcome of a group that ended; None if its process was lost."""
+def _outcome(group: ExpertGroup) -> Outcome:
+    """The outcome of a group that ended. RayError if its process was lost."""
     try:
         return Outcome(ray.get(group.result))
-    except RayActorError:
-        return None
     except RayTaskError as error:
         cause = error.cause
         return Outcome(group.progress or Progress(), f"{type(cause).__name__}: {cause}")
 
 
 def _stop(groups: list[ExpertGroup]) -> None:
-    """Let the groups save; a group that has not started, or does not answer in time, is removed."""
+    """Let the groups save, those that have started, and wait for them as long as is fair."""
     for group in groups:
         group.stop()
     deadline = time.monotonic() + STOP_SECONDS
@@ -95,8 +98,6 @@ def _stop(groups: list[ExpertGroup]) -> None:
         num_returns=len(started),
         timeout=max(0.0, deadline - time.monotonic()),
     ) if started else None
-    for group in groups:
-        group.remove()
 
 
 def estimated_cost(job: ExpertJob) -> float:

@@ -1,14 +1,14 @@
 """The `fokker` command."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .arguments import ReproduceArguments, RunArguments, parse
-
 if TYPE_CHECKING:
+    from .arguments import RunArguments
     from .display import Display
     from .run import Run
 
@@ -18,15 +18,17 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parse(given)
-    # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    from rich.console import Console
-
-    from .display import Display
-
-    display = Display(Console(highlight=False))
     try:
+        from .arguments import ReproduceArguments, parse
+
+        arguments = parse(given)
+        # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        from rich.console import Console
+
+        from .display import Display
+
+        display = Display(Console(highlight=False))
         if isinstance(arguments, ReproduceArguments):
             from .reproduce import reproduce
 
@@ -34,43 +36,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             run(arguments, display)
     except KeyboardInterrupt:
-        display.console.print(
-            f"\nInterrupted; what was done is kept. Go on with:\n  fokker {' '.join(given)}", soft_wrap=True
-        )
+        again = shlex.join(["fokker", *given])
+        print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
         return INTERRUPTED
     except Exception as error:
-        return failure(error, arguments)
+        return failure(error)
     return 0
 
 
-def failure(error: Exception, arguments: RunArguments | ReproduceArguments) -> int:
+def failure(error: Exception) -> int:
     """Print an expected error as one line and give its exit status; raise any other."""
+    from ray.exceptions import RayTaskError
+
     from ..data.shards import DatasetError
     from ..distributed.cluster import ClusterError
     from ..distributed.pool import PoolError
     from .config import ConfigError
+    from .run import BusyError
     from .stages import StageError
 
-    if not isinstance(error, (ConfigError, DatasetError, ClusterError, PoolError, StageError)):
+    found = error.cause if isinstance(error, RayTaskError) else error
+    if not isinstance(found, (BusyError, ConfigError, DatasetError, ClusterError, PoolError, StageError)):
         raise error
-    print(f"fokker: error: {error}", file=sys.stderr)
-    return 2 if isinstance(error, ConfigError) else 1
+    print(f"fokker: error: {found}", file=sys.stderr)
+    return 2 if isinstance(found, ConfigError) else 1
 
 
-def run(arguments: RunArguments, display: "Display") -> None:
+def run(arguments: "RunArguments", display: "Display") -> None:
     """All stages of a run, or one."""
     from rich.pretty import Pretty
 
-    from .run import Run
+    from .run import Run, locked
     from .stages import STAGES
 
     this = Run(arguments.config, arguments.directory)
-    notes = this.claim()
-    display.console.print(Pretty(arguments.config, expand_all=False, max_string=80))
-    for note in notes:
-        display.stage("note", note)
-    stages = STAGES if arguments.command == "run" else [arguments.command]
-    execute(list(stages), [this], display)
+    with locked(this.directory):
+        notes = this.claim()
+        display.console.print(Pretty(arguments.config, expand_all=False, max_string=80))
+        for note in notes:
+            display.stage("note", note)
+        stages = STAGES if arguments.command == "run" else [arguments.command]
+        execute(list(stages), [this], display)
 
 
 def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") -> None:

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +19,7 @@ from ..distributed.expert import Progress
 from ..distributed.pool import Tally
 
 PLAIN_SECONDS = 5.0
+BAR_WIDTH = 20
 
 
 def clock(seconds: float) -> str:
@@ -25,6 +29,30 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def short(number: float) -> str:
+    """A number as 850, 12.5k or 1.3M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of progress: of what kind and name, the part that is done, named values, and the time."""
+
+    kind: str
+    name: str
+    part: float
+    values: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+
+    def __str__(self):
+        label = f"{self.kind} {self.name}".strip()
+        texts = (label, *(f"{name} {value}" for name, value in self.values.items() if value), self.state)
+        return "  " + "  ".join(text for text in texts if text)
 
 
 class Display:
@@ -53,64 +81,80 @@ class Display:
     def watching(self):
         """Within, `training` and `chunks` repaint their lines (on a terminal) or print them now and then."""
         self._printed, self._last = 0.0, {}
-        if self.console.is_terminal:
+        if not self.console.is_terminal:
+            yield
+            return
+        try:
             with Live(console=self.console, refresh_per_second=4) as self._live:
                 yield
+        finally:
             self._live = None
-        else:
-            yield
 
     def training(self, experts: Mapping[str, Progress | None]) -> None:
         """Progress of every expert."""
         done = all(progress and progress.finished for progress in experts.values())
-        self._show([_training_cells(name, progress) for name, progress in experts.items()], done)
+        self._show([_training_row(name, progress) for name, progress in experts.items()], done)
 
     def chunks(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:
         """Progress of every list of chunks."""
         done = all(tally.done == tally.chunks for tally in tallies)
-        rows = [_chunk_cells(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
+        rows = [_chunk_row(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
         self._show(rows, done)
 
-    def _show(self, rows: list[tuple[float, list[str]]], done: bool) -> None:
+    def _show(self, rows: list[Row], done: bool) -> None:
         if self._live:
-            table = Table.grid(padding=(0, 2))
-            for part, cells in rows:
-                table.add_row("", cells[0], ProgressBar(total=1.0, completed=part, width=20), *cells[1:])
-            self._live.update(Group(table))
+            going_on = [row for row in rows if 0 < row.part < 1]
+            fit = len(rows) < self.console.height - 3
+            grid = _grid(rows if fit or not going_on else going_on)
+            # A terminal echoes ^C at the end of the last line; if it wrapped there, lines would double.
+            self._live.update(Constrain(grid, self.console.width - 3))
         elif done or time.monotonic() - self._printed > PLAIN_SECONDS:
             self._printed = time.monotonic()
-            for _, cells in rows:
-                line = "  " + "  ".join(cell for cell in cells if cell)
-                if line != self._last.get(cells[0]):  # What waits or has ended says so once.
-                    self.console.print(line, soft_wrap=True)
-                    self._last[cells[0]] = line
+            for row in rows:
+                if str(row) != self._last.get(row.name):  # What waits or has ended says so once.
+                    self.console.print(str(row), soft_wrap=True)
+                    self._last[row.name] = str(row)
 
 
-def _training_cells(name: str, progress: Progress | None) -> tuple[float, list[str]]:
-    label = f"expert {name}"
+def _grid(rows: list[Row]) -> Table:
+    """The rows below the names of their values; only the bars give way on a narrow terminal."""
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=bool(names))
+    grid.add_column(f"  {rows[0].kind}", no_wrap=True, vertical="bottom")
+    grid.add_column("", max_width=BAR_WIDTH)
+    for name in names:
+        grid.add_column(name.replace("-", "-\n"), no_wrap=True, vertical="bottom")
+    grid.add_column("", no_wrap=True)
+    for row in rows:
+        bar = ProgressBar(total=1.0, completed=row.part)
+        grid.add_row(f"  {row.name}", bar, *(row.values.get(name, "") for name in names), row.state)
+    return grid
+
+
+def _training_row(name: str, progress: Progress | None) -> Row:
+    row = partial(Row, "expert", name)
     if progress is None or progress.steps == 0:
-        return 0.0, [label, "starting" if progress else "waiting for room"]
-    cells = [label, f"step {progress.step}/{progress.steps}"]
-    if progress.denoising == progress.denoising:
-        cells.append(f"loss {progress.denoising:.4f}")
-        cells.append(f"Fokker-Planck {progress.fokker_planck:.3g}" if progress.fokker_planck else "")
-        cells.append(f"{progress.samples_per_second / 1000:.0f}k samples/s")
-        cells.append(f"wait {progress.input_wait:.1%}")
-        cells.append(
-            f"done in {clock(progress.seconds)}"
-            if progress.finished
-            else f"{clock(progress.seconds_left)} left"
-        )
-    elif progress.finished:
-        cells.append("done before")
-    return progress.step / progress.steps, cells
+        return row(0.0, state="starting" if progress else "waiting for room")
+    values = {"step": f"{progress.step}/{progress.steps}"}
+    part = progress.step / progress.steps
+    if progress.denoising != progress.denoising:
+        return row(part, values, "done before" if progress.finished else "")
+    values |= {
+        "loss": f"{progress.denoising:.4f}",
+        "Fokker-Planck": f"{progress.fokker_planck:.3g}" if progress.fokker_planck else "",
+        "samples/s": short(progress.samples_per_second),
+    }
+    state = f"took {clock(progress.seconds)}" if progress.finished else f"{clock(progress.seconds_left)} left"
+    return row(part, values, state)
 
 
-def _chunk_cells(name: str, tally: Tally, unit: str) -> tuple[float, list[str]]:
-    cells = [name, f"chunk {tally.done}/{tally.chunks}"]
+def _chunk_row(name: str, tally: Tally, unit: str) -> Row:
+    values = {"chunk": f"{tally.done}/{tally.chunks}"}
     if tally.total and tally.total.seconds:
-        cells.append(f"{tally.total.frames} frames")
-        cells.append(f"{tally.total.steps / tally.total.seconds / 1e6:.2f}M {unit}/s an actor")
+        values |= {
+            "frames": str(tally.total.frames),
+            f"{unit}/s of an actor": short(tally.total.steps / tally.total.seconds),
+        }
         if tally.total.chains_left:
-            cells.append(f"{tally.total.chains_left} of {tally.total.chains} chains left the range")
-    return tally.done / tally.chunks, cells
+            values["left the range"] = f"{tally.total.chains_left} of {tally.total.chains}"
+    return Row("", name, tally.done / tally.chunks, values)

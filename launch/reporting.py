@@ -91,12 +91,14 @@ def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
 
 
 def _simulation_rows(counts: dict) -> list[tuple[str, str]]:
+    measured = counts["kinetic_temperature"]
+    temperature = "not finite" if measured is None else f"{measured:.3f}"
     return [
         ("chains", str(counts["chains"])),
         ("frames kept", f"{counts['frames']:,}"),
         ("chains that left the physical range", str(counts["chains_left_range"])),
         ("chains that became non-finite", str(counts["chains_not_finite"])),
-        ("kinetic temperature", f"{counts['kinetic_temperature']:.3f} (bath: {counts['temperature']:g})"),
+        ("kinetic temperature", f"{temperature} (bath: {counts['temperature']:g})"),
     ]
 
 

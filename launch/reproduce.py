@@ -1,7 +1,8 @@
 """The paper's tables: every method with several seeds, beside the numbers that were published."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from . import stages
 from .arguments import ReproduceArguments
 from .config import Method
 from .display import Display
-from .run import Run, write_json
+from .run import Run, locked, write_json
 
 COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
 REFERENCE_SEED = 1000
 """First seed of the reference sets, away from those of the training data."""
 
-Cell = tuple[float, float]
-"""Mean and standard deviation."""
+Cell = tuple[float, float | None]
+"""Mean and standard deviation; one value has none."""
 
 # Plainer et al. 2025, Table 6; two-for-one and the score ablation have no row there.
 PUBLISHED: dict[str, tuple[Cell, ...]] = {
@@ -42,34 +43,46 @@ def reproduce(arguments: ReproduceArguments, display: Display) -> None:
     An interrupted table goes on where it stopped.
     """
     root = arguments.directory
-    runs = {
+    runs: dict[Method, list[Run]] = {
         method: [_run(root, method, replace(config, seed=seed)) for seed in range(arguments.seeds)]
         for method, config in arguments.configs.items()
     }
     every = [run for of_method in runs.values() for run in of_method]
     for run in every:
-        for note in run.claim():
-            display.stage("note", f"{run.label}: {note}")
-    try:
-        for stage in ("data", "train", "sample", "simulate", "evaluate"):
-            stages.STAGES[stage](every, display)
-        references = _references(root, every[0], arguments.seeds, display)
-    finally:
-        cluster.leave()
+        run.changes()  # Refuses before anything is created or dropped.
+    with ExitStack() as locks:
+        for directory in (root, *(run.directory for run in every)):
+            locks.enter_context(locked(directory))
+        for run in every:
+            for note in run.claim():
+                display.stage("note", f"{run.label}: {note}")
+        try:
+            for stage in ("data", "train", "sample", "simulate", "evaluate"):
+                stages.STAGES[stage](every, display)
+            references = _references(root, every[0], arguments.seeds, display)
+        finally:
+            cluster.leave()
+        _write(root, runs, references, display)
+
+
+def _write(
+    root: Path, runs: Mapping[Method, Sequence[Run]], references: list[dict[str, Any]], display: Display
+) -> None:
+    """Write the table and its figure, and print the table."""
     rows = {"reference": _cells([{"iid": m, "sim": m} for m in references])}
     for method, of_method in runs.items():
         rows[method] = _cells([json.loads((run.directory / "metrics.json").read_text()) for run in of_method])
     result = {
-        "seeds": arguments.seeds,
+        "seeds": len(references),
         "columns": [" ".join(c) for c in COLUMNS],
         "published": PUBLISHED,
         "rows": rows,
     }
     write_json(root / "table6.json", result)
-    text = markdown(rows, arguments.seeds)
+    text = markdown(rows, len(references))
     (root / "table6.md").write_text(text)
     first = {method: stages.surfaces(of_method[0]) for method, of_method in runs.items()}
-    picture = figures.free_energy_surfaces(first, every[0].plane)
+    picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].plane)
     (root / "free-energy.png").write_bytes(figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)
     display.stage("table6", f"{root / 'table6.md'}, {root / 'table6.json'}, {root / 'free-energy.png'}")
@@ -116,13 +129,14 @@ def _value(metrics: dict[str, Any], definition: str, kind: str, metric: str) -> 
 
 
 def _mean(values: Sequence[float]) -> Cell:
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def markdown(rows: dict[str, dict[str, list[Cell]]], seeds: int) -> str:
     """The published table beside this one, and the corrected JS."""
+    count = f"{seeds} seeds" if seeds > 1 else "one seed"
     lines = [
-        f"Table 6, mean ± standard deviation; this work: {seeds} seeds, published: ten.",
+        f"Table 6, mean ± standard deviation; this work: {count}, published: ten.",
         "JS as in the authors' code; JS corrected on fixed bins.",
         "",
         "| method | | iid JS | sim JS | iid PMF | sim PMF | iid JS corrected | sim JS corrected |",
@@ -137,4 +151,5 @@ def markdown(rows: dict[str, dict[str, list[Cell]]], seeds: int) -> str:
 
 
 def _text(cell: Cell) -> str:
-    return f"{cell[0]:.4f} ± {cell[1]:.4f}"
+    mean, deviation = cell
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"

@@ -1,8 +1,12 @@
 """A run: one configuration and the directory that holds everything made from it."""
 
+import fcntl
 import json
+import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +17,7 @@ from ..distributed.expert import ExpertJob
 from ..distributed.pool import Sampling, Simulation
 from .config import Config, ConfigError, load, to_dict
 
+LOCK = ".lock"
 TIMINGS = "timings.json"
 SAMPLES, SIMULATION = "sample", "simulate"
 FIXED = ("preset", "method", "recipe", "seed", "data", "experts", "network", "objective", "train")
@@ -20,10 +25,47 @@ FIXED = ("preset", "method", "recipe", "seed", "data", "experts", "network", "ob
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file, whole or not at all; numbers that are not finite, which JSON lacks, become null."""
     partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
+    partial.write_text(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
     os.replace(partial, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class BusyError(RuntimeError):
+    """Another process is at work on a directory."""
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Create the directory and keep other processes out of it; the kernel opens it again at any death.
+
+    Raises BusyError if another process is in it, ConfigError if it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"{directory}: another fokker is at work on it; wait for it, or take another --name"
+            ) from None
+        except OSError:
+            pass  # A file system without locks: there, people have to take care themselves.
+        yield
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -96,37 +138,32 @@ class Run:
         timings[stage] = timings.get(stage, 0.0) + seconds
         write_json(self.directory / TIMINGS, timings)
 
-    def claim(self) -> list[str]:
-        """Create the directory and save the configuration; lines that say what changed settings undo.
+    def changes(self) -> list[tuple[str, Any, Any]]:
+        """Settings that differ from the saved ones, as (dotted name, saved, wanted).
 
         Raises ConfigError if the directory holds a run with other settings of data or training.
         """
-        path, notes = self.directory / "config.json", []
-        wanted = to_dict(self.config)
-        if path.exists():
-            saved = to_dict(load(path))
-            differing = [
-                (name, old, new)
-                for name, old, new in _differences(saved, wanted)
-                if name.split(".")[0] in FIXED
-            ]
-            if differing:
-                name, old, new = differing[0]
+        path = self.directory / "config.json"
+        differing = _differences(to_dict(load(path)), to_dict(self.config)) if path.exists() else []
+        for name, old, new in differing:
+            if name.split(".")[0] in FIXED:
                 raise ConfigError(
                     f"{self.directory} was made with {old}, not {new}: take another --name, or the old value",
                     field=name,
                 )
-            for part in (SAMPLES, SIMULATION):
-                changed = [(n, a, b) for n, a, b in _differences(saved, wanted) if n.startswith(f"{part}.")]
-                if changed and (self.directory / part).exists():
-                    text = ", ".join(f"{n} {a} → {b}" for n, a, b in changed)
-                    notes.append(f"{part}: {text}; what was made with the old settings is dropped")
-                    shutil.rmtree(self.directory / part)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_json(path, wanted)
-        except OSError as error:
-            raise ConfigError(f"{self.directory} cannot be written: {error.strerror}") from None
+        return differing
+
+    def claim(self) -> list[str]:
+        """Save the configuration in the directory; lines that say what its `changes` undo."""
+        notes, changes = [], self.changes()
+        for part in (SAMPLES, SIMULATION):
+            changed = [f"{name} {old} → {new}" for name, old, new in changes if name.startswith(f"{part}.")]
+            if changed and (self.directory / part).exists():
+                notes.append(f"{', '.join(changed)}; what was made with the old settings is dropped")
+                shutil.rmtree(self.directory / part)
+        path = self.directory / "config.json"
+        if changes or not path.exists():
+            write_json(path, to_dict(self.config))
         return notes
 
 

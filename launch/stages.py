@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 
 from ..analysis import figures
 from ..analysis.metrics import compare
-from ..data.shards import Dataset
+from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, pool, tasks, training
 from ..distributed import parameters as trained
 from ..distributed.chunks import ChunkStore
@@ -32,7 +32,7 @@ def data(runs: Sequence[Run], display: Display) -> None:
     run = runs[0]
     config = run.config.data
     system = {"name": run.config.preset, "units": "natural", "settings": to_dict(run.config)["data"]}
-    if (run.data / "manifest.json").exists():
+    if (run.data / MANIFEST).exists():
         dataset = Dataset(run.data)
         if dataset.manifest["system"] != system:
             raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
@@ -53,6 +53,9 @@ def train(runs: Sequence[Run], display: Display) -> None:
         display.stage("train", f"skipped: {skipped} experts are trained")
     if not jobs:
         return
+    for run in runs:
+        if not (run.data / MANIFEST).exists():
+            raise StageError(f"train: {run.data} is not there, run `fokker data` first")
     display.stage("train", f"{len(jobs)} experts")
     cluster.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
@@ -88,14 +91,14 @@ def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display
         return
     display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
     cluster.connect(runs[0].config.cluster)
-    names = [run.label or "all" for run in runs]
+    names = [run.label for run in runs]
     with display.watching():
         pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
 
 
 def evaluate(runs: Sequence[Run], display: Display) -> None:
     """Compare samples and simulations with the training data: metrics.json."""
-    wanted = [run for run in runs if not _newer(run.directory / "metrics.json", _results(run))]
+    wanted = [run for run in runs if not _newer(run.directory / "metrics.json", _results(run, "evaluate"))]
     if not wanted:
         display.stage("evaluate", "skipped: metrics.json is newer than the samples and the simulation")
     else:
@@ -112,15 +115,15 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         display.metrics(run.label or run.directory.name, metrics)
 
 
-def _results(run: Run) -> list[Path]:
-    """Every chunk of samples and simulation. StageError if one is missing."""
+def _results(run: Run, stage: str) -> list[Path]:
+    """Every chunk of samples and simulation. StageError, in the name of a stage, if one is missing."""
     paths = []
-    for stage, work in (("sample", run.sampling), ("simulate", run.simulation)):
+    for source, work in (("sample", run.sampling), ("simulate", run.simulation)):
         store = ChunkStore(work.directory)
         paths += [store.path(index) for index in range(work.chunks)]
         missing = [path for path in paths if not path.exists()]
         if missing:
-            raise StageError(f"evaluate: {missing[0]} is missing, run `fokker {stage}` first")
+            raise StageError(f"{stage}: {missing[0]} is missing, run `fokker {source}` first")
     return paths
 
 
@@ -132,6 +135,12 @@ def _metrics(run: Run) -> dict:
     dataset = Dataset(run.data)
     reference, independent = dataset.split("train").read(), dataset.split("reference").read()
     sets = {"iid": _frames(run.sampling), "sim": _frames(run.simulation), "floor": independent}
+    for stage, kind in (("sample", "iid"), ("simulate", "sim")):
+        if not len(sets[kind]):
+            raise StageError(
+                f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
+                f"one of the settings {stage}.* asks too much of it"
+            )
     compared = {kind: compare(reference, points, run.plane) for kind, points in sets.items()}
     metrics: dict = {
         definition: {kind: values[definition] for kind, values in compared.items()}
@@ -146,7 +155,6 @@ def _metrics(run: Run) -> dict:
             "chains": total.chains,
             "chains_left_range": total.chains_left,
             "chains_not_finite": total.chains_not_finite,
-            "seconds_of_actors": total.seconds,
         }
         if name == "simulate":
             metrics[name]["kinetic_temperature"] = total.temperature_sum / total.chains
@@ -180,8 +188,8 @@ def report(runs: Sequence[Run], display: Display) -> None:
     """Write report.html and the figures of every run."""
     for run in runs:
         path, source = run.directory / "report.html", run.directory / "metrics.json"
-        if not source.exists():
-            raise StageError(f"report: {source} is missing, run `fokker evaluate` first")
+        if not _newer(source, _results(run, "report")):
+            raise StageError(f"report: {source} is missing or out of date, run `fokker evaluate` first")
         if _newer(path, [source]):
             display.stage("report", f"skipped: {path} is newer than metrics.json")
             continue

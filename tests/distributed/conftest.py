@@ -1,46 +1,203 @@
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+"""Small jobs on one dataset, each trained once without disturbance, and one Ray for all tests.
 
+The jobs differ in their directories only, so that they share two programs, and JAX's compilation cache shares
+these among all processes. They are long enough to be killed in the middle.
+"""
+
+import json
+import os
+import secrets
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import ray
+from jax.experimental.compilation_cache import compilation_cache
 
 from fokker.data import shards
-from fokker.distributed.config import TrainConfig
-from fokker.distributed.expert import ExpertJob
+from fokker.data.loader import Plan
+from fokker.distributed import cluster, expert, parameters
+from fokker.distributed.checkpoints import Checkpoints
+from fokker.distributed.config import ClusterConfig, TrainConfig
+from fokker.distributed.expert import ExpertJob, Progress
+from fokker.distributed.group import ExpertGroup
+from fokker.distributed.train_step import TrainState, init_state
 from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 
-SMALLEST = ExpertConfig(
-    interval=(0, 0.1),
-    hidden=(8, 8),
-    epochs=20,
-    midpoint=0.05,
-    fokker_planck=1e-3,
-)
-LARGER = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=10, midpoint=0.5)
-TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=16, restart_from_ema=True)
+# Before JAX begins: programs compiled under the flags of the workers are theirs too.
+os.environ.setdefault("XLA_FLAGS", cluster.worker_environment(on_gpu=False)["XLA_FLAGS"])
+
+CPUS = 2
+FRAMES = 300
+SEED = 7
+SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=240, midpoint=0.05, fokker_planck=1e-3)
+LARGER = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=160, midpoint=0.5)
+TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=240, restart_from_ema=True)
+"""Nine steps an epoch, so that blocks straddle epochs."""
+
+BAD_STEP = 8
+"""Step whose batch holds the frame of `broken_data`."""
 
 MakeJob = Callable[..., ExpertJob]
 
 
-@pytest.fixture
-def make_job(tmp_path: Path) -> MakeJob:
-    """Small jobs on one dataset of 300 frames: nine steps an epoch, so that blocks straddle epochs."""
-    frames = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
-    shards.write(tmp_path / "data", {"name": "gaussian"}, {"train": frames, "reference": frames})
+@pytest.fixture(scope="session", autouse=True)
+def compilations() -> None:
+    """Keep compiled programs where runs keep them, for this process and those that it starts."""
+    environment = cluster.worker_environment(on_gpu=False)
+    directory = environment["JAX_COMPILATION_CACHE_DIR"]
+    seconds = environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = seconds
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", float(seconds))
+    compilation_cache.reset_cache()  # It settles at the first compilation, which is behind us.
 
-    def make(index: int = 0, expert: ExpertConfig | None = None, **changes) -> ExpertJob:
-        job = ExpertJob(
-            name=f"expert-{index}",
-            index=index,
-            directory=tmp_path / "experts" / str(index),
-            data=tmp_path / "data",
-            expert=expert or (LARGER if index else SMALLEST),
-            network=NetworkConfig(precondition=True),
-            objective=ObjectiveConfig(fp_fraction=0.5, fp_start=0.3),
-            train=TRAIN,
-            seed=7,
-        )
-        return replace(job, **changes)
+
+@pytest.fixture(scope="session")
+def ray_cluster(compilations) -> Iterator[None]:
+    """A Ray of two CPUs, whatever the machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": CPUS}))
+        patch.setenv(
+            "RAY_AUTH_TOKEN", secrets.token_hex(32)
+        )  # Otherwise Ray writes one to the home directory.
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with warnings.catch_warnings():
+            # Ray forks, and JAX, which unlike in a driver has begun here, warns of that.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            cluster.connect(ClusterConfig())
+        yield
+        cluster.leave()
+
+
+def gaussian() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(FRAMES, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("data")
+    shards.write(directory, {"name": "gaussian"}, {"train": gaussian(), "reference": gaussian()})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def broken_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of which one frame is too large for float32 once it is squared."""
+    directory, frames = tmp_path_factory.mktemp("broken-data"), gaussian()
+    plan = Plan(FRAMES, TRAIN.batch_size, SMALLEST.epochs, SEED)
+    frames[plan.frames_of(np.array([BAD_STEP]), row=3)] = 1e30
+    shards.write(directory, {"name": "broken"}, {"train": frames, "reference": gaussian()})
+    return directory
+
+
+def small_job(directory: Path, data: Path, index: int) -> ExpertJob:
+    return ExpertJob(
+        name=("smallest", "larger")[index],
+        index=index,
+        directory=directory,
+        data=data,
+        expert=(SMALLEST, LARGER)[index],
+        network=NetworkConfig(precondition=True),
+        objective=ObjectiveConfig(fp_fraction=0.5),
+        train=TRAIN,
+        seed=SEED,
+    )
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, data: Path) -> MakeJob:
+    """Jobs of this test, each in a directory named after it."""
+
+    def make(index: int = 0, **changes) -> ExpertJob:
+        job = replace(small_job(tmp_path, data, index), **changes)
+        return replace(job, directory=tmp_path / job.name)
 
     return make
+
+
+def train(job: ExpertJob, stop_at: int | None = None) -> Progress:
+    """Train in this process to the end, or until the progress passes a step."""
+    seen = Progress()
+
+    def report(progress: Progress) -> None:
+        nonlocal seen
+        seen = progress
+
+    return expert.train(job, report, lambda: stop_at is not None and seen.step >= stop_at)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job that was trained in this process, in one go."""
+
+    job: ExpertJob
+    progress: Progress
+
+    def assert_same(self, job: ExpertJob) -> None:
+        """The parameters of the other are bitwise these."""
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            parameters.load(self.job.directory),
+            parameters.load(job.directory),
+        )
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    compilations, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Trained, Trained]:
+    """Both experts; tests copy the directories before they touch them."""
+    jobs = [small_job(tmp_path_factory.mktemp("undisturbed"), data, index) for index in (0, 1)]
+    smallest, larger = (Trained(job, train(job)) for job in jobs)
+    return smallest, larger
+
+
+def steps_on_disk(job: ExpertJob) -> list[int]:
+    return sorted(int(p.name) for p in (job.directory / "checkpoints").glob("*") if p.name.isdigit())
+
+
+def restored(job: ExpertJob) -> TrainState:
+    """The state of the newest checkpoint."""
+    dataset, expert, plan = job.load()
+    checkpoints = Checkpoints(job.directory / "checkpoints", dataset.fingerprint)
+    shapes = jax.eval_shape(partial(init_state, expert, job.train, plan.steps), jax.random.key(0))
+    state = checkpoints.restore(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+    checkpoints.close()
+    assert state is not None
+    return state
+
+
+def process_of(group: ExpertGroup) -> int:
+    """Number of the process that trains."""
+    worker: Any = group._worker
+    return ray.get(worker.__ray_call__.remote(lambda worker: os.getpid()))
+
+
+def wait_until_free() -> None:
+    """Wait until no actor holds a CPU; Ray needs a moment."""
+    while ray.available_resources().get("CPU", 0) < CPUS:
+        time.sleep(0.01)
+
+
+@contextmanager
+def disk_full(size: int) -> Iterator[None]:
+    """Within, no file of this process grows beyond `size` bytes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -17,29 +18,29 @@ from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 from fokker.model.experts import Expert
 
 CONFIG = TrainConfig(ema_decay=0.9)
-EXPERT = Expert(
-    ExpertConfig(
-        interval=(0, 0.1),
-        hidden=(8, 8),
-        epochs=1,
-        midpoint=0.05,
-        fokker_planck=1e-3,
-    ),
-    NetworkConfig(),
-    (2,),
-)
+SMALL = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=1, midpoint=0.05)
+EXPERT = Expert(SMALL, NetworkConfig(), (2,))
+REGULARISED = Expert(replace(SMALL, fokker_planck=1e-3), NetworkConfig(), (2,))
+OBJECTIVE = ObjectiveConfig()
+STEPS = 12
 
 
 def batches(steps: int) -> jax.Array:
     return 0.5 * jax.random.normal(jax.random.key(5), (steps, 16, 2))
 
 
-def make_step(config: TrainConfig = CONFIG, objective: ObjectiveConfig | None = None, steps: int = 12):
-    return make_train_step(EXPERT, objective or ObjectiveConfig(), config, steps, 3, jax.random.key(1))
+def make_step(expert: Expert, config: TrainConfig = CONFIG, objective: ObjectiveConfig = OBJECTIVE):
+    """Steps of epochs of three."""
+    return make_train_step(expert, objective, config, STEPS, 3, jax.random.key(1))
 
 
-def initial(config: TrainConfig = CONFIG, steps: int = 12) -> TrainState:
-    return init_state(EXPERT, config, steps, jax.random.key(0))
+@cache
+def compiled_step(expert: Expert, config: TrainConfig = CONFIG):
+    return jax.jit(make_step(expert, config))
+
+
+def initial(expert: Expert, config: TrainConfig = CONFIG) -> TrainState:
+    return init_state(expert, config, STEPS, jax.random.key(0))
 
 
 def flat(tree) -> np.ndarray:
@@ -47,14 +48,14 @@ def flat(tree) -> np.ndarray:
 
 
 def trajectory(config: TrainConfig, count: int) -> list[TrainState]:
-    step, states = jax.jit(make_step(config)), [initial(config)]
+    states = [initial(EXPERT, config)]
     for batch in batches(count):
-        states.append(step(states[-1], batch)[0])
+        states.append(compiled_step(EXPERT, config)(states[-1], batch)[0])
     return states
 
 
 def test_metrics_of_the_first_step_are_the_golden_ones():
-    _, metrics = make_step()(initial(), batches(1)[0])
+    _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batches(1)[0])
     # Denoising, residual, gradient norm, as this code printed them when the losses had been checked.
     golden = (0.8261207, 12.91751, 0.09301137)
     np.testing.assert_allclose(np.array(metrics), golden, rtol=2e-5)
@@ -79,19 +80,19 @@ def test_parameters_restart_from_their_average_at_the_end_of_an_epoch_only():
 
 
 def test_a_block_is_its_steps_one_after_another():
-    step, single = make_step(), jax.jit(make_step())
-    state, metrics = jax.jit(lambda s, b: train_block(step, s, b))(initial(), batches(5))
-    expected, denoising = initial(), []
+    block = jax.jit(partial(train_block, make_step(EXPERT)))
+    state, metrics = block(initial(EXPERT), batches(5))
+    expected, denoising = initial(EXPERT), []
     for batch in batches(5):
-        expected, each = single(expected, batch)
+        expected, each = compiled_step(EXPERT)(expected, batch)
         denoising.append(each.denoising)
     np.testing.assert_allclose(flat(state), flat(expected), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(metrics.denoising, denoising, rtol=1e-5)
 
 
 def test_residual_counts_from_its_start_on():
-    objective = ObjectiveConfig(fp_start=0.5)
-    _, metrics = train_block(make_step(objective=objective), initial(), batches(12))
+    step = make_step(REGULARISED, objective=ObjectiveConfig(fp_start=0.5))
+    _, metrics = train_block(step, initial(REGULARISED), batches(STEPS))
     counted = np.asarray(metrics.fokker_planck) != 0
     assert counted.tolist() == [False] * 6 + [True] * 6
 
@@ -105,18 +106,16 @@ def test_learning_rate_falls_along_a_cosine_between_the_configured_ends():
 
 
 def test_gradient_elements_are_clipped():
-    tight, loose = replace(CONFIG, clip=1e-12), CONFIG
     moved = {}
-    for name, config in (("tight", tight), ("loose", loose)):
-        before = initial(config)
-        after, _ = make_step(config)(before, batches(1)[0])
+    for name, config in (("tight", replace(CONFIG, clip=1e-12)), ("loose", CONFIG)):
+        before, after = trajectory(config, 1)
         moved[name] = np.abs(flat(after.parameters) - flat(before.parameters)).max()
     # Adam is indifferent to scale until the gradient falls to its epsilon, 1e-8.
     assert moved["tight"] < 0.01 * moved["loose"]
 
 
 def test_noise_depends_on_the_step_and_not_on_history():
-    state = initial()
+    state = initial(EXPERT)
     later = state._replace(step=jnp.asarray(3, jnp.int32))
-    first, again, other = (make_step()(s, batches(1)[0])[1] for s in (state, state, later))
+    first, again, other = (compiled_step(EXPERT)(s, batches(1)[0])[1] for s in (state, state, later))
     assert float(first.denoising) == float(again.denoising) != float(other.denoising)

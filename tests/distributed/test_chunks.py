@@ -1,0 +1,108 @@
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fokker.analysis.metrics import MUELLER_BROWN, Plane
+from fokker.distributed.chunks import ChunkStore, Summary, Timer, summarise
+
+from .conftest import disk_full
+
+PLANE = Plane(("x", "y"), ((0.0, 4.0), (0.0, 4.0)), ((-1.0, 5.0), (-1.0, 5.0)), js_bins=4)
+
+
+def points(chains: int, frames: int) -> np.ndarray:
+    return np.random.default_rng(chains).normal(size=(chains, frames, 2)).astype(np.float32)
+
+
+def assert_equal(a: Summary, b: Summary) -> None:
+    for field in fields(Summary):
+        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name), field.name)
+
+
+def committed(directory: Path, parts: dict[int, np.ndarray]) -> ChunkStore:
+    store = ChunkStore(directory)
+    for index, trajectories in parts.items():
+        store.commit(index, trajectories, summarise(trajectories, MUELLER_BROWN, 10, 1.5, 23.0))
+    return store
+
+
+def test_a_summary_comes_back_as_it_was_committed(tmp_path):
+    trajectories = points(3, 4)
+    summary = summarise(trajectories, MUELLER_BROWN, 600, 2.5, 22.0)
+    store = ChunkStore(tmp_path / "chunks")
+    store.commit(7, trajectories, summary)
+    found = store.summary(7)
+    assert found is not None
+    assert_equal(found, summary)
+    assert type(found.frames) is int
+    assert type(found.seconds) is float
+
+
+def test_what_is_not_there_has_no_summary(tmp_path):
+    assert ChunkStore(tmp_path / "chunks").summary(0) is None
+
+
+def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path):
+    trajectories = points(50, 20)
+    store = ChunkStore(tmp_path)
+    with disk_full(5000), pytest.raises(OSError, match="File too large"):
+        committed(tmp_path, {0: trajectories})
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [5000], "half a file has to be there"
+    assert store.summary(0) is None
+    committed(tmp_path, {0: trajectories})
+    np.testing.assert_array_equal(store.read(1), trajectories.reshape(-1, 2))
+
+
+def test_summaries_add_up_to_that_of_the_whole():
+    trajectories = points(5, 6)
+    parts = [summarise(part, PLANE, 100, 0.5, 2.0) for part in (trajectories[:2], trajectories[2:])]
+    assert_equal(parts[0] + parts[1], summarise(trajectories, PLANE, 200, 1.0, 2.0))
+
+
+def test_a_summary_counts_frames_on_the_bins_of_the_plane():
+    summary = summarise(np.array([[[0.5, 0.5], [0.5, 3.5]], [[2.5, 1.5], [0.5, 0.5]]]), PLANE, 4, 1.0, 3.0)
+    expected = np.zeros((4, 4), int)
+    expected[0, 0], expected[0, 3], expected[2, 1] = 2, 1, 1
+    np.testing.assert_array_equal(summary.counts, expected)
+    assert (summary.frames, summary.chains, summary.steps) == (4, 2, 4)
+    assert (summary.seconds, summary.temperature_sum) == (1.0, 6.0)
+
+
+def test_frames_that_are_not_finite_are_counted_and_left_out(tmp_path):
+    """In the authors' code such trajectories vanish uncounted."""
+    trajectories = points(4, 3)
+    trajectories[1, 2, 0] = np.nan
+    trajectories[3, 1:] = np.inf
+    store = committed(tmp_path, {0: trajectories})
+    summary = store.summary(0)
+    assert summary is not None
+    assert (summary.frames, summary.not_finite, summary.chains, summary.chains_not_finite) == (12, 3, 4, 2)
+    assert summary.counts.sum() == 9
+    kept = [*trajectories[0], *trajectories[1, :2], *trajectories[2], trajectories[3, 0]]
+    np.testing.assert_array_equal(store.read(1), np.stack(kept))
+
+
+def test_chains_that_left_the_range_are_counted_once_and_their_frames_kept():
+    trajectories = np.zeros((4, 3, 2))
+    trajectories[0, 1] = 4.9, -0.9  # Outside the bins, inside the system.
+    trajectories[1, :2] = 5.1, 0.0  # Twice outside, in one chain.
+    trajectories[2, 2] = np.nan
+    summary = summarise(trajectories, PLANE, 1, 1.0, 0.0)
+    assert (summary.chains_left, summary.chains_not_finite) == (2, 1)
+    assert summary.counts.sum() == 11
+
+
+def test_frames_are_read_chunk_by_chunk_and_chain_by_chain(tmp_path):
+    first, second = points(2, 3), points(4, 3)
+    store = committed(tmp_path, {1: second, 0: first})
+    expected = np.concatenate([first.reshape(-1, 2), second.reshape(-1, 2)])
+    np.testing.assert_array_equal(store.read(2), expected)
+    np.testing.assert_array_equal(store.read(1), first.reshape(-1, 2))
+
+
+def test_a_timer_does_not_run_backwards():
+    timer = Timer()
+    first = timer.seconds()
+    assert 0 <= first <= timer.seconds()

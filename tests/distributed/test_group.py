@@ -1,0 +1,52 @@
+import os
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import RayActorError
+
+from fokker.distributed import parameters
+from fokker.distributed.expert import Progress
+from fokker.distributed.group import ExpertGroup, Resources
+
+from .conftest import MakeJob, process_of, restored, steps_on_disk, wait_until_free
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def polled(group: ExpertGroup, until) -> Progress | None:
+    """Poll until the progress is as wanted, or the group has ended."""
+    while not until(group.poll()) and not ray.wait([group.result], timeout=0.01)[0]:
+        pass
+    return group.progress
+
+
+def test_a_group_trains_until_it_is_stopped_saves_and_gives_back_its_place(make_job: MakeJob):
+    job = make_job(1)
+    group = ExpertGroup(job, Resources(0.5, gpus=0, niceness=19))
+    try:
+        running = polled(group, lambda progress: progress is not None and progress.step > 0)
+        assert running is not None
+        assert running.steps == 1440
+        assert os.getpriority(os.PRIO_PROCESS, process_of(group)) == 19
+        group.stop()
+        last: Any = ray.get(group.result)
+    finally:
+        group.remove()
+    assert 0 < running.step <= last.step < 1440
+    assert steps_on_disk(job)[-1] == last.step == int(restored(job).step)
+    assert not (job.directory / parameters.FILE).exists()
+    wait_until_free()
+
+
+def test_a_worker_that_dies_at_its_start_ends_the_result_and_not_the_poll(make_job: MakeJob):
+    group = ExpertGroup(
+        make_job(1), Resources(0.5, gpus=0, niceness=2**40)
+    )  # More than an int: no process can.
+    try:
+        assert polled(group, lambda progress: False) is None
+        assert group.poll() is None
+        with pytest.raises(RayActorError, match="too large to convert to C int"):
+            ray.get(group.result)
+    finally:
+        group.remove()

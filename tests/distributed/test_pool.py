@@ -1,0 +1,279 @@
+"""Chunks on a Ray of two CPUs: what they hold, and that each is computed once whatever happens."""
+
+import os
+import signal
+import sys
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ray import cloudpickle
+
+from fokker.analysis.metrics import MUELLER_BROWN, Plane
+from fokker.data.shards import Dataset
+from fokker.distributed import parameters, pool
+from fokker.distributed.chunks import ChunkStore, Summary, summarise
+from fokker.distributed.config import ClusterConfig
+from fokker.distributed.expert import ExpertJob
+from fokker.distributed.pool import PoolError, Sampling, Simulation, Tally, Work
+from fokker.model.config import SampleConfig, SimulateConfig
+
+from .conftest import small_job
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot import the tests.
+
+SAMPLE = SampleConfig(samples=120, chunk=40, evaluations=6)
+SIMULATE = SimulateConfig(frames=20_000, chains=400, chunk=100, stride=20, burn_in=500, timestep=0.02)
+KT, MASS = 2.0, 0.5
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A work that logs every chunk before it is computed, and whose process dies at one the first time."""
+
+    work: Work
+    directory: Path
+    deadly: int | None = None
+
+    @property
+    def plane(self) -> Plane:
+        return self.work.plane
+
+    @property
+    def chunks(self) -> int:
+        return self.work.chunks
+
+    @property
+    def steps(self) -> int:
+        return self.work.steps
+
+    @property
+    def log(self) -> Path:
+        return self.directory.with_suffix(".log")
+
+    def computed(self) -> list[int]:
+        """Chunks in the order in which they were begun."""
+        return [int(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def compute(self, index: int):
+        first = index not in self.computed()
+        with open(self.log, "a") as file:
+            file.write(f"{index}\n")
+        if index == self.deadly and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.work.compute(index)
+
+
+@pytest.fixture(scope="module")
+def jobs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJob, ...]:
+    """Experts with random parameters."""
+    both = tuple(small_job(tmp_path_factory.mktemp("expert"), data, index) for index in (0, 1))
+    for job in both:
+        parameters.save(job.directory, job.load()[1].init(jax.random.key(job.index)))
+    return both
+
+
+@pytest.fixture(scope="module")
+def sampling(jobs, tmp_path_factory: pytest.TempPathFactory) -> Sampling:
+    return Sampling(jobs, SAMPLE, tmp_path_factory.mktemp("sample"), MUELLER_BROWN, seed=3)
+
+
+@pytest.fixture(scope="module")
+def simulation(jobs, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    directory = tmp_path_factory.mktemp("simulate")
+    return Simulation(jobs, SIMULATE, directory, MUELLER_BROWN, seed=3, kT=KT, mass=MASS)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Chunks that this process computed, from the last to the first."""
+
+    sample: list[np.ndarray]
+    simulate: list[np.ndarray]
+    total: list[Summary]
+
+
+@pytest.fixture(scope="module")
+def expected(sampling: Sampling, simulation: Simulation) -> Expected:
+    parts: list[list[np.ndarray]] = []
+    totals: list[Summary] = []
+    for work in (sampling, simulation):
+        chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
+        summaries = [summarise(frames, work.plane, work.steps, 0.0, kT) for frames, kT in chunks.values()]
+        parts.append([chunks[index][0] for index in range(work.chunks)])
+        totals.append(sum(summaries[1:], summaries[0]))
+    return Expected(parts[0], parts[1], totals)
+
+
+def trajectories(work: Work) -> list[np.ndarray]:
+    return [np.load(ChunkStore(work.directory).path(i))["trajectories"] for i in range(work.chunks)]
+
+
+def files(work: Work) -> dict[str, tuple[int, int]]:
+    """Identity of every finished chunk's file."""
+    paths = ChunkStore(work.directory).directory.glob("chunk-*.npz")
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def silent(tallies: list[Tally]) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """Both works, done by two actors of which one was killed in the middle of a chunk of the simulation."""
+
+    works: tuple[Logged, Logged]
+    seen: list[list[int]]
+    tallies: list[Tally]
+
+
+@pytest.fixture(scope="module")
+def disturbed(ray_cluster, sampling, simulation, tmp_path_factory) -> Disturbed:
+    root, seen = tmp_path_factory.mktemp("disturbed"), []
+    works = (
+        Logged(replace(sampling), root / "sample"),
+        Logged(replace(simulation), root / "simulate", deadly=2),
+    )
+    tallies = pool.run(works, ClusterConfig(simulators=2), lambda all: seen.append([t.done for t in all]))
+    return Disturbed(works, seen, tallies)
+
+
+def test_chunks_are_the_same_whoever_computes_them_in_whatever_order(
+    disturbed: Disturbed, expected: Expected
+):
+    for work, wanted in zip(disturbed.works, (expected.sample, expected.simulate), strict=True):
+        for found, chunk in zip(trajectories(work), wanted, strict=True):
+            np.testing.assert_array_equal(found, chunk)
+
+
+def test_chunks_differ_from_each_other(expected: Expected):
+    for chunks in (expected.sample, expected.simulate):
+        flat = [tuple(chunk[0].ravel()) for chunk in chunks]
+        assert len(set(flat)) == len(chunks)
+
+
+def test_only_the_chunk_of_a_killed_actor_runs_again(disturbed: Disturbed):
+    sample, simulate = (Counter(work.computed()) for work in disturbed.works)
+    assert sample == {0: 1, 1: 1, 2: 1}
+    assert simulate == {0: 1, 1: 1, 2: 2, 3: 1}
+
+
+def test_tallies_arrive_one_by_one_and_add_up(disturbed: Disturbed, expected: Expected):
+    steps = np.diff(disturbed.seen, axis=0)
+    assert disturbed.seen[0] == [0, 0]
+    assert disturbed.seen[-1] == [3, 4]
+    assert (steps.sum(axis=1) == 1).all()
+    for tally, total, work in zip(disturbed.tallies, expected.total, disturbed.works, strict=True):
+        assert (tally.done, tally.chunks) == (work.chunks, work.chunks)
+        assert tally.total is not None
+        for field in fields(Summary):
+            if field.name != "seconds":
+                found, wanted = getattr(tally.total, field.name), getattr(total, field.name)
+                np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=field.name)
+        assert tally.total.seconds > 0
+
+
+def test_what_is_finished_is_tallied_from_disk_and_never_runs_again(disturbed: Disturbed):
+    before, logs = [files(work) for work in disturbed.works], [work.computed() for work in disturbed.works]
+    seen: list[list[Tally]] = []
+    found = pool.run(disturbed.works, ClusterConfig(), seen.append)
+    assert [files(work) for work in disturbed.works] == before
+    assert [work.computed() for work in disturbed.works] == logs
+    assert len(seen) == 1
+    for tally, first in zip(found, disturbed.tallies, strict=True):
+        assert tally.done == first.done
+        assert tally.total is not None
+        assert first.total is not None
+        assert tally.total.frames == first.total.frames
+        assert tally.total.seconds == pytest.approx(first.total.seconds)
+
+
+def test_a_simulation_has_the_temperature_of_its_bath(disturbed: Disturbed):
+    total = disturbed.tallies[1].total
+    assert total is not None
+    assert (total.frames, total.chains, total.steps) == (20_000, 400, 400 * (500 + 50 * 20))
+    # v² of a coordinate has the relative variance 2; from frame to frame, 0.4 later at friction 1, at most
+    # exp(−0.4) of it is left. BAOAB adds (ω dt)²/4 < 0.1 %: this potential's ω² is below 7. Of the heat
+    # that a start in another distribution makes, the burn-in of 10 leaves exp(−10).
+    correlation = np.exp(-0.4)
+    independent = 2 * total.frames * (1 - correlation) / (1 + correlation)
+    tolerance = 4 * np.sqrt(2 / independent) + 0.001
+    assert total.temperature_sum / total.chains == pytest.approx(KT, rel=tolerance)
+
+
+def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
+    ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    work = Logged(replace(simulation), tmp_path / "simulate", deadly=1)
+    one, seen = ClusterConfig(simulators=1), []
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "RESTARTS", 0)
+        with pytest.raises(
+            PoolError, match=r"chunk-00001\.npz: 1 actors were lost: The actor died unexpected"
+        ):
+            pool.run([work], one, silent)
+    assert [*files(work)] == ["chunk-00000.npz"]
+    first = files(work)
+
+    def interrupt(tallies: list[Tally]) -> None:
+        seen.append(tallies[0].done)
+        if tallies[0].done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run([work], one, interrupt)
+    assert seen == [1, 2]
+    # Four actors on two CPUs: two never start, and keep no chunk from the others.
+    (tally,) = pool.run([work], ClusterConfig(simulators=4), silent)
+    assert tally.done == 4
+    assert work.computed()[:3] == [0, 1, 1]
+    assert sorted(work.computed()) == [0, 1, 1, 2, 3]
+    assert files(work).items() > first.items()
+    for found, chunk in zip(trajectories(work), expected.simulate, strict=True):
+        np.testing.assert_array_equal(found, chunk)
+
+
+def test_a_chunk_that_fails_names_its_file_and_cause_and_leaves_the_finished_ones(
+    ray_cluster, sampling: Sampling, data: Path, tmp_path: Path
+):
+    good = replace(sampling, directory=tmp_path / "good")
+    untrained = (small_job(tmp_path / "nothing", data, 0), sampling.jobs[1])
+    bad = replace(sampling, jobs=untrained, directory=tmp_path / "bad")
+    message = r"bad/chunk-00000\.npz: FileNotFoundError: .*average\.npz is missing: .* run `fokker train`"
+    with pytest.raises(PoolError, match=message):
+        pool.run([good, bad], ClusterConfig(simulators=1), silent)
+    assert [len(files(work)) for work in (good, bad)] == [3, 0]
+
+
+@pytest.fixture(scope="module")
+def starts(jobs, tmp_path_factory) -> dict[int, np.ndarray]:
+    """First frames of nearly free flights of 1 step and, after a burn-in, of 1000 steps of 1e-6."""
+    found = {}
+    for burn_in in (0, 999):
+        config = SimulateConfig(
+            frames=200, chains=200, chunk=100, stride=1, burn_in=burn_in, timestep=1e-6, friction=1e-3
+        )
+        work = Simulation(jobs, config, tmp_path_factory.mktemp("start"), MUELLER_BROWN, 3, kT=KT, mass=MASS)
+        assert work.steps == 100 * (burn_in + 1)
+        found[burn_in + 1] = np.stack([work.compute(index)[0][:, 0] for index in range(2)])
+    return found
+
+
+def test_chains_start_at_frames_of_the_training_data(starts, data: Path):
+    frames = Dataset(data).split("train").read()
+    for chunk in starts[1]:
+        distance = np.abs(chunk[:, None] - frames).max(axis=-1)
+        assert distance.min(axis=1).max() < 1e-4
+        assert len(set(distance.argmin(axis=1))) > 50, "they have to be drawn at random"
+    assert not np.array_equal(starts[1][0], starts[1][1])
+
+
+def test_chains_move_through_their_burn_in_before_the_first_frame(starts):
+    # Other keys: the velocities are the same, the way at their speed a thousand times as long.
+    moved = starts[1000] - starts[1]
+    thermal = np.sqrt(KT / MASS) * 999e-6
+    assert np.sqrt(np.mean(moved**2)) == pytest.approx(thermal, rel=4 / np.sqrt(2 * moved.size))

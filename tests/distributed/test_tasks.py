@@ -1,0 +1,77 @@
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import ray
+
+from fokker.data import mueller_brown
+from fokker.data.config import MuellerBrownConfig
+from fokker.data.shards import Dataset
+from fokker.distributed import parameters, tasks
+from fokker.distributed.expert import ExpertJob
+from fokker.model.config import NetworkConfig
+
+from .conftest import LARGER, SMALLEST, MakeJob
+
+CONFIG = MuellerBrownConfig(frames=40, chains=10, stride=2, burn_in=20)
+SYSTEM = {"name": "mueller-brown"}
+
+
+def generate(directory: Path, train: int = 0) -> str:
+    return tasks.generate_mueller_brown(CONFIG, directory, {"train": train, "reference": 1}, SYSTEM)
+
+
+def test_equal_seeds_give_equal_datasets_in_any_process(ray_cluster, tmp_path: Path):
+    here = generate(tmp_path / "here")
+    there = tasks.submit(
+        tasks.generate_mueller_brown, CONFIG, tmp_path / "there", {"train": 0, "reference": 1}, SYSTEM
+    )
+    assert ray.get(there) == here == Dataset(tmp_path / "there").fingerprint
+    assert generate(tmp_path / "other", train=2) != here
+
+
+def test_a_dataset_holds_the_frames_of_each_seed(tmp_path: Path):
+    generate(tmp_path)
+    for split, seed in (("train", 0), ("reference", 1)):
+        frames = Dataset(tmp_path).split(split).read()
+        assert frames.shape == (40, 2)
+        np.testing.assert_array_equal(frames, mueller_brown.generate(CONFIG, seed))
+        np.testing.assert_array_equal(frames, tasks.mueller_brown_frames(CONFIG, seed))
+    assert Dataset(tmp_path).manifest["system"] == SYSTEM
+
+
+TIMES = np.array([0.01, 0.05, 0.0999, 0.1, 0.7], np.float32)
+
+
+def with_zero_network(job: ExpertJob) -> ExpertJob:
+    job.directory.mkdir()
+    parameters.save(job.directory, jax.tree.map(jnp.zeros_like, job.load()[1].init(jax.random.key(0))))
+    return job
+
+
+def test_the_error_of_a_flat_density_is_half_beta(make_job: MakeJob):
+    """log p = 0 leaves R = ½ β D; each expert answers for the times of its own interval."""
+    plain = NetworkConfig(precondition=False)
+    jobs = [with_zero_network(make_job(index, network=plain)) for index in (0, 1)]
+    curves = tasks.fokker_planck_curves(jobs, TIMES)
+    expected = {"smallest": TIMES[:3], "larger": TIMES[3:]}
+    assert {name: times for name, (times, _) in curves.items()} == {
+        name: times.tolist() for name, times in expected.items()
+    }
+    for name, times in expected.items():
+        np.testing.assert_allclose(curves[name][1], 0.5 * (0.1 + 19.9 * times), rtol=1e-5)
+
+
+def test_the_error_of_the_stationary_density_is_zero(make_job: MakeJob):
+    """log p = −½‖x‖², which is what the preconditioned energy is without its network, solves the equation."""
+    curves = tasks.fokker_planck_curves([with_zero_network(make_job())], TIMES)
+    assert curves["smallest"][1] == pytest.approx([0, 0, 0], abs=1e-4)
+
+
+def test_a_score_has_no_curve(make_job: MakeJob):
+    score = with_zero_network(make_job(1, expert=replace(LARGER, conservative=False)))
+    energy = with_zero_network(make_job(expert=replace(SMALLEST, fokker_planck=0)))
+    assert list(tasks.fokker_planck_curves([score, energy], TIMES)) == ["smallest"]

@@ -1,0 +1,228 @@
+"""Several experts at once on a Ray of two CPUs: placement, failures, interruption."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fokker.distributed import expert, parameters, training
+from fokker.distributed.config import ClusterConfig
+from fokker.distributed.expert import ExpertJob, Progress
+from fokker.distributed.group import ExpertGroup, Resources
+from fokker.distributed.training import Outcome, estimated_cost, train_experts
+
+from .conftest import (
+    CPUS,
+    SMALLEST,
+    TRAIN,
+    MakeJob,
+    process_of,
+    restored,
+    small_job,
+    steps_on_disk,
+    wait_until_free,
+)
+
+Snapshot = Mapping[str, Progress | None]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These trainings end within a poll of the usual length."""
+    monkeypatch.setattr(training, "POLL_SECONDS", 0.01)
+
+
+@contextmanager
+def recorded() -> Iterator[list[ExpertGroup]]:
+    """Every group that is started within, in order."""
+    started: list[ExpertGroup] = []
+
+    class Recorded(ExpertGroup):
+        def __init__(self, job: ExpertJob, resources: Resources):
+            super().__init__(job, resources)
+            started.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "ExpertGroup", Recorded)
+        yield started
+
+
+def kill(group: ExpertGroup) -> None:
+    """kill -9 of the process that trains."""
+    os.kill(process_of(group), signal.SIGKILL)
+
+
+def once_past(name: str, step: int, act: Callable[[], None]) -> Callable[[Snapshot], None]:
+    """A watcher that acts once, when an expert is past a step but not at its end."""
+    waiting = [act]
+
+    def watch(seen: Snapshot) -> None:
+        progress = seen[name]
+        if waiting and progress is not None and step < progress.step < progress.steps:
+            waiting.pop()()
+
+    return watch
+
+
+def raw_steps(job: ExpertJob) -> list[int]:
+    """Steps in the order in which they were written, those that were taken twice too."""
+    return [json.loads(line)["step"] for line in (job.directory / expert.HISTORY).read_text().splitlines()]
+
+
+@dataclass(frozen=True)
+class Together:
+    """Three jobs that were started together where there was room for two.
+
+    The process of the smallest expert was killed in the middle; another job met a frame that is too large.
+    """
+
+    jobs: Mapping[str, ExpertJob]
+    outcomes: Mapping[str, Outcome]
+    snapshots: list[Snapshot]
+    started: list[str]
+
+
+@pytest.fixture(scope="module")
+def together(ray_cluster, data: Path, broken_data: Path, tmp_path_factory) -> Together:
+    root = tmp_path_factory.mktemp("together")
+    early = replace(TRAIN, checkpoint_every=8)
+    jobs = {
+        "smallest": small_job(root / "smallest", data, 0),
+        "broken": replace(small_job(root / "broken", broken_data, 0), name="broken", train=early),
+        "larger": small_job(root / "larger", data, 1),
+    }
+    snapshots: list[Snapshot] = []
+    with recorded() as groups:
+        # A save waits for the one before, so past 480 that of step 240 is there.
+        disturb = once_past("smallest", 600, lambda: kill(groups[0]))
+
+        def watch(seen: Snapshot) -> None:
+            snapshots.append(seen)
+            disturb(seen)
+
+        outcomes = train_experts([*jobs.values()], ClusterConfig(), CPUS, watch)
+    wait_until_free()
+    return Together(jobs, outcomes, snapshots, [group.job.name for group in groups])
+
+
+def running(progress: Progress | None) -> bool:
+    return progress is not None and not progress.finished
+
+
+def test_experts_train_at_the_same_time(together: Together):
+    assert any(running(seen["smallest"]) and running(seen["broken"]) for seen in together.snapshots)
+
+
+def test_the_cheapest_job_waits_for_room_and_gets_it(together: Together):
+    both = [seen for seen in together.snapshots if running(seen["smallest"]) and running(seen["broken"])]
+    assert both[0]["larger"] is None
+    last = together.snapshots[-1]["larger"]
+    assert last is not None
+    assert last.finished
+
+
+def test_a_killed_process_is_restarted_from_its_checkpoint_and_no_other(together: Together):
+    assert together.started == ["smallest", "broken", "larger", "smallest"]
+    steps = raw_steps(together.jobs["smallest"])
+    (again,) = (after for before, after in pairwise(steps) if after <= before)
+    assert again - 8 in range(240, 2160, TRAIN.checkpoint_every)
+    assert raw_steps(together.jobs["larger"]) == [*range(8, 1441, 8)]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_group_of_ray_trains_the_same_parameters_as_one_process(
+    together: Together, undisturbed, index: int
+):
+    job = together.jobs[undisturbed[index].job.name]
+    assert together.outcomes[job.name].error is None
+    assert together.outcomes[job.name].progress.finished
+    undisturbed[index].assert_same(job)
+
+
+@pytest.mark.parametrize("name", ["smallest", "larger"])
+def test_a_group_leaves_the_same_history_and_scalars(together: Together, undisturbed, name: str):
+    job = together.jobs[name]
+    alone = undisturbed[job.index].job
+    ours, theirs = (expert.read_history(j.directory / expert.HISTORY) for j in (job, alone))
+    events = EventAccumulator(str(job.directory), size_guidance={"scalars": 0})
+    events.Reload()
+    for kind, tag in (
+        ("denoising", "loss/denoising"),
+        ("fokker_planck", "loss/fokker_planck"),
+        ("gradient_norm", "gradient_norm"),
+    ):
+        assert ours[kind] == theirs[kind]
+        scalars = events.Scalars(tag)
+        assert [event.step for event in scalars] == ours["step"] == theirs["step"]
+        np.testing.assert_allclose([event.value for event in scalars], ours[kind], rtol=1e-6)
+    assert {"learning_rate", "samples_per_second", "input_wait"} < set(events.Tags()["scalars"])
+
+
+def test_an_expert_that_is_not_finite_ends_alone_and_keeps_its_last_good_checkpoint(together: Together):
+    job, error = together.jobs["broken"], together.outcomes["broken"].error
+    assert error is not None
+    assert error.startswith("NonFiniteLoss: expert broken: loss inf")
+    assert "at step 8, batch 8 of epoch 0" in error
+    assert "the checkpoint of step 8 is kept" in error
+    assert steps_on_disk(job) == [8]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored(job)))
+    assert not (job.directory / parameters.FILE).exists()
+
+
+def test_an_expert_whose_process_dies_too_often_ends_with_the_reason(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(training, "RESTARTS", 0)
+    job = make_job()
+    with recorded() as groups:
+        watch = once_past("smallest", 600, lambda: kill(groups[0]))
+        error = train_experts([job], ClusterConfig(), 1, watch)["smallest"].error
+    assert error is not None
+    assert error.startswith("expert smallest: its process died 1 times: The actor died unexpectedly")
+    assert steps_on_disk(job)
+    wait_until_free()
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on(make_job: MakeJob, undisturbed):
+    job = make_job()
+    interrupt = once_past("smallest", 300, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train_experts([job], ClusterConfig(), 1, interrupt)
+    wait_until_free()
+    saved = steps_on_disk(job)[-1]
+    assert 300 < saved < 2160
+    assert saved == raw_steps(job)[-1], "no step that was taken may be lost"
+    assert not (job.directory / parameters.FILE).exists()
+    outcome = train_experts([job], ClusterConfig(), 1, lambda seen: None)["smallest"]
+    assert outcome.error is None
+    assert raw_steps(job) == [*range(8, 2161, 8)]
+    undisturbed[0].assert_same(job)
+
+
+def test_a_watcher_that_fails_leaves_no_process_behind(make_job: MakeJob):
+    def fail(seen: Snapshot) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        train_experts([make_job()], ClusterConfig(), 1, fail)
+    wait_until_free()
+
+
+def test_costs_order_the_experts_of_the_paper(make_job: MakeJob):
+    plain = make_job(expert=replace(SMALLEST, hidden=(64, 64), epochs=10, fokker_planck=0))
+    assert estimated_cost(plain) == 10 * 2 * 64 * 64
+    dearer = [
+        make_job(expert=replace(plain.expert, epochs=11)),
+        make_job(expert=replace(plain.expert, hidden=(64, 64, 64))),
+        make_job(expert=replace(plain.expert, fokker_planck=1e-3)),
+    ]
+    assert all(estimated_cost(job) > estimated_cost(plain) for job in dearer)

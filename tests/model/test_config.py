@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+
+from fokker.model.config import (
+    ExpertConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+    check_cover,
+)
+
+from .conftest import INTERVALS, expert_config
+
+
+def cover(*intervals: tuple[float, float]) -> None:
+    check_cover(tuple(expert_config(interval) for interval in intervals))
+
+
+def test_times_of_training_are_the_interval_but_for_the_first_instant():
+    assert expert_config((0, 0.1)).times == (1e-5, 0.1)
+    assert expert_config((0.1, 0.6)).times == (0.1, 0.6)
+    assert expert_config((0.1, 0.6), train_interval=(0.099, 0.6)).times == (0.099, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interval": (0.5, 0.5)}, r"interval \[0.5, 0.5\) is empty: the start must be below the end"),
+        ({"interval": (0.6, 0.1)}, r"interval \[0.6, 0.1\) is empty"),
+        ({"interval": (0, 1.5)}, r"interval.1\n.*less than or equal to 1"),
+        ({"interval": (-0.1, 1)}, r"interval.0\n.*greater than or equal to 0"),
+        ({"train_interval": (0.02, 1)}, r"train_interval \[0.02, 1\] is not that of the interval \[0, 1\)"),
+        ({"train_interval": (1e-5, 0.9)}, r"its ends may differ by 0.01 at most"),
+        ({"train_interval": (0, 1)}, r"train_interval.0\n.*greater than 0"),
+        ({"midpoint": 1}, r"midpoint 1 must lie inside the interval \(0, 1\)"),
+        ({"midpoint": 0}, r"midpoint 0 must lie inside"),
+        ({"hidden": ()}, r"hidden names no layer"),
+        ({"hidden": (64, 0)}, r"hidden.1\n.*greater than 0"),
+        ({"epochs": 0}, r"epochs\n.*greater than 0"),
+        ({"epochs": 1.5}, r"epochs\n.*integer"),
+        ({"fokker_planck": -1}, r"fokker_planck\n.*greater than or equal to 0"),
+        ({"fokker_planck": float("nan")}, r"fokker_planck\n"),
+        ({"fokker_planck": 1e-3, "conservative": False}, r"fokker_planck needs conservative=true"),
+        ({"widths": (64,)}, r"widths\n.*[Uu]nexpected"),
+    ],
+)
+def test_an_expert_that_cannot_be_is_refused_by_the_name_of_its_field(changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        expert_config(**changes)
+
+
+def test_the_midpoint_must_halve_what_is_trained():
+    """Between the start of the interval and that of training there are no times to weigh."""
+    ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=1, midpoint=0.009, train_interval=(0.008, 0.1))
+    with pytest.raises(ValueError, match=r"midpoint 0.007 must lie inside"):
+        ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=1, midpoint=0.007, train_interval=(0.008, 0.1))
+
+
+def test_intervals_that_meet_from_0_to_1_are_accepted():
+    cover(*INTERVALS)
+    cover((0, 1))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "message"),
+    [
+        ([], "experts is empty"),
+        ([(0.1, 1)], "experts.0.interval must start at 0, not 0.1"),
+        ([(0, 0.1), (0.1, 0.9)], "experts.1.interval must end at 1, not 0.9"),
+        ([(0, 0.1), (0.2, 1)], "experts.1.interval starts at 0.2, but experts.0.interval ends at 0.1: gap"),
+        ([(0, 0.1), (0.1, 0.6), (0.5, 1)], "experts.2.interval starts at 0.5, .* ends at 0.6: overlap"),
+        ([(0.1, 1), (0, 0.1)], "experts.0.interval must start at 0"),
+    ],
+)
+def test_gaps_and_overlaps_are_refused(intervals: list[tuple[float, float]], message: str):
+    with pytest.raises(ValueError, match=message):
+        cover(*intervals)
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (SampleConfig, {"samples": 10, "chunk": 4}, "samples 10 is not a multiple of chunk 4"),
+        (SampleConfig, {"evaluations": 1}, "evaluations"),
+        (SampleConfig, {"final_time": 0}, "final_time"),
+        (SimulateConfig, {"chains": 10, "chunk": 4}, "chains 10 is not a multiple of chunk 4"),
+        (
+            SimulateConfig,
+            {"frames": 25, "chains": 10, "chunk": 5},
+            "frames 25 is not a multiple of chains 10",
+        ),
+        (SimulateConfig, {"timestep": -1e-3}, "timestep"),
+        (SimulateConfig, {"integrator": "verlet"}, "integrator\n.*'langevin' or 'baoab'"),
+        (ObjectiveConfig, {"fp_fraction": 0}, "fp_fraction"),
+        (ObjectiveConfig, {"fp_start": 1}, "fp_start"),
+        (ObjectiveConfig, {"estimator": "hutchison"}, "estimator\n.*'weak', 'hutchinson' or 'exact'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(config: type, changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        config(**changes)
+
+
+def test_settings_are_read_without_loading_jax():
+    code = "import sys, fokker.model.config; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

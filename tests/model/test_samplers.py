@@ -1,0 +1,124 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fokker.model.config import SampleConfig, Solver
+from fokker.model.experts import Expert, gate
+from fokker.model.samplers import sample
+from fokker.model.schedule import NoiseSchedule
+
+from .conftest import INTERVALS, PLAIN, MixtureExpert, expert_config, mixture
+
+SAMPLES = 40_000
+TRUTH = mixture(3, 1, seed=5)  # One Gaussian, with axes of its own and a mean away from zero.
+
+
+class ExactExpert(MixtureExpert):
+    """The exact score within its interval, and no number outside of it."""
+
+    def score(self, parameters, x, t):
+        start, end = self.config.interval
+        mine = (t >= start) & ((t < end) | (end == 1))
+        return jnp.where(mine, super().score(parameters, x, t), jnp.nan)
+
+
+EXPERTS = [ExactExpert(expert_config(interval), PLAIN, (1, 3)) for interval in INTERVALS]
+
+
+def config(solver: Solver, evaluations: int) -> SampleConfig:
+    # Euler-Maruyama takes no step from its last point.
+    points = evaluations + (solver == "euler-maruyama")
+    return SampleConfig(solver=solver, evaluations=points)
+
+
+@cache
+def errors(solver: Solver, evaluations: int) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of mean and covariance, in coordinates in which the truth is a standard normal."""
+
+    @jax.jit
+    def draw(key):
+        return sample(EXPERTS, [TRUTH] * 3, config(solver, evaluations), key, SAMPLES)
+
+    x = np.asarray(draw(jax.random.key(0)), np.float64)
+    assert x.shape == (SAMPLES, 1, 3)
+    white = (x.reshape(-1, 3) - TRUTH["mean"][0]) @ TRUTH["axes"][0] / np.sqrt(TRUTH["variance"][0])
+    return white.mean(axis=0), np.cov(white.T) - np.eye(3)
+
+
+# On a Gaussian a step is a linear map, by which the moments' errors are known: for this truth they approach
+# 2.5/n (Euler-Maruyama) and 48/n² (DPM-Solver) for n evaluations from below.
+BOUNDS: dict[Solver, Callable[[int], float]] = {
+    "euler-maruyama": lambda n: 2.5 / n,
+    "dpm-solver": lambda n: 48 / n**2,
+}
+MEAN_ERROR, VARIANCE_ERROR = np.sqrt(1 / SAMPLES), np.sqrt(2 / SAMPLES)
+COARSE = 25
+FINE: dict[Solver, int] = {"euler-maruyama": 200, "dpm-solver": 100}
+
+
+@pytest.mark.parametrize("solver", BOUNDS)
+def test_a_gaussian_of_three_experts_is_reproduced(solver: Solver):
+    """Within four standard errors and the discretisation, from evaluations by the right expert only."""
+    for evaluations in (COARSE, FINE[solver]):
+        mean, covariance = errors(solver, evaluations)
+        assert np.abs(mean).max() < 4 * MEAN_ERROR + BOUNDS[solver](evaluations)
+        assert np.abs(covariance).max() < 4 * VARIANCE_ERROR + BOUNDS[solver](evaluations)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler-maruyama", 1), ("dpm-solver", 2)])
+def test_the_error_falls_with_the_order_of_the_solver(solver: Solver, order: int):
+    coarse, fine = (np.diag(errors(solver, n)[1]).mean() for n in (COARSE, FINE[solver]))
+    statistics = 4 * VARIANCE_ERROR / np.sqrt(3)
+    assert coarse > 2 * statistics
+    assert abs(fine) < 1.5 * coarse * (COARSE / FINE[solver]) ** order + statistics
+
+
+@dataclass(frozen=True)
+class Recorder(Expert):
+    """The score of a standard normal, which notes the times at which it is evaluated."""
+
+    seen: list[float] = field(default_factory=list)
+
+    def score(self, parameters, x, t):
+        # Once for a batch, as t is the same for all of it.
+        jax.debug.callback(lambda t: self.seen.append(float(t)), t)
+        return -x
+
+
+def times_of(solver: Solver, evaluations: int) -> np.ndarray:
+    """Times of all evaluations in order, each of them checked to be that of the gate's expert."""
+    recorders = [Recorder(expert_config(interval), PLAIN, (2,)) for interval in INTERVALS]
+    jax.jit(lambda key: sample(recorders, [{}] * 3, config(solver, evaluations), key, 4))(jax.random.key(0))
+    jax.effects_barrier()
+    for number, recorder in enumerate(recorders):
+        numbers = gate(jnp.asarray(recorder.seen), [each.config for each in recorders])
+        assert set(numbers.tolist()) == {number}
+        assert sorted(recorder.seen, reverse=True) == recorder.seen
+    return np.concatenate([recorder.seen for recorder in reversed(recorders)])
+
+
+def test_euler_maruyama_takes_each_equal_step_once_by_the_expert_of_its_interval():
+    """Of twenty steps, two begin at the boundaries 0.6 and 0.1 themselves."""
+    np.testing.assert_allclose(times_of("euler-maruyama", 20), np.arange(20, 0, -1) / 20, rtol=1e-6)
+
+
+def test_dpm_solver_takes_each_step_once_at_equal_steps_of_signal_to_noise():
+    """A hundred evaluations at the most are one score each."""
+    times = jnp.asarray(times_of("dpm-solver", 100))
+    assert len(times) == 100
+    assert times[0] == 1
+    steps = np.diff(NoiseSchedule().log_signal_to_noise(jnp.append(times, 1e-5)))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
+
+
+def test_samples_follow_the_key():
+    chosen = SampleConfig(evaluations=2)
+    draw = jax.jit(lambda key: sample(EXPERTS, [TRUTH] * 3, chosen, key, 4))
+    first, again, other = (np.asarray(draw(jax.random.key(seed))) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.isclose(first, other).any()
