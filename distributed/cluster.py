@@ -29,13 +29,15 @@ def connect(config: ClusterConfig) -> None:
         _reach(address)
     if not ray.is_initialized():
         try:
-            # Quiet: what the user needs to see comes back from the actors as progress or errors. For the job
-            # of a client Ray leaves the working directory off the workers' path: in a checkout, `data` or
-            # `distributed` there would shadow other people's packages.
+            # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads
+            # of Ray can crash, loudly, where a process ends that has done its work. For the job of a client
+            # Ray leaves the working directory off the workers' path: in a checkout, `data` or `distributed`
+            # there would shadow other people's packages.
             ray.init(
                 address or "local",
                 include_dashboard=None if address else False,
                 logging_level="ERROR",
+                log_to_driver=False,
                 job_config=JobConfig(_client_job=True),
             )
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -41,7 +41,7 @@ FRAMES = 300
 SEED = 7
 SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=240, midpoint=0.05, fokker_planck=1e-3)
 LARGER = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=160, midpoint=0.5)
-TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=240, restart_from_ema=True)
+TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=240)
 """Nine steps an epoch, so that blocks straddle epochs."""
 
 BAD_STEP = 8
@@ -110,9 +110,14 @@ def small_job(directory: Path, data: Path, index: int) -> ExpertJob:
         expert=(SMALLEST, LARGER)[index],
         network=NetworkConfig(precondition=True),
         objective=ObjectiveConfig(fp_fraction=0.5),
-        train=TRAIN,
+        train=replace(TRAIN, restart_from_ema=index == 0),
         seed=SEED,
     )
+
+
+def saving_often(job: ExpertJob) -> ExpertJob:
+    """With a checkpoint after each block."""
+    return replace(job, train=replace(job.train, checkpoint_every=job.train.block))
 
 
 @pytest.fixture

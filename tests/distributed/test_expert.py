@@ -20,7 +20,7 @@ from fokker.distributed import cluster, expert, parameters
 from fokker.distributed.checkpoints import CheckpointError
 from fokker.distributed.expert import ExpertJob, NonFiniteLoss
 
-from .conftest import LARGER, TRAIN, gaussian, restored, steps_on_disk, train
+from .conftest import LARGER, TRAIN, gaussian, restored, saving_often, steps_on_disk, train
 
 SCALARS = {
     "loss/denoising",
@@ -47,8 +47,9 @@ def test_training_takes_every_step_and_leaves_the_average(undisturbed):
 
 def test_the_average_on_disk_is_that_of_the_last_state(undisturbed, tmp_path):
     job = copied(undisturbed[1].job, tmp_path / "copy")
-    found = parameters.load(job.directory)
-    jax.tree.map(np.testing.assert_array_equal, found, restored(job).average)
+    found, state = parameters.load(job.directory), restored(job)
+    jax.tree.map(np.testing.assert_array_equal, found, state.average)
+    assert not np.array_equal(found["Dense_0"]["kernel"], state.parameters["Dense_0"]["kernel"])
 
 
 def test_stopped_and_resumed_is_bitwise_the_same_as_undisturbed(make_job, undisturbed):
@@ -112,12 +113,13 @@ def test_killed_at_any_point_and_run_again_is_bitwise_the_same(make_job, undistu
         process.kill()
         assert process.wait() == -signal.SIGKILL
     assert [*(job.directory / "checkpoints").glob("*-tmp*")], "half a checkpoint has to be there"
-    assert train(job).step > 1000
+    assert train(job).finished
+    assert not [*(job.directory / "checkpoints").glob("*-tmp*")]
     undisturbed[0].assert_same(job)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_batch_and_keeps_the_checkpoint(make_job, broken_data):
-    job = make_job(data=broken_data, train=replace(TRAIN, checkpoint_every=8))
+    job = saving_often(make_job(data=broken_data))
     message = (
         r"expert smallest: loss inf, .* at step 8, batch 8 of epoch 0 .*the checkpoint of step 8 is kept"
     )
@@ -193,8 +195,8 @@ def test_blocks_of_any_length_take_the_same_steps(make_job):
         assert train(job).step == 18
         assert steps_on_disk(job)[-1] == 18
         found.append(parameters.load(job.directory))
-    # XLA rounds differently in programs of other lengths.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *found)
+    # XLA may round differently in programs of other lengths.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *found)
 
 
 SHARDED = """
@@ -234,9 +236,9 @@ def test_a_batch_shared_by_two_devices_trains_as_on_one(make_job, tmp_path):
     (program,) = dump.glob("*after_optimizations.txt")
     assert "all-reduce" in program.read_text(), "the devices have to add up their gradients"
     assert steps_on_disk(shared) == [16]
-    # Sums in another order, and sixteen steps of Adam, which magnifies what is near zero.
+    # Sums in another order: a float32 keeps seven digits, of which sixteen steps may cost two.
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
         restored(alone).parameters,
         restored(shared).parameters,
     )
