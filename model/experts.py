@@ -70,14 +70,15 @@ class Expert:
     def _inputs(self, x: Configuration, t: Time) -> Float[Array, "inputs"]:
         features = time_features(t, self.config.interval, self.config.relative_time)
         if self.network.precondition:
-            log_width = jnp.log(self.schedule.sigma(t) ** 2 + self.network.bond_width**2)
+            # Not σ squared: the finite difference of `weak` steps below t = 0, where there is no σ.
+            log_width = jnp.log(self.schedule.variance(t) + self.network.bond_width**2)
             features = jnp.append(features, log_width)
         return jnp.concatenate([x.reshape(-1), features])
 
     def _scale(self, t: Time) -> Time:
         """α/√(σ² + α²b²): EDM's output scaling for VP, floored at the width b of the stiffest bond."""
         alpha, width = self.schedule.alpha(t), self.network.bond_width
-        return alpha / jnp.sqrt(-jnp.expm1(-self.schedule.integral(t)) + (alpha * width) ** 2)
+        return alpha / jnp.sqrt(self.schedule.variance(t) + (alpha * width) ** 2)
 
 
 def gate(t: Float[Array, "*batch"], experts: Sequence[ExpertConfig]) -> Int[Array, "*batch"]:

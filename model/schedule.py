@@ -28,9 +28,13 @@ class NoiseSchedule:
         """Signal scale α(t) = exp(−½ ∫₀ᵗ β)."""
         return jnp.exp(-0.5 * self.integral(t))
 
+    def variance(self, t: Times) -> Times:
+        """σ² = 1 − α², by `expm1` as the difference cancels near t = 0; smooth through t = 0, unlike σ."""
+        return -jnp.expm1(-self.integral(t))
+
     def sigma(self, t: Times) -> Times:
-        """Noise scale σ(t), σ² = 1 − α²; `expm1` because the difference cancels near t = 0."""
-        return jnp.sqrt(-jnp.expm1(-self.integral(t)))
+        """Noise scale σ(t)."""
+        return jnp.sqrt(self.variance(t))
 
     def log_signal_to_noise(self, t: Times) -> Times:
         """Half log signal-to-noise ratio, log(α/σ) = −½ log(exp(∫β) − 1)."""

@@ -171,6 +171,26 @@ def test_the_time_derivative_of_weak_keeps_its_value_down_to_the_first_instant()
     np.testing.assert_allclose(derivative(t), 3 * np.exp(3 * t), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("config", [PLAIN, PRECONDITIONED])
+def test_the_finite_difference_of_weak_steps_below_zero_with_either_network(config):
+    """To second order: its error is h_s h_d/6 of the third derivative in t, and next to nothing else."""
+    log_density, x = network(2, config=config), jnp.ones(2)
+
+    @jax.jit
+    @jax.vmap
+    def three(t):
+        difference, true = (
+            weak(log_density, SCHEDULE, x, t, jax.random.key(0), exact_time_derivative=is_exact).first
+            for is_exact in (False, True)
+        )
+        third = jax.grad(jax.grad(jax.grad(log_density, argnums=1), argnums=1), argnums=1)(x, t)
+        return difference, true, third
+
+    difference, true, third = three(jnp.array([1e-5, 5e-4, 2e-3]))
+    np.testing.assert_allclose(true - difference, 1e-3 * 5e-4 / 6 * third, rtol=0.05)
+
+
 def test_in_float32_weak_loses_the_digits_that_exact_keeps():
     """A difference of scores over 2 σ_v magnifies their rounding, 6e-8, by 1/σ_v = 1e4."""
     random = np.random.default_rng(4)
