@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from .arguments import RunArguments
@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
-    given = list(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Carry out a command line, the program's own if none is given, and exit with the status of `command`."""
+    status = command(sys.argv[1:] if argv is None else argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: threads of Ray can crash while the interpreter takes itself down, and the status is lost.
+    os._exit(status)
+
+
+def command(argv: Sequence[str]) -> int:
+    """Carry out a command line; 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
     try:
         from .arguments import ReproduceArguments, parse
 
-        arguments = parse(given)
+        arguments = parse(argv)
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         from rich.console import Console
@@ -36,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             run(arguments, display)
     except KeyboardInterrupt:
-        again = shlex.join(["fokker", *given])
+        again = shlex.join(["fokker", *argv])
         print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
         return INTERRUPTED
     except Exception as error:
@@ -95,4 +103,4 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

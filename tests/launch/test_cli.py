@@ -1,0 +1,234 @@
+"""The command as a user runs it: as a whole, again, stage by stage, stopped in the middle, and wrong."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from .conftest import SMALL, SMALL_EXPERTS, Result, User
+
+STAGES = ("data", "train", "sample", "simulate", "evaluate", "report")
+TIMES = ("timings.json",)
+"""Files that another run of the same command may change."""
+
+
+def state(directory: Path, but: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
+    """Time of the last change and hash of every file."""
+    return {
+        str(path.relative_to(directory)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in but
+    }
+
+
+def copied(whole: tuple[Path, Result], user: User, name: str) -> Path:
+    directory = user.home / "runs" / name
+    return shutil.copytree(whole[0], directory)
+
+
+def board(directory: Path) -> EventAccumulator:
+    events = EventAccumulator(str(directory))
+    events.Reload()
+    return events
+
+
+# A whole run
+
+
+def test_a_run_leaves_its_settings_and_metrics_for_programs(whole: tuple[Path, Result]):
+    config = json.loads((whole[0] / "config.json").read_text())
+    assert (config["preset"], config["method"], config["recipe"]) == ("mueller-brown", "both", "fokker")
+    assert (config["data"]["frames"], config["experts"][0]["hidden"]) == (2000, [8, 8])
+    metrics = json.loads((whole[0] / "metrics.json").read_text())
+    for definition in ("paper", "corrected"):
+        assert metrics[definition].keys() == {"iid", "sim", "floor"}
+        for values in metrics[definition].values():
+            assert values.keys() == {"js", "pmf"}
+            assert 0 < values["js"] < 0.6931472  # ln 2, of sets that share no bin
+            assert values["pmf"] > 0
+        # Two sets from the true potential are nearer to each other than anything this model makes.
+        floor = metrics[definition].pop("floor")
+        assert all(floor[name] < values[name] for values in metrics[definition].values() for name in floor)
+    assert [metrics[stage]["frames"] for stage in ("sample", "simulate")] == [400, 400]
+    assert [metrics[stage]["chains"] for stage in ("sample", "simulate")] == [400, 40]
+    assert len(metrics["fokker_planck_error"]) == 3
+
+
+def test_a_run_leaves_a_report_that_needs_nothing_beside_it(whole: tuple[Path, Result]):
+    report = (whole[0] / "report.html").read_text()
+    assert set(re.findall(r'(?:src|href)="(.{10})', report)) == {"data:image"}
+    assert not re.search(r"<link|<script|@import|url\(", report)
+    fingerprint = json.loads((whole[0] / "metrics.json").read_text())["data_fingerprint"]
+    for part in (fingerprint, "train.batch_size", "experts.0.hidden", "corrected", "left the physical range"):
+        assert part in report
+    for package in ("fokker", "jax", "ray"):
+        assert f"<td>{package}</td><td>{version(package)}</td>" in report
+    for stage in ("data", "train", "sample", "simulate", "evaluate"):
+        assert re.search(rf"<td>{stage}</td><td>\d+:\d\d</td>", report)
+
+
+def test_a_run_leaves_figures(whole: tuple[Path, Result]):
+    figures = {path.name: path.read_bytes() for path in (whole[0] / "figures").iterdir()}
+    assert figures.keys() == {"free-energy.png", "losses.png", "fokker-planck-error.png"}
+    assert all(content.startswith(b"\x89PNG") for content in figures.values())
+
+
+def test_tensorboard_shows_the_losses_of_every_expert_and_the_free_energy(whole: tuple[Path, Result]):
+    for index in range(3):
+        tags = board(whole[0] / "experts" / str(index)).Tags()["scalars"]
+        assert {"loss/denoising", "loss/fokker_planck", "gradient_norm", "input_wait"} <= {*tags}
+    evaluated = board(whole[0] / "evaluate")
+    assert evaluated.Tags()["images"] == ["free_energy"]
+    metrics = json.loads((whole[0] / "metrics.json").read_text())
+    (shown,) = evaluated.Scalars("js_corrected/sim")
+    assert shown.value == pytest.approx(metrics["corrected"]["sim"]["js"])
+
+
+def test_a_run_prints_settings_stages_progress_and_metrics_in_80_columns(whole: tuple[Path, Result]):
+    result = whole[1]
+    assert result.stderr == ""
+    for text in ("Config(", "batch_size=128", "hidden=(8, 8)"):
+        assert text in result.stdout
+    assert re.findall(r"^(\w+) ", result.stdout, re.MULTILINE)[-6:] == [
+        *("train", "sample", "simulate", "evaluate"),
+        *("whole", "report"),
+    ]
+    last = r"^  expert 0-0.1  step 1500/1500  loss \S+  Fokker-Planck \S+  samples/s \S+  took \d+:\d\d$"
+    assert re.search(last, result.stdout, re.MULTILINE)
+    assert "chunk 20/20  frames 400" in result.stdout
+    table = result.stdout.partition("\nwhole ")[2]
+    assert "sim/floor" in table
+    assert "…" not in table
+    assert max(map(len, result.stdout.splitlines())) <= 80 + len("  left the range 40 of 40")
+
+
+def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tuple[Path, Result], user: User):
+    before = state(whole[0], but=TIMES)
+    again = user.run("run", "mueller-brown", "--name", "whole", *SMALL, *SMALL_EXPERTS)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert re.findall(r"^(\w+) +skipped", again.stdout, re.MULTILINE) == [*STAGES]
+    assert (
+        again.stdout.partition("\nwhole ")[2].split()[:9]
+        == whole[1].stdout.partition("\nwhole ")[2].split()[:9]
+    )
+    assert state(whole[0], but=TIMES) == before
+
+
+# In parts
+
+
+def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
+    whole: tuple[Path, Result], user: User
+):
+    """Killed and interrupted in training, interrupted in the simulation, with fewer actors than the whole."""
+    where = ["--runs-dir", "some runs", "--name", "parts"]
+    parts = user.home / "some runs" / "parts"
+    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate"
+
+    def blocks() -> int:
+        return history.read_text().count("\n") if history.exists() else 0
+
+    def go_on(stopped: Result, command: list[str]) -> None:
+        assert (stopped.returncode, stopped.stderr) == (130, "")
+        assert "Interrupted; what was done is kept. Go on with:\n" in stopped.stdout
+        typed = shlex.split(stopped.stdout.splitlines()[-1])
+        assert typed == ["fokker", *command]
+        again = user.run(*typed[1:])
+        assert (again.returncode, again.stderr) == (0, "")
+
+    first = user.run("data", "mueller-brown", *where, *SMALL, *SMALL_EXPERTS, "--cluster.simulators", "1")
+    assert first.returncode == 0, first.stderr
+    train = ["train", *where]
+    killed = user.stop(train, signal.SIGKILL, when=lambda: blocks() > 10)
+    assert killed.returncode == -signal.SIGKILL
+    seen = blocks()
+    interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > seen, group=True)
+    assert not (parts / "experts" / "0" / "average.npz").exists()
+    go_on(interrupted, train)
+    assert user.run("sample", *where).returncode == 0
+    simulate = ["simulate", *where]
+    interrupted = user.stop(simulate, signal.SIGINT, when=lambda: any(chunks.glob("chunk-*")))
+    assert 0 < len([*chunks.glob("chunk-*")]) < 20
+    go_on(interrupted, simulate)
+    for stage in ("evaluate", "report"):
+        assert user.run(stage, *where).returncode == 0
+    assert (parts / "metrics.json").read_bytes() == (whole[0] / "metrics.json").read_bytes()
+    assert {path.name for path in parts.iterdir()} == {path.name for path in whole[0].iterdir()}
+
+
+def test_a_stage_without_its_predecessor_is_one_line(user: User):
+    early = user.run("train", "mueller-brown", "--name", "early")
+    assert early.returncode == 1
+    assert early.stderr == "fokker: error: train: runs/early/data is not there, run `fokker data` first\n"
+
+
+# Other settings
+
+
+def test_other_settings_of_training_are_refused_and_nothing_changes(whole: tuple[Path, Result], user: User):
+    directory = copied(whole, user, "refused")
+    before = state(directory)
+    refused = user.run("run", "--name", "refused", "--train.clip", "5", "--sample.samples", "200")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "fokker: error: train.clip: runs/refused was made with 1000.0, not 5.0: take another --name, "
+        "or the old value\n"
+    )
+    assert state(directory) == before
+
+
+def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tuple[Path, Result], user: User):
+    directory = copied(whole, user, "dropped")
+    before = state(directory, but=("config.json",))
+    report = user.run("report", "--name", "dropped", "--sample.evaluations", "9")
+    assert (
+        "note      sample.evaluations 10 → 9; what was made with the old settings is dropped" in report.stdout
+    )
+    assert report.returncode == 1
+    assert report.stderr == (
+        "fokker: error: report: runs/dropped/sample/chunk-00000.npz is missing, run `fokker sample` first\n"
+    )
+    kept = {path: value for path, value in before.items() if not path.startswith("sample/")}
+    assert state(directory, but=("config.json",)) == kept
+    assert json.loads((directory / "config.json").read_text())["sample"]["evaluations"] == 9
+
+
+# Places
+
+
+def test_a_run_at_which_another_process_works_is_refused(whole: tuple[Path, Result], user: User):
+    directory = copied(whole, user, "busy")
+    before = state(directory)
+    with open(directory / ".lock") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = user.run("run", "--name", "busy")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("fokker: error: runs/busy: another fokker is at work on it;")
+    assert refused.stderr.count("\n") == 1
+    assert state(directory) == before
+
+
+@pytest.mark.parametrize(
+    "place", [("--runs-dir", "file"), ("--runs-dir", "file/runs"), ("--runs-dir", ".", "--name", "file")]
+)
+def test_a_file_in_the_way_is_refused_before_anything_is_created(
+    place: tuple[str, ...], tmp_path: Path, environment: dict[str, str]
+):
+    (tmp_path / "file").touch()
+    refused = User(tmp_path, environment).run("run", "mueller-brown", *place)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("file is not a folder; choose another place\n")
+    assert refused.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["file"]
