@@ -132,7 +132,7 @@ def _mean(values: Sequence[float]) -> Cell:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def markdown(rows: dict[str, dict[str, list[Cell]]], seeds: int) -> str:
+def markdown(rows: Mapping[str, Mapping[str, Sequence[Cell]]], seeds: int) -> str:
     """The published table beside this one, and the corrected JS."""
     count = f"{seeds} seeds" if seeds > 1 else "one seed"
     lines = [

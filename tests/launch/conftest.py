@@ -118,6 +118,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compilations")),
         "COLUMNS": "80",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # Otherwise Ray writes one to the home directory.
+        "RAY_prestart_worker_first_driver": "0",  # Saves the start of workers that no command uses.
     }
     environment.pop("RAY_ADDRESS", None)
     return environment
