@@ -119,7 +119,7 @@ class Display:
 def _grid(rows: list[Row]) -> Table:
     """The rows below the names of their values; only the bars give way on a narrow terminal."""
     names = list(dict.fromkeys(name for row in rows for name in row.values))
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=bool(names))
+    grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", show_header=bool(names))
     grid.add_column(f"  {rows[0].kind}", no_wrap=True, vertical="bottom")
     grid.add_column("", max_width=BAR_WIDTH)
     for name in names:

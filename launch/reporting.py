@@ -1,5 +1,6 @@
 """What the report of a run is made of."""
 
+import math
 from importlib.metadata import version
 from platform import python_version
 
@@ -28,10 +29,15 @@ def write(run: Run, metrics: dict, surfaces: dict[str, Points]) -> None:
             figures.loss_curves(history),
         ),
     }
-    if metrics["fokker_planck_error"]:
+    # null stands for what is not finite.
+    curves = {
+        name: (times, [math.nan if error is None else error for error in errors])
+        for name, (times, errors) in metrics["fokker_planck_error"].items()
+    }
+    if curves:
         drawn["fokker-planck-error"] = (
             "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
-            figures.fokker_planck_curves(metrics["fokker_planck_error"]),
+            figures.fokker_planck_curves(curves),
         )
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
     folder = run.directory / "figures"

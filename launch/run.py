@@ -70,7 +70,10 @@ def locked(directory: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """Where the parts of a run lie, and the work that they are made by."""
+    """Where the parts of a run lie, and the work that they are made by.
+
+    Work names its places in full: the processes of a cluster that was joined have a folder of their own.
+    """
 
     config: Config
     directory: Path
@@ -97,8 +100,8 @@ class Run:
             ExpertJob(
                 f"{self.label} {expert.interval[0]:g}-{expert.interval[1]:g}".strip(),
                 index,
-                self.directory / "experts" / str(index),
-                self.data,
+                self.directory.absolute() / "experts" / str(index),
+                self.data.absolute(),
                 expert,
                 c.network,
                 c.objective,
@@ -111,7 +114,8 @@ class Run:
     @cached_property
     def sampling(self) -> Sampling:
         """Independent samples."""
-        return Sampling(self.jobs, self.config.sample, self.directory / SAMPLES, self.plane, self.config.seed)
+        c, directory = self.config, self.directory.absolute() / SAMPLES
+        return Sampling(self.jobs, c.sample, directory, self.plane, c.seed)
 
     @cached_property
     def simulation(self) -> Simulation:
@@ -120,7 +124,7 @@ class Run:
         return Simulation(
             self.jobs,
             c.simulate,
-            self.directory / SIMULATION,
+            self.directory.absolute() / SIMULATION,
             self.plane,
             c.seed,
             kT=c.data.temperature,

@@ -41,7 +41,9 @@ def data(runs: Sequence[Run], display: Display) -> None:
     display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
     cluster.connect(run.config.cluster)
     seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-    fingerprint = ray.get(tasks.submit(tasks.generate_mueller_brown, config, run.data, seeds, system))
+    fingerprint = ray.get(
+        tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, system)
+    )
     display.stage("", f"fingerprint {fingerprint[:12]}")
 
 

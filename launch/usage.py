@@ -83,13 +83,11 @@ def run_help(command: str) -> str:
 
 def preset_help(command: str, config: Config) -> str:
     """What it says with a preset: every setting of the configuration, by section."""
-    lines = [
-        *_run_usage(command, config.preset),
-        *_options(OPTIONS),
-        "",
-        f"Settings of {config.preset}, method {config.method}, recipe {config.recipe}, each with its value",
-        "there. Lists are separated by commas, null stands for none:",
-    ]
+    about = (
+        f"Settings of {config.preset}, method {config.method}, recipe {config.recipe}, each with its value "
+        "there. Lists are separated by commas, null stands for none:"
+    )
+    lines = [*_run_usage(command, config.preset), *_options(OPTIONS), "", _paragraph(about)]
     known = settings(config)
     for path, part in sections(config).items():
         lines += ["", _paragraph(f"{path}: {type(part).__doc__}") if path else "general:"]

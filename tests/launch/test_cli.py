@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from .conftest import SMALL, SMALL_EXPERTS, Result, User
+from fokker.launch.cli import command
+
+from .conftest import SMALL, Result, User
 
 STAGES = ("data", "train", "sample", "simulate", "evaluate", "report")
 TIMES = ("timings.json",)
@@ -31,11 +33,6 @@ def state(directory: Path, but: tuple[str, ...] = ()) -> dict[str, tuple[int, st
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name not in but
     }
-
-
-def copied(whole: tuple[Path, Result], user: User, name: str) -> Path:
-    directory = user.home / "runs" / name
-    return shutil.copytree(whole[0], directory)
 
 
 def board(directory: Path) -> EventAccumulator:
@@ -116,7 +113,7 @@ def test_a_run_prints_settings_stages_progress_and_metrics_in_80_columns(whole: 
 
 def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tuple[Path, Result], user: User):
     before = state(whole[0], but=TIMES)
-    again = user.run("run", "mueller-brown", "--name", "whole", *SMALL, *SMALL_EXPERTS)
+    again = user.run("run", "mueller-brown", "--name", "whole", *SMALL)
     assert (again.returncode, again.stderr) == (0, "")
     assert re.findall(r"^(\w+) +skipped", again.stdout, re.MULTILINE) == [*STAGES]
     assert (
@@ -130,9 +127,9 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 
 
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
-    whole: tuple[Path, Result], user: User
+    whole: tuple[Path, Result], user: User, guest: User
 ):
-    """Killed and interrupted in training, interrupted in the simulation, with fewer actors than the whole."""
+    """Interrupted in training as by a terminal, in the simulation alone, and gone on with at a cluster."""
     where = ["--runs-dir", "some runs", "--name", "parts"]
     parts = user.home / "some runs" / "parts"
     history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate"
@@ -140,30 +137,29 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     def blocks() -> int:
         return history.read_text().count("\n") if history.exists() else 0
 
+    def carry_out(*words: str) -> None:
+        result = guest.run(*words)
+        assert (result.returncode, result.stderr) == (0, "")
+
     def go_on(stopped: Result, command: list[str]) -> None:
         assert (stopped.returncode, stopped.stderr) == (130, "")
         assert "Interrupted; what was done is kept. Go on with:\n" in stopped.stdout
         typed = shlex.split(stopped.stdout.splitlines()[-1])
         assert typed == ["fokker", *command]
-        again = user.run(*typed[1:])
-        assert (again.returncode, again.stderr) == (0, "")
+        carry_out(*typed[1:])
 
-    first = user.run("data", "mueller-brown", *where, *SMALL, *SMALL_EXPERTS, "--cluster.simulators", "1")
-    assert first.returncode == 0, first.stderr
+    carry_out("data", "mueller-brown", *where, *SMALL, "--cluster.simulators", "1")
     train = ["train", *where]
-    killed = user.stop(train, signal.SIGKILL, when=lambda: blocks() > 10)
-    assert killed.returncode == -signal.SIGKILL
-    seen = blocks()
-    interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > seen, group=True)
+    interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > 10, group=True)
     assert not (parts / "experts" / "0" / "average.npz").exists()
     go_on(interrupted, train)
-    assert user.run("sample", *where).returncode == 0
+    carry_out("sample", *where)
     simulate = ["simulate", *where]
-    interrupted = user.stop(simulate, signal.SIGINT, when=lambda: any(chunks.glob("chunk-*")))
+    interrupted = guest.stop(simulate, signal.SIGINT, when=lambda: any(chunks.glob("chunk-*")))
     assert 0 < len([*chunks.glob("chunk-*")]) < 20
     go_on(interrupted, simulate)
-    for stage in ("evaluate", "report"):
-        assert user.run(stage, *where).returncode == 0
+    carry_out("evaluate", *where)
+    carry_out("report", *where)
     assert (parts / "metrics.json").read_bytes() == (whole[0] / "metrics.json").read_bytes()
     assert {path.name for path in parts.iterdir()} == {path.name for path in whole[0].iterdir()}
 
@@ -177,20 +173,22 @@ def test_a_stage_without_its_predecessor_is_one_line(user: User):
 # Other settings
 
 
-def test_other_settings_of_training_are_refused_and_nothing_changes(whole: tuple[Path, Result], user: User):
-    directory = copied(whole, user, "refused")
-    before = state(directory)
-    refused = user.run("run", "--name", "refused", "--train.clip", "5", "--sample.samples", "200")
-    assert refused.returncode == 2
-    assert refused.stderr == (
-        "fokker: error: train.clip: runs/refused was made with 1000.0, not 5.0: take another --name, "
-        "or the old value\n"
+def test_other_settings_of_training_are_refused_and_nothing_changes(
+    whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(whole[0].parents[1])
+    before = state(whole[0])
+    assert command(["run", "--name", "whole", "--train.clip", "5", "--sample.samples", "200"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "fokker: error: train.clip: runs/whole was made with 1000.0, not 5.0: take another --name, "
+        "or the old value\n",
     )
-    assert state(directory) == before
+    assert state(whole[0]) == before
 
 
 def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tuple[Path, Result], user: User):
-    directory = copied(whole, user, "dropped")
+    directory = shutil.copytree(whole[0], whole[0].with_name("dropped"))
     before = state(directory, but=("config.json",))
     report = user.run("report", "--name", "dropped", "--sample.evaluations", "9")
     assert (
@@ -198,7 +196,7 @@ def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tup
     )
     assert report.returncode == 1
     assert report.stderr == (
-        "fokker: error: report: runs/dropped/sample/chunk-00000.npz is missing, run `fokker sample` first\n"
+        f"fokker: error: report: {directory}/sample/chunk-00000.npz is missing, run `fokker sample` first\n"
     )
     kept = {path: value for path, value in before.items() if not path.startswith("sample/")}
     assert state(directory, but=("config.json",)) == kept
@@ -208,16 +206,19 @@ def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tup
 # Places
 
 
-def test_a_run_at_which_another_process_works_is_refused(whole: tuple[Path, Result], user: User):
-    directory = copied(whole, user, "busy")
-    before = state(directory)
-    with open(directory / ".lock") as other:
+def test_a_run_at_which_another_process_works_is_refused(
+    whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(whole[0].parents[1])
+    before = state(whole[0])
+    with open(whole[0] / ".lock") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        refused = user.run("run", "--name", "busy")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("fokker: error: runs/busy: another fokker is at work on it;")
-    assert refused.stderr.count("\n") == 1
-    assert state(directory) == before
+        assert command(["run", "--name", "whole"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("fokker: error: runs/whole: another fokker is at work on it;")
+    assert err.count("\n") == 1
+    assert state(whole[0]) == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""What the report says first, and how it shows a run whose simulation failed in part."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fokker.distributed import parameters
+from fokker.distributed.expert import HISTORY
+from fokker.launch import reporting
+from fokker.launch.presets import PRESETS
+from fokker.launch.run import Run
+
+COUNTS = {"frames": 400, "frames_not_finite": 0, "chains": 40, "chains_left_range": 0, "chains_not_finite": 0}
+
+
+def metrics(sample: dict | None = None, simulate: dict | None = None) -> dict:
+    values = {kind: {"js": 0.02, "pmf": 0.1} for kind in ("iid", "sim", "floor")}
+    temperatures = {"kinetic_temperature": 22.5, "temperature": 23.0}
+    return {
+        "paper": values,
+        "corrected": values,
+        "sample": COUNTS | (sample or {}),
+        "simulate": COUNTS | temperatures | (simulate or {}),
+        "data_fingerprint": "0123456789abcdef",
+        "fokker_planck_error": {"0-0.1": [[1e-5, 1e-2], [3.0, None]], "0.1-0.6": [[0.1], [2.0]]},
+    }
+
+
+def test_no_warning_of_a_run_that_went_well():
+    assert reporting.warnings(metrics()) == []
+
+
+def test_warnings_count_what_left_and_what_is_not_finite():
+    found = reporting.warnings(
+        metrics({"chains_left_range": 3}, {"chains_left_range": 2, "frames_not_finite": 9})
+    )
+    assert found == [
+        "3 of 40 samples left the physical range.",
+        "2 of 40 chains of the simulation left the physical range.",
+        "9 of 400 frames of the chains of the simulation are not finite and were left out of the metrics.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "shown"), [(22.5, "22.500 (bath: 23)"), (None, "not finite (bath: 23)")]
+)
+def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown: str):
+    run = Run(PRESETS["mueller-brown"]("both", "fokker"), tmp_path)
+    for job in run.jobs:
+        job.directory.mkdir(parents=True)
+        parameters.save(job.directory, {"kernel": np.zeros((2, 8))})
+        line = {"step": 10, "denoising": 0.5, "fokker_planck": 0.0, "gradient_norm": 1.0, "seconds": 65.0}
+        (job.directory / HISTORY).write_text(json.dumps(line) + "\n")
+    run.add_timing("train", 3661.0)
+    points = np.random.default_rng(0).normal((-0.6, 1.4), 0.2, size=(100, 2))
+    found = metrics(simulate={"kinetic_temperature": temperature, "frames_not_finite": 1})
+    reporting.write(run, found, dict.fromkeys(("reference", "iid", "simulation"), points))
+    report = (tmp_path / "report.html").read_text()
+    assert f"<td>kinetic temperature</td><td>{shown}</td>" in report
+    assert "<td>0-0.1</td><td>16</td><td>10</td><td>1:05</td><td>0.5000</td><td>not used</td>" in report
+    assert "<td>train</td><td>1:01:01</td>" in report
+    assert "1 of 400 frames of the chains of the simulation are not finite" in report
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
+        *("free-energy", "losses", "fokker-planck-error")
+    }

@@ -1,0 +1,215 @@
+"""A run claims its directory, keeps others out, and knows what other settings undo."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fokker.launch.config import Config, ConfigError, from_dict, to_dict
+from fokker.launch.presets import PRESETS
+from fokker.launch.run import FIXED, BusyError, Run, locked, write_json
+
+CONFIG = PRESETS["mueller-brown"]("both", "fokker")
+CHANGEABLE = {
+    "sample": {"evaluations": 20},
+    "simulate": {"timestep": 0.01},
+    "cluster": {"simulators": 3},
+}
+OTHERS = {
+    "method": "mixture",
+    "recipe": "paper",
+    "seed": 3,
+    "data": {"seed": 1},
+    "network": {"bond_width": 0.2},
+    "objective": {"fp_start": 0.5},
+    "train": {"clip": 5.0},
+}
+
+
+def changed(part: str) -> Config:
+    values = to_dict(CONFIG)
+    if part == "experts":
+        values["experts"][1]["epochs"] = 7
+    else:
+        other = (CHANGEABLE | OTHERS)[part]
+        values[part] = values[part] | other if isinstance(other, dict) else other
+    return from_dict(values)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """That of a run which has claimed it and drawn its samples and frames."""
+    for part in ("sample", "simulate"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "chunk-00000.npz").touch()
+    assert Run(CONFIG, tmp_path).claim() == []
+    return tmp_path
+
+
+def saved(directory: Path) -> Config:
+    return from_dict(json.loads((directory / "config.json").read_text()))
+
+
+# Claims
+
+
+def test_every_setting_is_fixed_or_may_change():
+    assert {*FIXED, *CHANGEABLE} == {field.name for field in dataclasses.fields(Config)}
+
+
+def test_a_claim_saves_the_settings_once(directory: Path):
+    assert saved(directory) == CONFIG
+    before = (directory / "config.json").stat().st_mtime_ns
+    assert Run(CONFIG, directory).claim() == []
+    assert (directory / "config.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ("method", "method"),
+        ("recipe", "recipe"),
+        ("seed", "seed"),
+        ("data", "data.seed"),
+        ("experts", "experts.1.epochs"),
+        ("network", "network.bond_width"),
+        ("objective", "objective.fp_start"),
+        ("train", "train.clip"),
+    ],
+)
+def test_other_settings_of_data_and_training_are_refused(directory: Path, part: str, field: str):
+    run = Run(changed(part), directory)
+    with pytest.raises(ConfigError, match=r"was made with .*, not .*: take another --name") as caught:
+        run.claim()
+    assert caught.value.field == field
+    assert saved(directory) == CONFIG
+
+
+def test_another_number_of_experts_is_refused(directory: Path):
+    one = PRESETS["mueller-brown"]("both", "fokker").experts[0]
+    run = Run(replace(CONFIG, experts=(replace(one, interval=(0, 1), midpoint=0.5),)), directory)
+    with pytest.raises(ConfigError) as caught:
+        run.claim()
+    assert caught.value.field == "experts"
+
+
+@pytest.mark.parametrize(
+    ("part", "note"),
+    [
+        ("sample", ["sample.evaluations 50 → 20; what was made with the old settings is dropped"]),
+        ("simulate", ["simulate.timestep 0.005 → 0.01; what was made with the old settings is dropped"]),
+        ("cluster", []),
+    ],
+)
+def test_other_settings_of_a_result_drop_it_and_only_it(directory: Path, part: str, note: list[str]):
+    assert Run(changed(part), directory).claim() == note
+    kept = {path.parent.name for path in directory.glob("*/*.npz")}
+    assert kept == {"sample", "simulate"} - {part}
+    assert saved(directory) == changed(part)
+
+
+def test_other_settings_of_a_result_that_is_not_there_are_no_news(tmp_path: Path):
+    Run(CONFIG, tmp_path).claim()
+    assert Run(changed("sample"), tmp_path).claim() == []
+
+
+def test_a_refused_claim_drops_nothing(directory: Path):
+    both = replace(changed("train"), sample=changed("sample").sample)
+    with pytest.raises(ConfigError):
+        Run(both, directory).claim()
+    assert len([*directory.glob("*/*.npz")]) == 2
+
+
+# What a run hands on
+
+
+def test_work_is_made_of_the_settings(tmp_path: Path):
+    config = replace(CONFIG, seed=5, data=replace(CONFIG.data, temperature=11.0, mass=2.0))
+    run = Run(config, tmp_path / "run", shared_data=tmp_path / "shared", label="both 5")
+    assert [job.name for job in run.jobs] == ["both 5 0-0.1", "both 5 0.1-0.6", "both 5 0.6-1"]
+    assert [job.directory.relative_to(tmp_path) for job in run.jobs] == [
+        Path(f"run/experts/{index}") for index in range(3)
+    ]
+    assert {job.data for job in run.jobs} == {tmp_path / "shared"}
+    assert {job.seed for job in run.jobs} == {run.sampling.seed, run.simulation.seed} == {5}
+    assert [job.expert for job in run.jobs] == [*config.experts]
+    assert (run.simulation.kT, run.simulation.mass) == (11.0, 2.0)
+    assert (run.sampling.config, run.simulation.config) == (config.sample, config.simulate)
+    assert Run(config, tmp_path).data == tmp_path / "data"
+
+
+def test_timings_add_up_over_attempts(tmp_path: Path):
+    run = Run(CONFIG, tmp_path)
+    assert run.timings() == {}
+    for stage, seconds in (("train", 2.0), ("sample", 1.0), ("train", 0.5)):
+        run.add_timing(stage, seconds)
+    assert run.timings() == {"train": 2.5, "sample": 1.0}
+
+
+# JSON
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "values.json"
+    write_json(path, {"a": (1, 2.5)})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": [1, 2.5]}
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_json_has_null_for_numbers_that_are_not_finite(tmp_path: Path):
+    path = tmp_path / "values.json"
+    write_json(path, {"a": [float("nan"), 1.0], "b": {"c": float("-inf")}})
+    assert json.loads(path.read_text()) == {"a": [None, 1.0], "b": {"c": None}}
+
+
+# Locks
+
+
+def test_a_directory_is_locked_while_it_is_worked_on_and_free_afterwards(tmp_path: Path):
+    directory = tmp_path / "runs" / "mine"
+    with locked(directory):
+        with pytest.raises(BusyError, match=r"runs/mine: another fokker is at work on it"), locked(directory):
+            pass
+        with locked(tmp_path / "runs" / "other"):
+            pass
+    with pytest.raises(RuntimeError, match="fails"), locked(directory):
+        raise RuntimeError("fails")
+    with locked(directory):
+        pass
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fokker.launch.run import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_process_that_is_killed_leaves_no_lock(tmp_path: Path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(BusyError), locked(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with locked(tmp_path):
+            pass
+
+
+def test_a_file_in_the_way_is_a_wrong_setting(tmp_path: Path):
+    (tmp_path / "file").touch()
+    directory = tmp_path / "file" / "run"
+    with pytest.raises(ConfigError, match=r"file/run cannot be written: Not a dir"), locked(directory):
+        pass

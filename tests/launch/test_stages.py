@@ -1,0 +1,196 @@
+"""Stages refuse to begin without what they need, and evaluate counts what a run holds."""
+
+import io
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from rich.console import Console
+
+from fokker.analysis.metrics import MUELLER_BROWN, compare
+from fokker.data import shards
+from fokker.distributed import parameters
+from fokker.distributed.chunks import ChunkStore, summarise
+from fokker.launch import stages
+from fokker.launch.display import Display
+from fokker.launch.presets import PRESETS
+from fokker.launch.run import Run, write_json
+from fokker.launch.stages import STAGES, StageError
+
+PRESET = PRESETS["mueller-brown"]("both", "fokker")
+CONFIG = replace(
+    PRESET,
+    data=replace(PRESET.data, frames=500, chains=100),
+    sample=replace(PRESET.sample, samples=200, chunk=100),
+    simulate=replace(PRESET.simulate, frames=400, chains=40, chunk=20),
+)
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(CONFIG, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _without_ray():
+    """Nothing here needs a cluster, which would be slow to start for a refusal."""
+    before = ray.is_initialized()
+    yield
+    assert ray.is_initialized() == before
+
+
+def stage(name: str, run: Run) -> str:
+    display = Display(Console(file=io.StringIO(), width=80))
+    STAGES[name]([run], display)
+    assert isinstance(display.console.file, io.StringIO)
+    return display.console.file.getvalue()
+
+
+def points(count: int, seed: int) -> np.ndarray:
+    """Around the deepest minimum of the potential."""
+    return np.random.default_rng(seed).normal((-0.6, 1.4), 0.2, size=(count, 2)).astype(np.float32)
+
+
+def give_data(run: Run, **system) -> None:
+    splits = {"train": points(500, 0), "reference": points(500, 1)}
+    shards.write(run.data, {"name": "mueller-brown"} | system, splits)
+
+
+def give_experts(run: Run) -> None:
+    for job in run.jobs:
+        job.directory.mkdir(parents=True)
+        parameters.save(job.directory, {"kernel": np.zeros(2)})
+
+
+def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures=(23.0, 23.0)) -> None:
+    """Two chunks each: single frames of 100 chains, and ten frames of 20 chains."""
+    for work, chunks, heat in (
+        (run.sampling, samples.reshape(2, 100, 1, 2), (0.0, 0.0)),
+        (run.simulation, frames.reshape(2, 20, 10, 2), temperatures),
+    ):
+        for index, chunk in enumerate(chunks):
+            summary = summarise(chunk, MUELLER_BROWN, steps=1, seconds=1.0, temperature=heat[index])
+            ChunkStore(work.directory).commit(index, chunk, summary)
+
+
+# Order
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("train", r"train: .*/data is not there, run `fokker data` first"),
+        ("sample", r"sample: expert 0-0\.1 is not trained to its end, run `fokker train` first"),
+        ("simulate", r"simulate: expert 0-0\.1 is not trained to its end, run `fokker train` first"),
+        ("evaluate", r"evaluate: .*/sample/chunk-00000\.npz is missing, run `fokker sample` first"),
+        ("report", r"report: .*/sample/chunk-00000\.npz is missing, run `fokker sample` first"),
+    ],
+)
+def test_a_stage_needs_the_one_before(run: Run, name: str, line: str):
+    with pytest.raises(StageError, match=rf"^{line}$"):
+        stage(name, run)
+    assert [*run.directory.iterdir()] == []
+
+
+def test_sampling_needs_the_last_expert_too(run: Run):
+    give_experts(run)
+    (run.jobs[2].directory / parameters.FILE).unlink()
+    with pytest.raises(StageError, match=r"expert 0\.6-1 is not trained to its end"):
+        stage("sample", run)
+
+
+@pytest.mark.parametrize(("index", "missing"), [(0, "sample"), (1, "simulate")])
+def test_evaluation_needs_every_chunk(run: Run, index: int, missing: str):
+    give_results(run, points(200, 2), points(400, 3))
+    ChunkStore((run.sampling, run.simulation)[index].directory).path(1).unlink()
+    with pytest.raises(StageError, match=rf"{missing}/chunk-00001\.npz is missing, run `fokker {missing}`"):
+        stage("evaluate", run)
+
+
+def test_metrics_that_are_older_than_the_samples_are_not_reported(run: Run):
+    give_results(run, points(200, 2), points(400, 3))
+    write_json(run.directory / "metrics.json", {})
+    os.utime(run.directory / "metrics.json", (0, 0))
+    with pytest.raises(StageError, match=r"metrics\.json is missing or out of date, run `fokker evaluate`"):
+        stage("report", run)
+
+
+def test_data_of_other_settings_are_refused(run: Run):
+    give_data(run, settings={"frames": 7})
+    with pytest.raises(StageError, match=r"/data was made with other settings: take another --name"):
+        stage("data", run)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("train", "skipped: 3 experts are trained"),
+        ("sample", "skipped: 2 chunks are there"),
+        ("simulate", "skipped: 2 chunks are there"),
+    ],
+)
+def test_what_is_done_is_skipped(run: Run, name: str, text: str):
+    give_experts(run)
+    give_results(run, points(200, 2), points(400, 3))
+    assert stage(name, run) == f"{name:<10}{text}\n"
+
+
+# Metrics
+
+
+def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
+    give_data(run)
+    samples, frames = points(200, 2), points(400, 3)
+    samples[7] = NAN
+    frames[35] = (INF, 0.0)  # The sixth frame of the fourth chain.
+    frames[36] = (9.0, 0.0)  # The same chain has left.
+    frames[215] = (-9.0, 0.0)
+    give_results(run, samples, frames, temperatures=(20.0, 30.0))
+    metrics = stages._metrics(run)
+    reference = points(500, 0)
+    for kind, kept in (
+        ("iid", np.delete(samples, 7, axis=0)),
+        ("sim", np.delete(frames, 35, axis=0)),
+        ("floor", points(500, 1)),
+    ):
+        expected = compare(reference, kept, MUELLER_BROWN)
+        assert {definition: metrics[definition][kind] for definition in expected} == expected
+    assert metrics["sample"] == {
+        "frames": 200,
+        "frames_not_finite": 1,
+        "chains": 200,
+        "chains_left_range": 1,
+        "chains_not_finite": 1,
+    }
+    assert metrics["simulate"] == {
+        "frames": 400,
+        "frames_not_finite": 1,
+        "chains": 40,
+        "chains_left_range": 2,
+        "chains_not_finite": 1,
+        "kinetic_temperature": 25.0,
+        "temperature": 23.0,
+    }
+
+
+@pytest.mark.parametrize("lost", ["sample", "simulate"])
+def test_results_without_a_finite_frame_are_an_error_in_words(run: Run, lost: str):
+    give_data(run)
+    samples, frames = points(200, 2), points(400, 3)
+    (samples if lost == "sample" else frames)[:] = NAN
+    give_results(run, samples, frames)
+    with pytest.raises(StageError, match=rf"/{lost} holds no finite frame: .*{lost}\.\*"):
+        stages._metrics(run)
+
+
+def test_a_temperature_that_is_not_finite_is_null_for_programs(run: Run):
+    give_data(run)
+    give_results(run, points(200, 2), points(400, 3), temperatures=(NAN, 30.0))
+    path = run.directory / "metrics.json"
+    write_json(path, stages._metrics(run))
+    assert json.loads(path.read_text())["simulate"]["kinetic_temperature"] is None
