@@ -54,14 +54,14 @@ def main() -> None:
     runs = {}
     for name, (settings, objective) in objectives.items():
         expert = Expert(settings, config.network, (2,))
-        step = make_train_step(expert, objective, config.train, 10_000, 781, jax.random.key(1))
+        step = make_train_step(expert, objective, config.train, 10_000, 781)
         state = init_state(expert, config.train, 10_000, jax.random.key(2))
-        runs[name] = jax.jit(partial(train_block, step)).lower(state, batches).compile(), state
+        runs[name] = jax.jit(partial(train_block, step)), state
 
     def seconds(name: str) -> float:
         run, state = runs[name]
         begin = time.perf_counter()
-        jax.block_until_ready(run(state, batches))
+        jax.block_until_ready(run(state, batches, BLOCK, jax.random.key(1)))
         return (time.perf_counter() - begin) / BLOCK
 
     for name in runs:

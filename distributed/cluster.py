@@ -11,6 +11,7 @@ from ray.job_config import JobConfig
 from .config import ClusterConfig
 
 CONNECT_SECONDS = 5.0
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 class ClusterError(RuntimeError):
@@ -86,10 +87,12 @@ def worker_environment(on_gpu: bool) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     }
     if not on_gpu:
-        # One thread a process: the work is many small operations, and the processes fill the cores.
+        # One thread a process: the work is many small operations, and the processes fill the cores. XLA
+        # sizes the pool that runs independent operations by NPROC; its threads mostly wait for each other.
         environment |= {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip(),
+            "NPROC": "1",
             "OMP_NUM_THREADS": "1",
         }
     return environment

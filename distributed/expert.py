@@ -64,6 +64,11 @@ class Progress:
     seconds: float = 0.0
 
     @property
+    def compiled(self) -> bool:
+        """Whether steps have been taken since the process began."""
+        return self.samples_per_second > 0
+
+    @property
     def finished(self) -> bool:
         """Whether every step was taken."""
         return self.steps > 0 and self.step >= self.steps
@@ -83,9 +88,11 @@ def train(job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[
     init_key, step_key = jax.random.split(key)
     mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "batch"))
-    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, step_key)
+    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch)
     # The state is not donated: it is small beside the activations, and saves read it while steps go on.
-    run = jax.jit(partial(train_block, step), out_shardings=(replicated, replicated))
+    # The key is an argument, so that every seed runs the same program.
+    compiled = jax.jit(partial(train_block, step), out_shardings=(replicated, replicated))
+    run = partial(compiled, key=step_key)
     make_state = partial(init_state, expert, job.train, plan.steps)
     state = jax.jit(make_state, out_shardings=replicated)(init_key)
 
@@ -123,16 +130,17 @@ class _Loop:
             dataset.split("train"), self.plan, self.block, first, jax.process_index(), jax.process_count()
         )
         every = -(-self.job.train.checkpoint_every // self.block) * self.block
-        pending: tuple[int, StepMetrics, np.ndarray] | None = None
+        pending: tuple[int, int, StepMetrics, np.ndarray] | None = None
         try:
             for begin in range(first, self.plan.steps, self.block):
                 with self.recorder.waiting():
-                    rows = next(source)[: self.plan.steps - begin]
+                    rows = next(source)
                     batches = jax.make_array_from_process_local_data(self.sharded, np.ascontiguousarray(rows))
-                state, metrics = run(state, batches)
+                count = min(self.block, self.plan.steps - begin)
+                state, metrics = run(state, batches, count)
                 if pending:
                     self._read(*pending)
-                pending = begin, metrics, rows
+                pending = begin, count, metrics, rows
                 stop = stopped()
                 if stop or (begin + self.block) % every == 0:
                     # Only a state that was found finite, and its every loss before, is saved.
@@ -148,10 +156,15 @@ class _Loop:
             source.close()
 
     def _read(
-        self, begin: int, metrics: StepMetrics, rows: np.ndarray, after: TrainState | None = None
+        self,
+        begin: int,
+        count: int,
+        metrics: StepMetrics,
+        rows: np.ndarray,
+        after: TrainState | None = None,
     ) -> None:
         """Record a block; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
-        values = StepMetrics(*(np.asarray(value) for value in metrics))
+        values = StepMetrics(*(np.asarray(value)[:count] for value in metrics))
         finite = np.isfinite(np.stack(values)).all(axis=0)
         # The losses of a step do not see what its update does to the parameters.
         finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))

@@ -21,8 +21,8 @@ from .expert import ExpertJob, Progress, train
 class ExpertWorker:
     """One process of an expert group."""
 
-    def __init__(self, niceness: int):
-        os.nice(niceness)
+    def __init__(self, yields: bool):
+        self._yields = yields
         self._progress = Progress()
         self._stop = threading.Event()
 
@@ -32,6 +32,8 @@ class ExpertWorker:
         def report(progress: Progress) -> None:
             self._progress = progress
 
+        if self._yields:
+            _yield_cpu()
         return train(job, report, self._stop.is_set)
 
     def progress(self) -> Progress:
@@ -43,20 +45,29 @@ class ExpertWorker:
         self._stop.set()
 
 
+def _yield_cpu() -> None:
+    """Let this thread, and those that JAX and Grain start from it, run where nothing else would."""
+    if hasattr(os, "SCHED_IDLE"):  # Niceness is too weak: Ray's workers all have 15 of at most 19.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one process of a group asks of its host."""
 
     cpus: float
     gpus: int
-    niceness: int = 0
+    yields: bool = False
+    """Run only where the other groups leave a core idle."""
 
 
 class ExpertGroup:
     """A placed group that trains one expert; Ray starts it when there is room."""
 
     def __init__(self, job: ExpertJob, resources: Resources):
-        self.job = job
+        self.job, self.yields = job, resources.yields
         bundle = {"CPU": resources.cpus} | ({"GPU": float(resources.gpus)} if resources.gpus else {})
         self._placement: PlacementGroup = placement_group([bundle])
         options = {
@@ -66,7 +77,7 @@ class ExpertGroup:
             "runtime_env": {"env_vars": worker_environment(on_gpu=resources.gpus > 0)},
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._placement),
         }
-        self._worker = ray.remote(ExpertWorker).options(**options).remote(resources.niceness)
+        self._worker = ray.remote(ExpertWorker).options(**options).remote(resources.yields)
         self.result = self._worker.train.remote(job)
         self._answer = self._worker.progress.remote()
         self.progress: Progress | None = None

@@ -31,7 +31,7 @@ class StepMetrics(NamedTuple):
     gradient_norm: Float[Array, "*steps"]
 
 
-TrainStep = Callable[[TrainState, Float[Array, "batch *shape"]], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, Float[Array, "batch *shape"], PRNGKeyArray], tuple[TrainState, StepMetrics]]
 
 
 def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -61,9 +61,8 @@ def make_train_step(
     config: TrainConfig,
     steps: int,
     steps_per_epoch: int,
-    key: PRNGKeyArray,
 ) -> TrainStep:
-    """One step of `expert`: gradient, AdamW, moving average."""
+    """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step."""
     update = optimiser(config, steps).update
     first_regularised = round(objective.fp_start * steps)
 
@@ -72,7 +71,9 @@ def make_train_step(
             parameters, expert, objective, x0, key, regularised=regularised
         )
 
-    def step(state: TrainState, x0: Float[Array, "batch *shape"]) -> tuple[TrainState, StepMetrics]:
+    def step(
+        state: TrainState, x0: Float[Array, "batch *shape"], key: PRNGKeyArray
+    ) -> tuple[TrainState, StepMetrics]:
         noise_key = jax.random.fold_in(key, state.step)
         if expert.config.fokker_planck == 0:
             (_, losses), gradients = gradient(state.parameters, x0, noise_key, False)
@@ -98,7 +99,21 @@ def make_train_step(
 
 
 def train_block(
-    step: TrainStep, state: TrainState, batches: Float[Array, "steps batch *shape"]
+    step: TrainStep,
+    state: TrainState,
+    batches: Float[Array, "steps batch *shape"],
+    count: int | Int[Array, ""],
+    key: PRNGKeyArray,
 ) -> tuple[TrainState, StepMetrics]:
-    """Scan `step` over a block of batches."""
-    return jax.lax.scan(step, state, batches)
+    """Take the first `count` steps of a block of batches; the metrics of the others are zero.
+
+    A count that is not static lets one program serve the last, shorter block as well.
+    """
+    metrics = StepMetrics(*(jnp.zeros(len(batches)) for _ in StepMetrics._fields))
+
+    def body(index: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+        state, metrics = carry
+        state, new = step(state, batches[index], key)
+        return state, jax.tree.map(lambda row, value: row.at[index].set(value), metrics, new)
+
+    return jax.lax.fori_loop(0, count, body, (state, metrics))

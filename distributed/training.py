@@ -32,43 +32,48 @@ def train_experts(
 ) -> dict[str, Outcome]:
     """Train every job; one that fails leaves the others undisturbed. A lost process starts again from disk.
 
-    `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every group's progress twice a
+    `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every expert's progress twice a
     second. On KeyboardInterrupt all groups save and stop before it goes on.
     """
     share = min(1.0, int(1e4 * cluster.cpus() / at_once) / 1e4)
-    crowded = share < 1
     costs = {job.name: estimated_cost(job) for job in jobs}
     dearest = max(costs.values(), default=0.0)
 
+    def yields(job: ExpertJob) -> bool:
+        # On too few cores the expert that ends last goes first, so that all end when it would alone: the
+        # cheaper ones begin one by one when it has compiled, and take what it leaves.
+        return share < 1 and costs[job.name] < 0.5 * dearest
+
     def start(job: ExpertJob) -> ExpertGroup:
-        # On too few cores the expert that ends last goes first, so that all end when it would alone.
-        niceness = 10 if crowded and costs[job.name] < 0.5 * dearest else 0
-        return ExpertGroup(job, Resources(share, config.devices_per_expert, niceness))
+        return ExpertGroup(job, Resources(share, config.devices_per_expert, yields(job)))
 
     ordered = sorted(jobs, key=lambda job: -costs[job.name])
-    groups = {job.name: start(job) for job in ordered}
-    running, restarts = dict(groups), dict.fromkeys(groups, 0)
+    running = {job.name: start(job) for job in ordered if not yields(job)}
+    later = [job for job in ordered if yields(job)]
+    restarts, seen = dict.fromkeys(costs, 0), dict[str, Progress | None].fromkeys(costs)
     outcomes: dict[str, Outcome] = {}
     try:
         while running:
-            done, _ = ray.wait([g.result for g in running.values()], timeout=POLL_SECONDS)
-            watch({name: groups[name].poll() if name in running else groups[name].progress for name in costs})
+            done, _ = ray.wait([group.result for group in running.values()], timeout=POLL_SECONDS)
+            seen |= {name: group.poll() for name, group in running.items()}
+            watch(dict(seen))
             for name in [name for name, group in running.items() if group.result in done]:
-                group = running[name]
+                group = running.pop(name)
+                group.remove()
                 try:
-                    outcome = _outcome(group)
+                    outcomes[name] = _outcome(group)
                 except RayError as error:  # Its process was lost.
                     if restarts[name] < RESTARTS:
                         restarts[name] += 1
-                        group.remove()
-                        groups[name] = running[name] = start(group.job)
+                        running[name] = start(group.job)
                         continue
                     message = f"expert {name}: its process died {RESTARTS + 1} times: {cluster.reason(error)}"
-                    outcome = Outcome(group.progress or Progress(), message)
-                outcomes[name] = outcome
-                group.progress = outcome.progress
-                running.pop(name).remove()
-        watch({name: outcomes[name].progress for name in costs})
+                    outcomes[name] = Outcome(group.progress or Progress(), message)
+                seen[name] = outcomes[name].progress
+            if later and all(progress and progress.compiled for progress in map(seen.get, running)):
+                job = later.pop(0)
+                running[job.name] = start(job)
+        watch(dict(seen))
     except KeyboardInterrupt:
         _stop(list(running.values()))
         raise

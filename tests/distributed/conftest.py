@@ -34,7 +34,7 @@ from fokker.distributed.train_step import TrainState, init_state
 from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 
 # Before JAX begins: programs compiled under the flags of the workers are theirs too.
-os.environ.setdefault("XLA_FLAGS", cluster.worker_environment(on_gpu=False)["XLA_FLAGS"])
+os.environ.setdefault("XLA_FLAGS", cluster.ONE_THREAD)
 
 CPUS = 2
 FRAMES = 300

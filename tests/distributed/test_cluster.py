@@ -60,11 +60,11 @@ def test_more_gpus_than_a_node_has_are_refused(ray_cluster):
 
 
 def test_a_worker_computes_on_one_cpu_thread(ray_cluster):
-    names = ("JAX_PLATFORMS", "OMP_NUM_THREADS", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
+    names = ("JAX_PLATFORMS", "OMP_NUM_THREADS", "NPROC", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
     found = ray.get([tasks.submit(os.getenv, name) for name in names])
-    assert found[:2] == ["cpu", "1"]
-    assert "--xla_cpu_multi_thread_eigen=false" in found[2]
-    assert found[3] == os.environ["JAX_COMPILATION_CACHE_DIR"]
+    assert found[:3] == ["cpu", "1", "1"]
+    assert cluster.ONE_THREAD in found[3]
+    assert found[4] == os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
 def test_a_worker_on_a_gpu_leaves_devices_to_ray():

@@ -18,6 +18,7 @@ from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 from fokker.model.experts import Expert
 
 CONFIG = TrainConfig(ema_decay=0.9)
+KEY = jax.random.key(1)
 SMALL = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=1, midpoint=0.05)
 EXPERT = Expert(SMALL, NetworkConfig(), (2,))
 REGULARISED = Expert(replace(SMALL, fokker_planck=1e-3), NetworkConfig(), (2,))
@@ -31,7 +32,7 @@ def batches(steps: int) -> jax.Array:
 
 def make_step(expert: Expert, config: TrainConfig = CONFIG, objective: ObjectiveConfig = OBJECTIVE):
     """Steps of epochs of three."""
-    return make_train_step(expert, objective, config, STEPS, 3, jax.random.key(1))
+    return make_train_step(expert, objective, config, STEPS, 3)
 
 
 @cache
@@ -50,12 +51,12 @@ def flat(tree) -> np.ndarray:
 def trajectory(config: TrainConfig, count: int) -> list[TrainState]:
     states = [initial(EXPERT, config)]
     for batch in batches(count):
-        states.append(compiled_step(EXPERT, config)(states[-1], batch)[0])
+        states.append(compiled_step(EXPERT, config)(states[-1], batch, KEY)[0])
     return states
 
 
 def test_metrics_of_the_first_step_are_the_golden_ones():
-    _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batches(1)[0])
+    _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batches(1)[0], KEY)
     # Denoising, residual, gradient norm, as this code printed them when the losses had been checked.
     golden = (0.8261207, 12.91751, 0.09301137)
     np.testing.assert_allclose(np.array(metrics), golden, rtol=2e-5)
@@ -81,18 +82,29 @@ def test_parameters_restart_from_their_average_at_the_end_of_an_epoch_only():
 
 def test_a_block_is_its_steps_one_after_another():
     block = jax.jit(partial(train_block, make_step(EXPERT)))
-    state, metrics = block(initial(EXPERT), batches(5))
+    state, metrics = block(initial(EXPERT), batches(5), 5, KEY)
     expected, denoising = initial(EXPERT), []
     for batch in batches(5):
-        expected, each = compiled_step(EXPERT)(expected, batch)
+        expected, each = compiled_step(EXPERT)(expected, batch, KEY)
         denoising.append(each.denoising)
     np.testing.assert_allclose(flat(state), flat(expected), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(metrics.denoising, denoising, rtol=1e-5)
 
 
+def test_a_shorter_block_takes_its_steps_only_and_by_the_same_program():
+    block = jax.jit(partial(train_block, make_step(EXPERT)))
+    whole, _ = block(initial(EXPERT), batches(5), 5, KEY)
+    part, metrics = block(initial(EXPERT), batches(5), 3, KEY)
+    assert int(part.step) == 3
+    assert not np.any(metrics.denoising[3:])
+    rest, _ = block(part, jnp.roll(batches(5), -3, axis=0), 2, KEY)
+    np.testing.assert_array_equal(flat(rest), flat(whole))
+    assert block._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_residual_counts_from_its_start_on():
     step = make_step(REGULARISED, objective=ObjectiveConfig(fp_start=0.5))
-    _, metrics = train_block(step, initial(REGULARISED), batches(STEPS))
+    _, metrics = train_block(step, initial(REGULARISED), batches(STEPS), STEPS, KEY)
     counted = np.asarray(metrics.fokker_planck) != 0
     assert counted.tolist() == [False] * 6 + [True] * 6
 
@@ -117,5 +129,5 @@ def test_gradient_elements_are_clipped():
 def test_noise_depends_on_the_step_and_not_on_history():
     state = initial(EXPERT)
     later = state._replace(step=jnp.asarray(3, jnp.int32))
-    first, again, other = (compiled_step(EXPERT)(s, batches(1)[0])[1] for s in (state, state, later))
+    first, again, other = (compiled_step(EXPERT)(s, batches(1)[0], KEY)[1] for s in (state, state, later))
     assert float(first.denoising) == float(again.denoising) != float(other.denoising)

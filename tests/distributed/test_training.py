@@ -194,6 +194,21 @@ def test_an_expert_that_is_not_finite_ends_alone_and_keeps_its_last_good_checkpo
     assert not (job.directory / parameters.FILE).exists()
 
 
+def test_on_too_few_cores_cheap_experts_begin_when_the_dearest_has_compiled(ray_cluster, make_job: MakeJob):
+    dearest, cheap = make_job(0), [make_job(1, name=name) for name in ("cheap", "cheaper")]
+    assert estimated_cost(dearest) > 2 * estimated_cost(cheap[0])
+    snapshots: list[Snapshot] = []
+    with recorded() as groups:
+        outcomes = train_experts([*cheap, dearest], ClusterConfig(), CPUS + 1, snapshots.append)
+    assert [group.job.name for group in groups.started] == ["smallest", "cheap", "cheaper"]
+    assert [group.yields for group in groups.started] == [False, True, True]
+    for before, after in pairwise(("smallest", "cheap", "cheaper")):
+        begun = next(seen for seen in snapshots if seen[after] is not None)[before]
+        assert begun is not None
+        assert begun.compiled
+    assert all(outcome.progress.finished for outcome in outcomes.values())
+
+
 def test_an_expert_whose_process_dies_too_often_ends_with_the_reason(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ):
