@@ -50,7 +50,7 @@ class Checkpoints:
         """The newest state that can be read, with the shardings of `like`; None if there is no checkpoint.
 
         Damaged checkpoints are skipped with a warning and removed, so that their step can be saved again.
-        Raises CheckpointError if the state was trained on other data.
+        Raises CheckpointError if the state was trained on other data, and the OSError of a disk that fails.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -58,6 +58,8 @@ class Checkpoints:
             try:
                 found: Any = self._manager.restore(step, args=args)
             except Exception as error:  # Orbax raises many kinds for files that are cut short.
+                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                    raise  # A missing file is damage; a disk or a mount that fails may come back.
                 warnings.warn(
                     f"checkpoint {self._manager.directory / str(step)} cannot be read, an older one is used: "
                     f"{str(error).splitlines()[0]}",

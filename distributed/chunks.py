@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ..analysis.metrics import Plane, histogram, physical
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
+Temperatures = Float[np.ndarray, "chains"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Summary:
     steps: int = 0
     seconds: float = 0.0
     temperature_sum: float = 0.0
+    """Over the chains that stayed finite."""
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 def summarise(
-    trajectories: Trajectories, plane: Plane, steps: int, seconds: float, temperature: float
+    trajectories: Trajectories, temperatures: Temperatures, plane: Plane, steps: int, seconds: float
 ) -> Summary:
     """Count what a chunk holds: histogram on the JS bins, and what left the physical or finite range."""
     points = trajectories.reshape(*trajectories.shape[:2], -1)
@@ -46,7 +48,7 @@ def summarise(
         chains_not_finite=int((~finite).any(axis=1).sum()),
         steps=steps,
         seconds=seconds,
-        temperature_sum=temperature * len(points),
+        temperature_sum=float(temperatures[finite.all(axis=1)].sum()),
     )
 
 

@@ -22,7 +22,7 @@ from ..model.config import SampleConfig, SimulateConfig
 from ..model.experts import Expert, Parameters
 from ..model.potential import Potential
 from . import cluster, parameters
-from .chunks import ChunkStore, Summary, Timer, Trajectories, summarise
+from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
 from .config import ClusterConfig
 from .expert import ExpertJob
 
@@ -57,8 +57,8 @@ class Work(Protocol):
         """Steps of one chunk, of all its chains."""
         ...
 
-    def compute(self, index: int) -> tuple[Trajectories, float]:
-        """Trajectories of a chunk, and its kinetic temperature (0 where there is none)."""
+    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
+        """Trajectories of a chunk, and the kinetic temperature of every chain (0 where there is none)."""
         ...
 
 
@@ -98,10 +98,10 @@ class Sampling(_Trained):
     def _draw(self):
         return jax.jit(partial(samplers.sample, self.experts, config=self.config, samples=self.config.chunk))
 
-    def compute(self, index: int) -> tuple[Trajectories, float]:
+    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """One frame of each of `chunk` chains."""
         key = jax.random.fold_in(jax.random.key(self.seed), index)
-        return np.asarray(self._draw(self.parameters, key=key))[:, None], 0.0
+        return np.asarray(self._draw(self.parameters, key=key))[:, None], np.zeros(self.config.chunk)
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,15 @@ class Simulation(_Trained):
 
         return jax.jit(run)
 
-    def compute(self, index: int) -> tuple[Trajectories, float]:
+    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """Every stride-th frame of `chunk` chains after their burn-in."""
         frames = Dataset(self.jobs[0].data).split("train")
         chosen = np.random.default_rng([self.seed, index]).integers(len(frames), size=self.config.chunk)
         key = jax.random.fold_in(jax.random.key(self.seed), index)
         trajectory = self._run(self.parameters[0], frames.gather(chosen), key)
-        return np.asarray(trajectory.position).swapaxes(0, 1), float(trajectory.kinetic_temperature.mean())
+        return np.asarray(trajectory.position).swapaxes(0, 1), np.asarray(
+            trajectory.kinetic_temperature
+        ).mean(axis=0)
 
 
 class PoolWorker:
@@ -168,8 +170,8 @@ class PoolWorker:
         store = ChunkStore(work.directory)
         if done := store.summary(index):
             return done
-        trajectories, temperature = work.compute(index)
-        summary = summarise(trajectories, work.plane, work.steps, timer.seconds(), temperature)
+        trajectories, temperatures = work.compute(index)
+        summary = summarise(trajectories, temperatures, work.plane, work.steps, timer.seconds())
         store.commit(index, trajectories, summary)
         return summary
 

@@ -159,7 +159,8 @@ def _metrics(run: Run) -> dict:
             "chains_not_finite": total.chains_not_finite,
         }
         if name == "simulate":
-            metrics[name]["kinetic_temperature"] = total.temperature_sum / total.chains
+            finite = total.chains - total.chains_not_finite
+            metrics[name]["kinetic_temperature"] = total.temperature_sum / finite if finite else None
             metrics[name]["temperature"] = run.config.data.temperature
     metrics["data_fingerprint"] = dataset.fingerprint
     return metrics

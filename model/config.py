@@ -50,13 +50,15 @@ class ExpertConfig:
         if not start < end:
             raise ValueError(f"interval [{start:g}, {end:g}) is empty: the start must be below the end")
         first, last = self.times
-        if max(abs(first - start), abs(last - end)) > SEAM or not first < last:
+        if max(abs(first - start), abs(last - end)) > SEAM * (1 + 1e-9) or not first < last:
             raise ValueError(
                 f"train_interval [{first:g}, {last:g}] is not that of the interval [{start:g}, {end:g}): "
                 f"its ends may differ by {SEAM:g} at most"
             )
         if not max(first, start) < self.midpoint < min(last, end):
-            raise ValueError(f"midpoint {self.midpoint:g} must lie inside the interval ({start:g}, {end:g})")
+            raise ValueError(
+                f"midpoint {self.midpoint:g} must lie inside ({max(first, start):g}, {min(last, end):g})"
+            )
         if not self.hidden:
             raise ValueError("hidden names no layer: give at least one width")
         if self.fokker_planck and not self.conservative:

@@ -24,13 +24,17 @@ def assert_equal(a: Summary, b: Summary) -> None:
 def committed(directory: Path, parts: dict[int, np.ndarray]) -> ChunkStore:
     store = ChunkStore(directory)
     for index, trajectories in parts.items():
-        store.commit(index, trajectories, summarise(trajectories, MUELLER_BROWN, 10, 1.5, 23.0))
+        store.commit(
+            index,
+            trajectories,
+            summarise(trajectories, np.full(len(trajectories), 23.0), MUELLER_BROWN, 10, 1.5),
+        )
     return store
 
 
 def test_a_summary_comes_back_as_it_was_committed(tmp_path):
     trajectories = points(3, 4)
-    summary = summarise(trajectories, MUELLER_BROWN, 600, 2.5, 22.0)
+    summary = summarise(trajectories, np.full(len(trajectories), 22.0), MUELLER_BROWN, 600, 2.5)
     store = ChunkStore(tmp_path / "chunks")
     store.commit(7, trajectories, summary)
     found = store.summary(7)
@@ -57,12 +61,18 @@ def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path)
 
 def test_summaries_add_up_to_that_of_the_whole():
     trajectories = points(5, 6)
-    parts = [summarise(part, PLANE, 100, 0.5, 2.0) for part in (trajectories[:2], trajectories[2:])]
-    assert_equal(parts[0] + parts[1], summarise(trajectories, PLANE, 200, 1.0, 2.0))
+    parts = [
+        summarise(part, np.full(len(part), 2.0), PLANE, 100, 0.5)
+        for part in (trajectories[:2], trajectories[2:])
+    ]
+    assert_equal(
+        parts[0] + parts[1], summarise(trajectories, np.full(len(trajectories), 2.0), PLANE, 200, 1.0)
+    )
 
 
 def test_a_summary_counts_frames_on_the_bins_of_the_plane():
-    summary = summarise(np.array([[[0.5, 0.5], [0.5, 3.5]], [[2.5, 1.5], [0.5, 0.5]]]), PLANE, 4, 1.0, 3.0)
+    points = np.array([[[0.5, 0.5], [0.5, 3.5]], [[2.5, 1.5], [0.5, 0.5]]])
+    summary = summarise(points, np.full(2, 3.0), PLANE, 4, 1.0)
     expected = np.zeros((4, 4), int)
     expected[0, 0], expected[0, 3], expected[2, 1] = 2, 1, 1
     np.testing.assert_array_equal(summary.counts, expected)
@@ -89,8 +99,9 @@ def test_chains_that_left_the_range_are_counted_once_and_their_frames_kept():
     trajectories[0, 1] = 4.9, -0.9  # Outside the bins, inside the system.
     trajectories[1, :2] = 5.1, 0.0  # Twice outside, in one chain.
     trajectories[2, 2] = np.nan
-    summary = summarise(trajectories, PLANE, 1, 1.0, 0.0)
+    summary = summarise(trajectories, np.arange(1.0, 1 + len(trajectories)), PLANE, 1, 1.0)
     assert (summary.chains_left, summary.chains_not_finite) == (2, 1)
+    assert summary.temperature_sum == 1 + 2 + 4, "of the chains that stayed finite"
     assert summary.counts.sum() == 11
 
 

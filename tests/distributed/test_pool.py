@@ -102,7 +102,7 @@ def expected(sampling: Sampling, simulation: Simulation) -> Expected:
     totals: list[Summary] = []
     for work in (sampling, simulation):
         chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
-        summaries = [summarise(frames, work.plane, work.steps, 0.0, kT) for frames, kT in chunks.values()]
+        summaries = [summarise(frames, kT, work.plane, work.steps, 0.0) for frames, kT in chunks.values()]
         parts.append([chunks[index][0] for index in range(work.chunks)])
         totals.append(sum(summaries[1:], summaries[0]))
     return Expected(parts[0], parts[1], totals)

@@ -74,7 +74,7 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
         (run.simulation, frames.reshape(2, 20, 10, 2), temperatures),
     ):
         for index, chunk in enumerate(chunks):
-            summary = summarise(chunk, MUELLER_BROWN, steps=1, seconds=1.0, temperature=heat[index])
+            summary = summarise(chunk, np.full(len(chunk), heat[index]), MUELLER_BROWN, steps=1, seconds=1.0)
             ChunkStore(work.directory).commit(index, chunk, summary)
 
 
@@ -173,7 +173,7 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         "chains": 40,
         "chains_left_range": 2,
         "chains_not_finite": 1,
-        "kinetic_temperature": 25.0,
+        "kinetic_temperature": (19 * 20.0 + 20 * 30.0) / 39,
         "temperature": 23.0,
     }
 

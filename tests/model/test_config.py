@@ -34,7 +34,7 @@ def test_times_of_training_are_the_interval_but_for_the_first_instant():
         ({"train_interval": (0.02, 1)}, r"train_interval \[0.02, 1\] is not that of the interval \[0, 1\)"),
         ({"train_interval": (1e-5, 0.9)}, r"its ends may differ by 0.01 at most"),
         ({"train_interval": (0, 1)}, r"train_interval.0\n.*greater than 0"),
-        ({"midpoint": 1}, r"midpoint 1 must lie inside the interval \(0, 1\)"),
+        ({"midpoint": 1}, r"midpoint 1 must lie inside \(1e-05, 1\)"),
         ({"midpoint": 0}, r"midpoint 0 must lie inside"),
         ({"hidden": ()}, r"hidden names no layer"),
         ({"hidden": (64, 0)}, r"hidden.1\n.*greater than 0"),
