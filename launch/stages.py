@@ -136,13 +136,16 @@ def _newer(target: Path, sources: Sequence[Path]) -> bool:
 def _metrics(run: Run) -> dict:
     dataset = Dataset(run.data)
     reference, independent = dataset.split("train").read(), dataset.split("reference").read()
-    sets = {"iid": _frames(run.sampling), "sim": _frames(run.simulation), "floor": independent}
+    sets = {"iid": _frames(run.sampling), "sim": _frames(run.simulation)}
     for stage, kind in (("sample", "iid"), ("simulate", "sim")):
         if not len(sets[kind]):
             raise StageError(
                 f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
                 f"one of the settings {stage}.* asks too much of it"
             )
+    # A floor is that of as many frames: fewer lie farther from any reference.
+    count = min(len(independent), *map(len, sets.values()))
+    sets["floor"] = np.random.default_rng(0).choice(independent, count, replace=False)
     compared = {kind: compare(reference, points, run.plane) for kind, points in sets.items()}
     metrics: dict = {
         definition: {kind: values[definition] for kind, values in compared.items()}
