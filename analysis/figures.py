@@ -10,9 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .metrics import Plane, Points, free_energy
+from .observables import torsion_profile
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+PROFILE_BINS = 64
 HIGHEST = 10.0
 """Free energies above this many kT are drawn alike: one sample in 22,000 of the deepest bin."""
 
@@ -54,6 +56,23 @@ def _surface(points: Points, plane: Plane) -> np.ma.MaskedArray:
     if not counts.any():
         return np.ma.masked_all(counts.shape)
     return np.ma.masked_invalid(free_energy(counts))
+
+
+def torsion_profiles(rows: Mapping[str, Mapping[str, Points]], labels: tuple[str, str]) -> Figure:
+    """One row for each system: free energies (kT) along both torsions, a line for each set of points."""
+    figure = Figure(figsize=(8, 2.8 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 2, sharey="row", squeeze=False)
+    centres = np.linspace(-np.pi, np.pi, PROFILE_BINS + 1)[:-1] + np.pi / PROFILE_BINS
+    for panels, (name, sets) in zip(axes, rows.items(), strict=True):
+        for axis, (panel, label) in enumerate(zip(panels, labels, strict=True)):
+            for colour, (kind, points) in zip(cycle(COLOURS), sets.items(), strict=False):
+                profile = torsion_profile(points[:, axis], PROFILE_BINS)
+                panel.plot(centres, np.where(np.isfinite(profile), profile, np.nan), color=colour, label=kind)
+            panel.set(xlabel=label, xlim=(-np.pi, np.pi), ylim=(0, None))
+            panel.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel(f"{name}\nfree energy (kT)".strip())
+    axes[0, 1].legend(frameon=False)
+    return figure
 
 
 def fokker_planck_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:

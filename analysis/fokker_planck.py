@@ -8,11 +8,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..model.schedule import NoiseSchedule
 
-Residual = Callable[[Float[Array, "*shape"], Float[Array, ""]], Float[Array, ""]]
+Residuals = Callable[[Float[Array, "frames *shape"], Float[Array, ""]], Float[Array, "frames"]]
+Noise = Callable[[PRNGKeyArray], Float[Array, "frames *shape"]]
 
 
 def fokker_planck_error(
-    residual: Residual,
+    residuals: Residuals,
+    noise: Noise,
     frames: Float[Array, "frames *shape"],
     times: Float[Array, "times"],
     key: PRNGKeyArray,
@@ -20,13 +22,12 @@ def fokker_planck_error(
 ) -> Float[Array, "times"]:
     """Mean |R(x_t, t)|/D over the frames noised to each time, x_t = α x₀ + σ ε (the paper's figure 6).
 
-    `residual` is R of one configuration with an exact or many-probe divergence; D counts coordinates.
+    `residuals` gives R/D of every configuration, with an exact or many-probe divergence; `noise` draws ε.
     """
-    dimension = frames[0].size
 
     def error(inputs: tuple[Float[Array, ""], PRNGKeyArray]) -> Float[Array, ""]:
         t, key = inputs
-        noised = schedule.alpha(t) * frames + schedule.sigma(t) * jax.random.normal(key, frames.shape)
-        return jnp.mean(jnp.abs(jax.vmap(residual, in_axes=(0, None))(noised, t))) / dimension
+        noised = schedule.alpha(t) * frames + schedule.sigma(t) * noise(key)
+        return jnp.mean(jnp.abs(residuals(noised, t)))
 
     return jax.jit(lambda: jax.lax.map(error, (times, jax.random.split(key, len(times)))))()

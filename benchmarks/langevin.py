@@ -49,10 +49,12 @@ def main() -> None:
 
 def preset():
     """The default recipe, with chains that are not burnt in."""
+    from fokker.data.config import MuellerBrownConfig
     from fokker.launch.presets import PRESETS
 
     config = PRESETS["mueller-brown"]("both", "fokker")
-    return replace(config, simulate=replace(config.simulate, burn_in=0, chains=1000, chunk=500))
+    assert isinstance(config.data, MuellerBrownConfig)
+    return config.data, replace(config, simulate=replace(config.simulate, burn_in=0, chains=1000, chunk=500))
 
 
 def one_process(chains: int) -> float:
@@ -64,12 +66,10 @@ def one_process(chains: int) -> float:
     from fokker.model.experts import Expert
     from fokker.model.potential import Potential
 
-    config = preset()
+    data, config = preset()
     expert = Expert(config.experts[0], config.network, (2,))
-    potential = Potential(expert, config.data.temperature, config.simulate.force_time)
-    bath = langevin.Bath(
-        config.data.temperature, config.data.mass, config.simulate.friction, config.simulate.timestep
-    )
+    potential = Potential(expert, data.temperature, config.simulate.force_time)
+    bath = langevin.Bath(data.temperature, data.mass, config.simulate.friction, config.simulate.timestep)
     force = partial(potential.force, expert.init(jax.random.key(0)))
     stride, frames = config.simulate.stride, max(20, 20_000 // chains)
 
@@ -99,7 +99,8 @@ def pool_seconds(gpu: bool) -> float:
     from fokker.distributed import parameters, pool
     from fokker.launch.run import Run
 
-    config = replace(preset(), cluster=replace(preset().cluster, devices_per_expert=int(gpu)))
+    _, config = preset()
+    config = replace(config, cluster=replace(config.cluster, devices_per_expert=int(gpu)))
     cluster.connect(config.cluster)  # Before JAX has threads: it starts processes.
     with tempfile.TemporaryDirectory() as directory:
         run = Run(config, Path(directory))
@@ -109,7 +110,7 @@ def pool_seconds(gpu: bool) -> float:
             job.directory.mkdir(parents=True)
             parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
         begin = time.perf_counter()
-        (tally,) = pool.run([run.simulation], config.cluster, lambda _: None)
+        (tally,) = pool.run(run.simulation, config.cluster, lambda _: None)
         seconds = time.perf_counter() - begin
         cluster.leave()
     assert tally.total is not None

@@ -12,6 +12,7 @@ from ..model.config import STRICT, Count, Integrator, Positive
 class MuellerBrownConfig:
     """Langevin dynamics of one particle in the Müller-Brown potential; natural units of the potential."""
 
+    kind: Literal["mueller-brown"] = "mueller-brown"
     frames: Count = 100_000
     """Training frames, over all chains; as many again are the independent reference."""
     chains: Count = 1000
@@ -39,6 +40,30 @@ class MuellerBrownConfig:
                 f"frames {self.frames} is not a multiple of chains {self.chains}: "
                 "every chain keeps the same number"
             )
+
+
+@dataclass(frozen=True, config=STRICT)
+class MoleculesConfig:
+    """Trajectories of one molecule or of many peptides, mapped to beads."""
+
+    kind: Literal["molecules"] = "molecules"
+    path: str | None = None
+    """File or folder of trajectories, in any layout that fokker reads."""
+    topology: str | None = None
+    """PDB file of the molecule, where none lies beside the trajectory."""
+    beads: str = "backbone"
+    """Bead map: backbone, alanine-dipeptide, calpha, or a selection in mdtraj's language."""
+    unit: Literal["nm", "angstrom"] | None = None
+    """Unit of length in the files (null: told by the bonds)."""
+    temperature: Positive = 300.0
+    """Temperature of the dynamics in K."""
+    evaluate: Literal["train", "validation", "test"] = "train"
+    """Split whose peptides are sampled, simulated and judged."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the resampling that gives the floors."""
+
+
+DataConfig = Annotated[MuellerBrownConfig | MoleculesConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -71,31 +71,40 @@ class Columns(grain.sources.RandomAccessDataSource):
     plan: Plan
     block: int
     processes: int
+    norm: float = 1.0
 
     def __len__(self) -> int:
         return -(-self.plan.steps // self.block) * self.plan.batch
 
-    def __getitem__(self, index: int) -> Float[np.ndarray, "block *shape"]:
+    def __getitem__(self, index: int) -> tuple[Float[np.ndarray, "block *shape"], Int[np.ndarray, "block"]]:
         block, column = divmod(int(index), self.plan.batch)
         turn, process = divmod(column, self.processes)
         row = process * (self.plan.batch // self.processes) + turn
         steps = np.arange(block * self.block, (block + 1) * self.block)
-        return self.split.gather(self.plan.frames_of(steps, row))
+        frames = self.plan.frames_of(steps, row)
+        return self.norm * self.split.gather(frames), self.split.system_of(frames)
 
 
 def blocks(
-    split: Split, plan: Plan, block: int, first_step: int = 0, process: int = 0, processes: int = 1
-) -> Generator[Float[np.ndarray, "block rows *shape"], None, None]:
+    split: Split,
+    plan: Plan,
+    block: int,
+    first_step: int = 0,
+    process: int = 0,
+    processes: int = 1,
+    norm: float = 1.0,
+) -> Generator[tuple[Float[np.ndarray, "block rows *shape"], Int[np.ndarray, "block rows"]], None, None]:
     """Blocks of batches from `first_step` on (a multiple of `block`): this process's rows of every batch.
 
-    Process p holds the p-th of `processes` equal parts of the batch. One thread reads ahead.
+    Each block holds frames times `norm`, and the numbers of the systems that they are of. Process p holds the
+    p-th of `processes` equal parts of the batch. One thread reads ahead.
     """
     if first_step % block:
         raise ValueError(f"first step {first_step} is not a multiple of the block, {block}")
     if plan.batch % processes:
         raise ValueError(f"batch_size {plan.batch} cannot be shared equally by {processes} processes")
     dataset = grain.experimental.ElasticIterator(
-        grain.MapDataset.source(Columns(split, plan, block, processes)),
+        grain.MapDataset.source(Columns(split, plan, block, processes, norm)),
         plan.batch,
         grain.sharding.ShardOptions(process, processes),
         read_options=grain.ReadOptions(num_threads=1, prefetch_buffer_size=4),
@@ -103,7 +112,7 @@ def blocks(
     dataset.set_state({"global_next_index": first_step // block * plan.batch})
     iterator = iter(dataset)
     try:
-        for columns in iterator:
-            yield columns.swapaxes(0, 1)
+        for frames, systems in iterator:
+            yield frames.swapaxes(0, 1), systems.swapaxes(0, 1)
     finally:
         iterator.close()  # Otherwise Grain's threads leak.

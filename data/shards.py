@@ -1,16 +1,18 @@
-"""Sharded datasets: fixed-shape frames in memory-mapped files beside a manifest.
+"""Sharded datasets: the frames of one or several systems in memory-mapped files beside a manifest.
 
     DIRECTORY/manifest.json
-    DIRECTORY/train-00000.npy …, reference-00000.npy …
+    DIRECTORY/SYSTEM/train-00000.npy …, reference-00000.npy …, system.json
 
-The manifest names the system, its units and the SHA-256 of every shard; its own hash is the fingerprint of
-the dataset. It is written last, so a directory without one is unfinished.
+The manifest names source and units, and describes every system with the SHA-256 of its shards; its own hash
+is the fingerprint of the dataset. It is written last, so a directory without one is unfinished; the same
+holds for a system and its system.json. Frames of one system have one shape; systems may differ in the
+length of the first axis, the number of beads.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +21,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-MANIFEST = "manifest.json"
+MANIFEST, SYSTEM = "manifest.json", "system.json"
+FORMAT = 1
 FRAMES_PER_SHARD = 2**20
 
 Frames = Float[np.ndarray, "frames *shape"]
@@ -29,28 +32,53 @@ class DatasetError(ValueError):
     """A dataset that is missing, unfinished or damaged; the message names the file and the remedy."""
 
 
-def write(directory: Path, system: Mapping[str, Any], splits: Mapping[str, Frames]) -> "Dataset":
-    """Write the splits as shards and their manifest; a half-written directory has no manifest.
+def write_system(
+    directory: Path, name: str, description: Mapping[str, Any], splits: Mapping[str, Frames]
+) -> None:
+    """Write the shards of one system. Systems are independent: many processes can write at the same time.
 
-    `system` describes where the frames come from (name, units, settings) and becomes part of the fingerprint.
-    Raises DatasetError if a frame is not finite.
+    `description` (beads, temperature, source) becomes part of the fingerprint. Raises DatasetError if a frame
+    is not finite.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MANIFEST).unlink(missing_ok=True)  # That of a dataset which is written anew.
+    folder = directory / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (directory / MANIFEST, folder / SYSTEM):  # Those of a system which is written anew.
+        stale.unlink(missing_ok=True)
     entries = {}
     for split, frames in splits.items():
         broken = np.flatnonzero(~np.isfinite(frames).all(axis=tuple(range(1, frames.ndim))))
         if broken.size:
             raise DatasetError(
-                f"{directory}: {broken.size} frames of {split} are not finite, the first is {broken[0]}"
+                f"{folder}: {broken.size} frames of {split} are not finite, the first is {broken[0]}"
             )
         entries[split] = [
-            _write_shard(directory / f"{split}-{number:05d}.npy", frames[start : start + FRAMES_PER_SHARD])
+            _write_shard(folder / f"{split}-{number:05d}.npy", frames[start : start + FRAMES_PER_SHARD])
             for number, start in enumerate(range(0, len(frames), FRAMES_PER_SHARD))
         ]
-    manifest = {"format": 1, "system": dict(system), "splits": entries}
+    content = {"description": dict(description), "splits": entries}
+    _write_atomically(folder / SYSTEM, json.dumps(content, indent=2).encode())
+
+
+def finish(directory: Path, source: Mapping[str, Any], systems: Sequence[str]) -> "Dataset":
+    """Write the manifest of systems that are all there, in this order.
+
+    `source` says where the frames come from, and their units. DatasetError names a system that is missing.
+    """
+    parts = {}
+    for name in systems:
+        path = directory / name / SYSTEM
+        if not path.exists():
+            raise DatasetError(f"{path} is missing: system {name} was never finished, make it again")
+        parts[name] = json.loads(path.read_bytes())
+    manifest = {"format": FORMAT, "source": dict(source), "systems": parts}
     _write_atomically(directory / MANIFEST, json.dumps(manifest, indent=2).encode())
     return Dataset(directory)
+
+
+def write(directory: Path, source: Mapping[str, Any], splits: Mapping[str, Frames]) -> "Dataset":
+    """Write a dataset of one system, named as its source is."""
+    write_system(directory, source["name"], {}, splits)
+    return finish(directory, source, [source["name"]])
 
 
 def _write_shard(path: Path, frames: Frames) -> dict[str, Any]:
@@ -87,29 +115,64 @@ class Dataset:
         except ValueError as error:
             raise DatasetError(f"{path} is not JSON ({error}): make the dataset again") from None
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != 1:
-            raise DatasetError(f"{path} has format {found}, this version reads format 1")
+        if found != FORMAT:
+            raise DatasetError(f"{path} has format {found}, this version reads format {FORMAT}")
         return manifest
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the manifest, and so of every shard."""
-        return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the manifest, and so of every shard and of the order of the systems."""
+        return hashlib.sha256(json.dumps(self.manifest).encode()).hexdigest()
 
-    def split(self, name: str) -> "Split":
-        """One split; DatasetError if there is none of that name, or a shard is missing or cut short."""
-        entries = self.manifest["splits"].get(name)
-        if entries is None:
-            known = ", ".join(self.manifest["splits"])
-            raise DatasetError(f"{self.directory} has no split {name!r}, only {known}")
-        return Split(tuple(_open_shard(self.directory / entry["file"], entry["frames"]) for entry in entries))
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Names of the systems, in the order of their numbers."""
+        return tuple(self.manifest["systems"])
+
+    def systems_of(self, split: str) -> tuple[str, ...]:
+        """Names of the systems that have a split. DatasetError if none has."""
+        parts = self.manifest["systems"]
+        found = tuple(name for name, part in parts.items() if part["splits"].get(split))
+        if not found:
+            known = dict.fromkeys(split for part in parts.values() for split in part["splits"])
+            raise DatasetError(f"{self.directory} has no split {split!r}, only {', '.join(known)}")
+        return found
+
+    @property
+    def norm(self) -> float:
+        """What turns positions into normalised units: the inverse of their standard deviation, or 1."""
+        return self.manifest["source"].get("norm", 1.0)
+
+    def description(self, system: str) -> dict[str, Any]:
+        """What is known of a system."""
+        return self.manifest["systems"][system]["description"]
+
+    def split(self, name: str, system: str | None = None) -> "Split":
+        """One split, of all systems that have it or of one.
+
+        DatasetError if there is none of that name, or a shard is missing or cut short.
+        """
+        shards, numbers = [], []
+        for number, (owner, part) in enumerate(self.manifest["systems"].items()):
+            if system in (None, owner):
+                for entry in part["splits"].get(name, []):
+                    shards.append(_open_shard(self.directory / owner / entry["file"], entry["frames"]))
+                    numbers.append(number)
+        if not shards:
+            known = dict.fromkeys(
+                split for part in self.manifest["systems"].values() for split in part["splits"]
+            )
+            where = f" of {system}" if system else ""
+            raise DatasetError(f"{self.directory} has no split {name!r}{where}, only {', '.join(known)}")
+        return Split(tuple(shards), tuple(numbers))
 
     def verify(self) -> None:
         """Read every shard again and compare hashes; DatasetError names the first file that differs."""
-        for entry in (entry for entries in self.manifest["splits"].values() for entry in entries):
-            path = self.directory / entry["file"]
-            if not path.exists() or _sha256(path) != entry["sha256"]:
-                raise DatasetError(f"{path} is not the file of the manifest: make the dataset again")
+        for system, part in self.manifest["systems"].items():
+            for entry in (entry for entries in part["splits"].values() for entry in entries):
+                path = self.directory / system / entry["file"]
+                if not path.exists() or _sha256(path) != entry["sha256"]:
+                    raise DatasetError(f"{path} is not the file of the manifest: make the dataset again")
 
 
 def _open_shard(path: Path, frames: int) -> np.ndarray:
@@ -124,9 +187,10 @@ def _open_shard(path: Path, frames: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """The frames of one split, as memory maps of its shards."""
+    """The frames of one split, as memory maps of its shards, and the number of the system in each."""
 
     shards: tuple[np.ndarray, ...]
+    systems: tuple[int, ...]
 
     @cached_property
     def _starts(self) -> Int[np.ndarray, "shards"]:
@@ -135,22 +199,29 @@ class Split:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return self.shards[0].shape[1:]
+        """Shape of one frame; where systems differ, of the largest."""
+        return max(shard.shape[1:] for shard in self.shards)
+
+    def _shard_of(self, frames: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
+        return np.searchsorted(self._starts, frames, side="right") - 1
 
     def gather(self, frames: Int[np.ndarray, "count"]) -> Frames:
-        """Copies of the frames with these numbers, in their order."""
+        """Copies of the frames with these numbers, in their order; smaller ones are filled up with zeros."""
         if len(self.shards) == 1:
             return self.shards[0][frames]
-        shard_of = np.searchsorted(self._starts, frames, side="right") - 1
-        rows = np.empty((len(frames), *self.shape), np.float32)
+        shard_of = self._shard_of(frames)
+        rows = np.zeros((len(frames), *self.shape), np.float32)
         for number in np.unique(shard_of):
-            mine = shard_of == number
-            rows[mine] = self.shards[number][frames[mine] - self._starts[number]]
+            mine, shard = shard_of == number, self.shards[number]
+            rows[mine, : shard.shape[1]] = shard[frames[mine] - self._starts[number]]
         return rows
 
+    def system_of(self, frames: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
+        """Number of the system that each of these frames is of."""
+        return np.asarray(self.systems, np.int32)[self._shard_of(frames)]
+
     def read(self) -> Frames:
-        """All frames in memory."""
+        """All frames in memory, unfilled. ValueError if they differ in shape."""
         return np.concatenate(self.shards)

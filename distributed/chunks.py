@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..analysis.metrics import Plane, histogram, physical
+from ..analysis.metrics import histogram
+from ..analysis.systems import System
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
 Temperatures = Float[np.ndarray, "chains"]
@@ -34,17 +35,18 @@ class Summary:
 
 
 def summarise(
-    trajectories: Trajectories, temperatures: Temperatures, plane: Plane, steps: int, seconds: float
+    trajectories: Trajectories, temperatures: Temperatures, system: System, steps: int, seconds: float
 ) -> Summary:
     """Count what a chunk holds: histogram on the JS bins, and what left the physical or finite range."""
-    points = trajectories.reshape(*trajectories.shape[:2], -1)
-    finite = np.isfinite(points).all(axis=-1)
+    finite = system.finite(trajectories)
+    with np.errstate(invalid="ignore"):
+        points = system.points(trajectories)
     return Summary(
-        counts=histogram(points[finite], plane, plane.js_bins),
+        counts=histogram(points[finite], system.plane, system.plane.js_bins),
         frames=finite.size,
         not_finite=int((~finite).sum()),
         chains=len(points),
-        chains_left=int((~physical(points, plane)).any(axis=1).sum()),
+        chains_left=int((~system.physical(trajectories)).any(axis=1).sum()),
         chains_not_finite=int((~finite).any(axis=1).sum()),
         steps=steps,
         seconds=seconds,
@@ -77,14 +79,18 @@ class ChunkStore:
             values = {f.name: file[f.name] for f in fields(Summary)}
         return Summary(**{k: v if v.ndim else v.item() for k, v in values.items()})
 
-    def read(self, chunks: int) -> Float[np.ndarray, "frames *shape"]:
-        """The finite frames of the first chunks, chain after chain."""
+    def trajectories(self, chunks: int) -> Trajectories:
+        """All chains of the first chunks."""
         parts = []
         for index in range(chunks):
             with np.load(self.path(index)) as file:
-                trajectories = file["trajectories"]
-            parts.append(trajectories.reshape(-1, *trajectories.shape[2:]))
-        frames = np.concatenate(parts)
+                parts.append(file["trajectories"])
+        return np.concatenate(parts)
+
+    def read(self, chunks: int) -> Float[np.ndarray, "frames *shape"]:
+        """The finite frames of the first chunks, chain after chain."""
+        trajectories = self.trajectories(chunks)
+        frames = trajectories.reshape(-1, *trajectories.shape[2:])
         return frames[np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))]
 
 

@@ -16,12 +16,21 @@ from tensorboardX import SummaryWriter
 
 from ..data.loader import Plan, blocks
 from ..data.shards import Dataset
-from ..model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
+from ..model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
 from ..model.experts import Expert
 from . import parameters
 from .checkpoints import Checkpoints
 from .config import TrainConfig
-from .train_step import StepMetrics, TrainState, init_state, learning_rate, make_train_step, train_block
+from .molecules import molecules_of
+from .train_step import (
+    Batch,
+    StepMetrics,
+    TrainState,
+    init_state,
+    learning_rate,
+    make_train_step,
+    train_block,
+)
 
 HISTORY = "history.jsonl"
 
@@ -35,7 +44,7 @@ class ExpertJob:
     directory: Path
     data: Path
     expert: ExpertConfig
-    network: NetworkConfig
+    network: MLPConfig | GraphTransformerConfig
     objective: ObjectiveConfig
     train: TrainConfig
     seed: int
@@ -88,7 +97,8 @@ def train(job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[
     init_key, step_key = jax.random.split(key)
     mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "batch"))
-    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch)
+    molecules = molecules_of(dataset, expert.shape)
+    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, molecules)
     # The state is not donated: it is small beside the activations, and saves read it while steps go on.
     # The key is an argument, so that every seed runs the same program.
     compiled = jax.jit(partial(train_block, step), out_shardings=(replicated, replicated))
@@ -127,15 +137,22 @@ class _Loop:
     def run(self, run, state: TrainState, dataset: Dataset, stopped: Callable[[], bool]) -> TrainState:
         first = int(state.step)
         source = blocks(
-            dataset.split("train"), self.plan, self.block, first, jax.process_index(), jax.process_count()
+            dataset.split("train"),
+            self.plan,
+            self.block,
+            first,
+            jax.process_index(),
+            jax.process_count(),
+            dataset.norm,
         )
         every = -(-self.job.train.checkpoint_every // self.block) * self.block
         pending: tuple[int, int, StepMetrics, np.ndarray] | None = None
         try:
             for begin in range(first, self.plan.steps, self.block):
                 with self.recorder.waiting():
-                    rows = next(source)
-                    batches = jax.make_array_from_process_local_data(self.sharded, np.ascontiguousarray(rows))
+                    rows, systems = next(source)
+                    place = partial(jax.make_array_from_process_local_data, self.sharded)
+                    batches = Batch(*(place(np.ascontiguousarray(part)) for part in (rows, systems)))
                 count = min(self.block, self.plan.steps - begin)
                 state, metrics = run(state, batches, count)
                 if pending:

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ..analysis.metrics import Plane
+from ..analysis.systems import System
 from ..data.shards import Dataset
 from ..model import langevin, samplers
 from ..model.config import SampleConfig, SimulateConfig
 from ..model.experts import Expert, Parameters
+from ..model.molecules import Molecule
 from ..model.potential import Potential
 from . import cluster, parameters
 from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
 from .config import ClusterConfig
 from .expert import ExpertJob
+from .molecules import molecule_of
 
 RESTARTS = 3
 
@@ -43,8 +46,8 @@ class Work(Protocol):
         ...
 
     @property
-    def plane(self) -> Plane:
-        """Where they are compared."""
+    def system(self) -> System:
+        """What they are of."""
         ...
 
     @property
@@ -65,10 +68,18 @@ class Work(Protocol):
 @dataclass(frozen=True)
 class _Trained:
     jobs: tuple[ExpertJob, ...]
+    system: System
+
+    @cached_property
+    def molecule(self) -> Molecule | None:
+        return molecule_of(self.system.beads) if self.system.beads else None
 
     @cached_property
     def experts(self) -> list[Expert]:
-        return [job.load()[1] for job in self.jobs]
+        """For frames of this system alone, without padding."""
+        beads = self.system.beads
+        experts = [job.load()[1] for job in self.jobs]
+        return [replace(expert, shape=(len(beads), 3)) for expert in experts] if beads else experts
 
     @cached_property
     def parameters(self) -> list[Parameters]:
@@ -81,7 +92,6 @@ class Sampling(_Trained):
 
     config: SampleConfig
     directory: Path
-    plane: Plane
     seed: int
 
     @property
@@ -96,12 +106,21 @@ class Sampling(_Trained):
 
     @cached_property
     def _draw(self):
-        return jax.jit(partial(samplers.sample, self.experts, config=self.config, samples=self.config.chunk))
+        return jax.jit(
+            partial(
+                samplers.sample,
+                self.experts,
+                config=self.config,
+                samples=self.config.chunk,
+                molecule=self.molecule,
+            )
+        )
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """One frame of each of `chunk` chains."""
         key = jax.random.fold_in(jax.random.key(self.seed), index)
-        return np.asarray(self._draw(self.parameters, key=key))[:, None], np.zeros(self.config.chunk)
+        samples = np.asarray(self._draw(self.parameters, key=key)) / self.system.norm
+        return samples[:, None], np.zeros(self.config.chunk)
 
 
 @dataclass(frozen=True)
@@ -110,10 +129,9 @@ class Simulation(_Trained):
 
     config: SimulateConfig
     directory: Path
-    plane: Plane
     seed: int
-    kT: float
-    mass: float
+    split: str = "train"
+    """Split of the frames that the chains start from."""
 
     @property
     def chunks(self) -> int:
@@ -128,9 +146,10 @@ class Simulation(_Trained):
 
     @cached_property
     def _run(self):
-        config = self.config
-        potential = Potential(self.experts[0], self.kT, config.force_time)
-        bath = langevin.Bath(self.kT, self.mass, config.friction, config.timestep)
+        config, system = self.config, self.system
+        potential = Potential(self.experts[0], system.kT, config.force_time, system.norm, self.molecule)
+        mass = jnp.asarray(system.masses)[:, None] if system.beads else system.masses[0]
+        bath = langevin.Bath(system.kT, mass, config.friction, config.timestep)
 
         def run(params: Parameters, start: jax.Array, key: jax.Array):
             force = partial(potential.force, params)
@@ -146,13 +165,12 @@ class Simulation(_Trained):
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """Every stride-th frame of `chunk` chains after their burn-in."""
-        frames = Dataset(self.jobs[0].data).split("train")
+        frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
         chosen = np.random.default_rng([self.seed, index]).integers(len(frames), size=self.config.chunk)
         key = jax.random.fold_in(jax.random.key(self.seed), index)
         trajectory = self._run(self.parameters[0], frames.gather(chosen), key)
-        return np.asarray(trajectory.position).swapaxes(0, 1), np.asarray(
-            trajectory.kinetic_temperature
-        ).mean(axis=0)
+        positions = self.system.centred(np.asarray(trajectory.position).swapaxes(0, 1))
+        return positions, np.asarray(trajectory.kinetic_temperature).mean(axis=0)
 
 
 class PoolWorker:
@@ -171,7 +189,7 @@ class PoolWorker:
         if done := store.summary(index):
             return done
         trajectories, temperatures = work.compute(index)
-        summary = summarise(trajectories, temperatures, work.plane, work.steps, timer.seconds())
+        summary = summarise(trajectories, temperatures, work.system, work.steps, timer.seconds())
         store.commit(index, trajectories, summary)
         return summary
 

@@ -11,11 +11,14 @@ import ray
 from jaxtyping import Float
 
 from ..analysis.fokker_planck import fokker_planck_error
-from ..data import mueller_brown, shards
+from ..data import convert, mueller_brown, shards
+from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
+from ..data.sources import Source
 from ..model.residual import exact
 from . import cluster, parameters
 from .expert import ExpertJob
+from .molecules import molecules_of
 
 ERROR_FRAMES = 1000
 
@@ -33,6 +36,11 @@ def mueller_brown_frames(config: MuellerBrownConfig, seed: int) -> Float[np.ndar
     return np.asarray(mueller_brown.generate(config, seed))
 
 
+def convert_trajectory(source: Source, bead_map: BeadMap, directory: Path) -> None:
+    """Write one trajectory as a system of a dataset."""
+    convert.convert(source, bead_map, directory)
+
+
 def fokker_planck_curves(
     jobs: Sequence[ExpertJob], times: Float[np.ndarray, "times"]
 ) -> dict[str, tuple[list[float], list[float]]]:
@@ -48,19 +56,39 @@ def fokker_planck_curves(
 
 def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarray, "times"]:
     dataset, expert, _ = job.load()
-    weights = parameters.load(job.directory)
+    weights = jax.tree.map(jnp.asarray, parameters.load(job.directory))
     frames = dataset.split("train")
+    molecules = molecules_of(dataset, expert.shape)
     chosen = np.random.default_rng(job.seed).choice(
         len(frames), min(ERROR_FRAMES, len(frames)), replace=False
     )
 
-    def residual(x, t):
-        with jax.default_matmul_precision("highest"):
-            return exact(lambda y, s: expert.log_density(weights, y, s), expert.schedule, x, t).first
+    chosen = np.sort(chosen)
+    own = jax.tree.map(lambda table: table[frames.system_of(chosen)], molecules)
 
-    key = jax.random.key(job.seed)
-    frames = jnp.asarray(frames.gather(np.sort(chosen)))
-    return np.asarray(fokker_planck_error(residual, frames, jnp.asarray(times), key, expert.schedule))
+    def relative(x, t, molecule):
+        def log_density(y, s):
+            return expert.log_density(weights, y, s, molecule)
+
+        dimension = expert.dimension(molecule)
+        with jax.default_matmul_precision("highest"):
+            return exact(log_density, expert.schedule, x, t, dimension).first / dimension
+
+    def noise(key):
+        raw = jax.random.normal(key, (len(chosen), *expert.shape))
+        return jax.vmap(expert.project)(raw, own)
+
+    x0 = dataset.norm * jnp.asarray(frames.gather(chosen))
+    return np.asarray(
+        fokker_planck_error(
+            lambda x, t: jax.vmap(relative, in_axes=(0, None, 0))(x, t, own),
+            noise,
+            x0,
+            jnp.asarray(times),
+            jax.random.key(job.seed),
+            expert.schedule,
+        )
+    )
 
 
 def submit(function, *args) -> ray.ObjectRef:

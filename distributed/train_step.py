@@ -10,8 +10,16 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..model.config import ObjectiveConfig
 from ..model.experts import Expert, Parameters
-from ..model.objective import loss
+from ..model.molecules import Molecule
+from ..model.objective import draw, loss
 from .config import TrainConfig
+
+
+class Batch(NamedTuple):
+    """Normalised frames, padded to a common shape, and the number of the molecule that each is of."""
+
+    frames: Float[Array, "*axes"]
+    system: Int[Array, "*rows"]
 
 
 class TrainState(NamedTuple):
@@ -31,7 +39,7 @@ class StepMetrics(NamedTuple):
     gradient_norm: Float[Array, "*steps"]
 
 
-TrainStep = Callable[[TrainState, Float[Array, "batch *shape"], PRNGKeyArray], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, StepMetrics]]
 
 
 def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -61,29 +69,34 @@ def make_train_step(
     config: TrainConfig,
     steps: int,
     steps_per_epoch: int,
+    molecules: Molecule | None = None,
 ) -> TrainStep:
-    """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step."""
+    """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step.
+
+    `molecules` holds what `Batch.system` counts.
+    """
     update = optimiser(config, steps).update
     first_regularised = round(objective.fp_start * steps)
 
-    def gradient(parameters: Parameters, x0: Array, key: PRNGKeyArray, regularised: bool):
+    def gradient(parameters: Parameters, batch: Batch, key: PRNGKeyArray, regularised: bool):
+        own = jax.tree.map(lambda table: table[batch.system], molecules)
+        x0 = expert.augment(batch.frames, jax.random.fold_in(key, 0))
+        drawn = draw(expert, objective, x0.shape, own, key)
         return jax.value_and_grad(loss, has_aux=True)(
-            parameters, expert, objective, x0, key, regularised=regularised
+            parameters, expert, objective, x0, drawn, own, regularised=regularised
         )
 
-    def step(
-        state: TrainState, x0: Float[Array, "batch *shape"], key: PRNGKeyArray
-    ) -> tuple[TrainState, StepMetrics]:
+    def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
         noise_key = jax.random.fold_in(key, state.step)
         if expert.config.fokker_planck == 0:
-            (_, losses), gradients = gradient(state.parameters, x0, noise_key, False)
+            (_, losses), gradients = gradient(state.parameters, batch, noise_key, False)
         elif first_regularised == 0:
-            (_, losses), gradients = gradient(state.parameters, x0, noise_key, True)
+            (_, losses), gradients = gradient(state.parameters, batch, noise_key, True)
         else:
             (_, losses), gradients = jax.lax.cond(
                 state.step >= first_regularised,
-                lambda: gradient(state.parameters, x0, noise_key, True),
-                lambda: gradient(state.parameters, x0, noise_key, False),
+                lambda: gradient(state.parameters, batch, noise_key, True),
+                lambda: gradient(state.parameters, batch, noise_key, False),
             )
         updates, optimiser_state = update(gradients, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
@@ -99,21 +112,17 @@ def make_train_step(
 
 
 def train_block(
-    step: TrainStep,
-    state: TrainState,
-    batches: Float[Array, "steps batch *shape"],
-    count: int | Int[Array, ""],
-    key: PRNGKeyArray,
+    step: TrainStep, state: TrainState, batches: Batch, count: int | Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[TrainState, StepMetrics]:
     """Take the first `count` steps of a block of batches; the metrics of the others are zero.
 
     A count that is not static lets one program serve the last, shorter block as well.
     """
-    metrics = StepMetrics(*(jnp.zeros(len(batches)) for _ in StepMetrics._fields))
+    metrics = StepMetrics(*(jnp.zeros(len(batches.frames)) for _ in StepMetrics._fields))
 
     def body(index: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
         state, metrics = carry
-        state, new = step(state, batches[index], key)
+        state, new = step(state, jax.tree.map(lambda part: part[index], batches), key)
         return state, jax.tree.map(lambda row, value: row.at[index].set(value), metrics, new)
 
     return jax.lax.fori_loop(0, count, body, (state, metrics))

@@ -1,5 +1,16 @@
 """Energy-based diffusion models of molecules whose samples and dynamics agree."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .launch.trained import Model
 
 __version__ = version("fokker")
+
+
+def load(path: str) -> "Model":
+    """A trained model: the directory of a run, or a file that `fokker export` wrote (`launch.trained.load`)."""
+    from .launch.trained import load  # JAX takes seconds to import.
+
+    return load(path)

@@ -23,6 +23,7 @@ from .usage import (
     REPRODUCE_OPTIONS,
     TABLE6_METHODS,
     TABLES,
+    export_help,
     overview,
     preset_help,
     reproduce_help,
@@ -60,11 +61,19 @@ class ReproduceArguments:
     directory: Path
 
 
+@dataclass(frozen=True)
+class ExportArguments:
+    """A trained run, and the file that its model is written to."""
+
+    run: Path
+    file: Path
+
+
 class _UsageError(Exception):
     """What was typed cannot be carried out."""
 
 
-def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments:
+def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments | ExportArguments:
     """What `argv` (without the program's name) asks for.
 
     Creates nothing. Raises SystemExit: 0 after printing help or the version, 2 after one line on stderr.
@@ -82,6 +91,8 @@ def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments:
         words, options = _split(rest)
         if command == "reproduce":
             return _reproduce(words, options)
+        if command == "export":
+            return _export(words, options)
         return _run(command, words, options)
     except (_UsageError, ConfigError) as error:
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -95,6 +106,8 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
             _print_and_exit(run_help(command))
         _print_and_exit(preset_help(command, _preset(preset, options)))
     runs = _take(options, "--runs-dir", "runs")
+    if "--data" in options:  # For short: where the user's trajectories lie.
+        options["--data.path"] = options.pop("--data")
     if preset is not None:
         config = _preset(preset, options)
         directory = _directory(runs, _take(options, "--name", _default_name(config)))
@@ -128,6 +141,21 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
         method: _override(preset(method, recipe), options, others, without=("seed",)) for method in methods
     }
     return ReproduceArguments(table, int(seeds), configs, directory)
+
+
+def _export(words: list[str], options: Options) -> ExportArguments:
+    if "--help" in options:
+        _print_and_exit(export_help())
+    if options:
+        raise _UsageError(f"unknown option {next(iter(options))}: export has none")
+    if len(words) != 2:
+        raise _UsageError("name a run's folder and a file: fokker export runs/NAME model.safetensors")
+    run, file = map(Path, words)
+    if not run.is_dir():
+        raise _UsageError(f"{run} is not the folder of a run")
+    if not file.absolute().parent.is_dir() or file.is_dir():
+        raise _UsageError(f"{file}: there is no folder for it, or it is one itself")
+    return ExportArguments(run, file)
 
 
 def _methods(text: str) -> list[Method]:

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def command(argv: Sequence[str]) -> int:
     """Carry out a command line; 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
     try:
-        from .arguments import ReproduceArguments, parse
+        from .arguments import ExportArguments, ReproduceArguments, parse
 
         arguments = parse(argv)
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
@@ -37,7 +37,12 @@ def command(argv: Sequence[str]) -> int:
         from .display import Display
 
         display = Display(Console(highlight=False))
-        if isinstance(arguments, ReproduceArguments):
+        if isinstance(arguments, ExportArguments):
+            from .trained import load
+
+            load(arguments.run).save(arguments.file)
+            display.stage("export", str(arguments.file))
+        elif isinstance(arguments, ReproduceArguments):
             from .reproduce import reproduce
 
             reproduce(arguments, display)
@@ -56,6 +61,7 @@ def failure(error: Exception) -> int:
     """Print an expected error as one line and give its exit status; raise any other."""
     from ray.exceptions import RayTaskError
 
+    from ..data.residues import MoleculeError
     from ..data.shards import DatasetError
     from ..distributed.cluster import ClusterError
     from ..distributed.pool import PoolError
@@ -64,7 +70,8 @@ def failure(error: Exception) -> int:
     from .stages import StageError
 
     found = error.cause if isinstance(error, RayTaskError) else error
-    if not isinstance(found, (BusyError, ConfigError, DatasetError, ClusterError, PoolError, StageError)):
+    expected = (BusyError, ConfigError, DatasetError, MoleculeError, ClusterError, PoolError, StageError)
+    if not isinstance(found, expected):
         raise error
     print(f"fokker: error: {found}", file=sys.stderr)
     return 2 if isinstance(found, ConfigError) else 1

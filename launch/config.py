@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from ..data.config import MuellerBrownConfig
+from ..data.config import DataConfig, MuellerBrownConfig
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     STRICT,
@@ -70,7 +70,7 @@ class Config:
     """Row of the paper's tables."""
     recipe: Recipe
     """The paper's protocol, or ours."""
-    data: MuellerBrownConfig
+    data: DataConfig
     experts: tuple[ExpertConfig, ...]
     network: NetworkConfig
     objective: ObjectiveConfig
@@ -83,7 +83,7 @@ class Config:
 
     def __post_init__(self):
         check_cover(self.experts)
-        if self.train.batch_size > self.data.frames:
+        if isinstance(self.data, MuellerBrownConfig) and self.train.batch_size > self.data.frames:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} is larger than the data, "
                 f"data.frames {self.data.frames}"

@@ -101,6 +101,10 @@ class Display:
         rows = [_chunk_row(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
         self._show(rows, done)
 
+    def converted(self, done: int, count: int) -> None:
+        """Progress of a conversion."""
+        self._show([Row("", "trajectory", done / count, {"done": f"{done}/{count}"})], done == count)
+
     def _show(self, rows: list[Row], done: bool) -> None:
         if self._live:
             going_on = [row for row in rows if 0 < row.part < 1]

@@ -1,11 +1,15 @@
 """One preset for each experiment of the paper: plain values for every method and recipe."""
 
-from ..data.config import MuellerBrownConfig
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.config import MoleculesConfig, MuellerBrownConfig
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     SMALLEST_TIME,
     ExpertConfig,
-    NetworkConfig,
+    GraphTransformerConfig,
+    MLPConfig,
     ObjectiveConfig,
     SampleConfig,
     SimulateConfig,
@@ -64,7 +68,7 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
         return Config(
             **common,
             data=MuellerBrownConfig(chains=1, burn_in=0, integrator="langevin"),
-            network=NetworkConfig(),
+            network=MLPConfig(),
             objective=ObjectiveConfig(estimator="weak"),
             train=TrainConfig(learning_rate=3e-4, ema_decay=0.995, restart_from_ema=True),
             sample=SampleConfig(solver="euler-maruyama", evaluations=1000),
@@ -73,7 +77,7 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
     return Config(
         **common,
         data=MuellerBrownConfig(),
-        network=NetworkConfig(precondition=True),
+        network=MLPConfig(precondition=True),
         objective=ObjectiveConfig(estimator="exact", fp_fraction=0.25),
         train=TrainConfig(),
         sample=SampleConfig(),
@@ -81,4 +85,135 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
     )
 
 
-PRESETS = {"mueller-brown": mueller_brown}
+@dataclass(frozen=True)
+class _Size:
+    """What tells the molecular presets apart."""
+
+    widths: tuple[int, int, int]
+    """Hidden width of each expert, from the smallest times; the first is that of a single model too."""
+    layers: tuple[int, int, int]
+    epochs: tuple[int, int, int]
+    single_epochs: int
+    batch: int
+    heads: int = 8
+    head_width: int = 64
+
+
+# Tables 4 and 5 of the paper, and what two cores train in less than an hour.
+ALANINE = _Size((96, 96, 96), (2, 2, 2), (7000, 2000, 1000), 10_000, 1024)
+DIPEPTIDES = _Size((128, 96, 96), (3, 2, 2), (100, 20, 10), 120, 1024)
+ALANINE_SMALL = _Size((64, 32, 32), (2, 2, 2), (120, 60, 30), 160, 128, 4, 16)
+DIPEPTIDES_SMALL = _Size((64, 32, 32), (2, 2, 2), (24, 12, 6), 36, 128, 4, 16)
+
+
+def _molecules(
+    name: str, size: _Size, data: MoleculesConfig, simulate: dict[str, Any], method: Method, recipe: Recipe
+) -> Config:
+    paper = recipe == "paper"
+    weight = 0.0
+    if method in ("fokker-planck", "both"):
+        weight = 5e-4 if method == "fokker-planck" else 1e-4
+    if method in ("mixture", "both"):
+        seam = 0.099
+        intervals = ((0.0, 0.1), (0.1, 0.6), (0.6, 1.0))
+        midpoints, trained = (0.03, 0.35, 0.8), ((SMALLEST_TIME, seam), (seam, 0.6), None)
+        experts = tuple(
+            ExpertConfig(
+                interval=interval,
+                train_interval=trained[i] if paper else None,
+                hidden=(size.widths[i],) * size.layers[i],
+                epochs=size.epochs[i],
+                midpoint=midpoints[i],
+                conservative=i == 0,
+                fokker_planck=weight if i == 0 else 0.0,
+                relative_time=i > 0 or not paper,
+            )
+            for i, interval in enumerate(intervals)
+        )
+    else:
+        experts = (
+            ExpertConfig(
+                interval=(0, 1),
+                hidden=(size.widths[0],) * size.layers[0],
+                epochs=size.single_epochs,
+                midpoint=0.3,
+                conservative=method != "score",
+                fokker_planck=weight,
+                relative_time=False,
+            ),
+        )
+    one_hot = paper and name.startswith("alanine")
+    force_time = TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
+    return Config(
+        preset=name,
+        method=method,
+        recipe=recipe,
+        data=data,
+        experts=experts,
+        network=GraphTransformerConfig(
+            precondition=not paper,
+            heads=size.heads,
+            head_width=size.head_width,
+            embedding="one-hot" if one_hot else "features",
+            centred=not paper,
+        ),
+        objective=ObjectiveConfig(estimator="weak")
+        if paper
+        else ObjectiveConfig(estimator="exact", fp_fraction=0.125, fp_start=0.8, log_sigma_fraction=0.5),
+        train=TrainConfig(
+            batch_size=size.batch,
+            learning_rate=3e-4 if paper else 1e-3,
+            ema_decay=0.995 if paper else 0.999,
+            restart_from_ema=paper,
+            block=64,
+            checkpoint_every=2000,
+        ),
+        sample=SampleConfig(solver="euler-maruyama", evaluations=1000, samples=50_000, chunk=1000)
+        if paper
+        else SampleConfig(samples=50_000, chunk=1000),
+        simulate=SimulateConfig(
+            **simulate, integrator="langevin" if paper else "baoab", force_time=force_time
+        ),
+        cluster=ClusterConfig(),
+    )
+
+
+def alanine_dipeptide(method: Method, recipe: Recipe) -> Config:
+    """Alanine dipeptide at the paper's size (Tables 1 and 4): 100 chains, 1.2 µs in all."""
+    simulate = {"frames": 50_000, "chains": 100, "chunk": 50, "stride": 9600, "burn_in": 1_200_000}
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0)
+    return _molecules("alanine-dipeptide", ALANINE, data, simulate | {"timestep": 2e-3}, method, recipe)
+
+
+def alanine_dipeptide_small(method: Method, recipe: Recipe) -> Config:
+    """Alanine dipeptide within an hour on two cores: 200 chains of 125 ps, the first 25 ps dropped."""
+    simulate = {"frames": 50_000, "chains": 200, "chunk": 100, "stride": 200, "burn_in": 12_500}
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0)
+    return _molecules(
+        "alanine-dipeptide-small", ALANINE_SMALL, data, simulate | {"timestep": 2e-3}, method, recipe
+    )
+
+
+def dipeptides(method: Method, recipe: Recipe) -> Config:
+    """Dipeptides at the paper's size (Tables 2 and 5): 30 ns in all of each, from 10 starts."""
+    simulate = {"frames": 20_000, "chains": 10, "chunk": 10, "stride": 3000, "burn_in": 0}
+    data = MoleculesConfig(temperature=310.0, evaluate="test")
+    return _molecules("dipeptides", DIPEPTIDES, data, simulate | {"timestep": 5e-4}, method, recipe)
+
+
+def dipeptides_small(method: Method, recipe: Recipe) -> Config:
+    """Dipeptides within an hour on two cores: 1 ns in all of each peptide, from 100 starts."""
+    simulate = {"frames": 10_000, "chains": 100, "chunk": 50, "stride": 100, "burn_in": 2000}
+    data = MoleculesConfig(temperature=310.0, evaluate="validation")
+    return _molecules(
+        "dipeptides-small", DIPEPTIDES_SMALL, data, simulate | {"timestep": 1e-3}, method, recipe
+    )
+
+
+PRESETS = {
+    "mueller-brown": mueller_brown,
+    "alanine-dipeptide": alanine_dipeptide,
+    "alanine-dipeptide-small": alanine_dipeptide_small,
+    "dipeptides": dipeptides,
+    "dipeptides-small": dipeptides_small,
+}

@@ -5,8 +5,8 @@ from importlib.metadata import version
 from platform import python_version
 
 from ..analysis import figures
-from ..analysis.metrics import Points
-from ..analysis.report import Report, render
+from ..analysis.metrics import TABLE_HEADER, Points, table
+from ..analysis.report import Report, Table, render
 from ..distributed import parameters as trained
 from ..distributed.expert import HISTORY, read_history
 from .config import to_dict
@@ -16,19 +16,25 @@ from .run import Run
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
 
-def write(run: Run, metrics: dict, surfaces: dict[str, Points]) -> None:
+def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> None:
     """Write runs/NAME/figures/*.png and report.html, which appears whole or not at all."""
     history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
     drawn = {
         "free-energy": (
             "Free energy of the training data, of independent samples and of the simulation.",
-            figures.free_energy_surfaces({"": surfaces}, run.plane),
+            figures.free_energy_surfaces(surfaces, run.systems[0].plane),
         ),
         "losses": (
             "Losses of the experts; each is named by its interval of t.",
             figures.loss_curves(history),
         ),
     }
+    plane = run.systems[0].plane
+    if run.systems[0].beads is not None:
+        drawn["torsions"] = (
+            "Free energy along each torsion.",
+            figures.torsion_profiles(surfaces, plane.labels),
+        )
     # null stands for what is not finite.
     curves = {
         name: (times, [math.nan if error is None else error for error in errors])
@@ -62,6 +68,7 @@ def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, byte
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
             ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"])),
+            *_molecule_tables(metrics["systems"]),
             (
                 "Versions",
                 ("package", "version"),
@@ -106,6 +113,34 @@ def _simulation_rows(counts: dict) -> list[tuple[str, str]]:
         ("chains that became non-finite", str(counts["chains_not_finite"])),
         ("kinetic temperature", f"{temperature} (bath: {counts['temperature']:g})"),
     ]
+
+
+def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
+    """Metrics of each peptide where there are several, then modes and bonds of each."""
+    tables: list[Table] = []
+    if len(systems) > 1:
+        rows = [(name, *row) for name, result in systems.items() for row in table(_definitions(result))]
+        tables.append(("Systems", ("system", *TABLE_HEADER), rows))
+    molecules = {name: result["molecule"] for name, result in systems.items() if "molecule" in result}
+    for name, molecule in molecules.items():
+        positive = molecule["phi_positive"]
+        bonds = [
+            (
+                label,
+                *(f"{1000 * bond[kind][0]:.1f} ± {1000 * bond[kind][1]:.1f}" for kind in positive),
+                *(f"{1000 * bond[f'w1_{kind}']:.1f}" for kind in ("iid", "sim")),
+            )
+            for label, bond in molecule["bonds"].items()
+        ]
+        modes = ("p(φ > 0)", *(f"{value:.4f}" for value in positive.values()), "", "")
+        crossings = ("φ crossings", "", "", str(molecule["phi_crossings"]), "", "")
+        header = ("bond, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
+        tables.append((name, header, [modes, crossings, *bonds]))
+    return tables
+
+
+def _definitions(result: dict) -> dict:
+    return {name: result[name] for name in ("paper", "corrected")}
 
 
 def warnings(metrics: dict) -> list[str]:

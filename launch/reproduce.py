@@ -81,8 +81,8 @@ def _write(
     write_json(root / "table6.json", result)
     text = markdown(rows, len(references))
     (root / "table6.md").write_text(text)
-    first = {method: stages.surfaces(of_method[0]) for method, of_method in runs.items()}
-    picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].plane)
+    first = {method: stages.surfaces(of_method[0])[""] for method, of_method in runs.items()}
+    picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].systems[0].plane)
     (root / "free-energy.png").write_bytes(figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)
     display.stage("table6", f"{root / 'table6.md'}, {root / 'table6.json'}, {root / 'free-energy.png'}")
@@ -107,7 +107,7 @@ def _references(root: Path, run: Run, seeds: int, display: Display) -> list[dict
             path.parent.mkdir(exist_ok=True)
             cluster.connect(run.config.cluster)
             points = ray.get(tasks.submit(tasks.mueller_brown_frames, run.config.data, seed))
-            compared = compare(reference, points, run.plane)
+            compared = compare(reference, points, run.systems[0].plane)
             write_json(path, compared)
             display.stage("reference", f"seed {seed}")
         results.append(json.loads(path.read_text()))

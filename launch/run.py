@@ -12,7 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..analysis.metrics import MUELLER_BROWN, Plane
+from ..analysis.systems import System
+from ..data.config import MuellerBrownConfig
+from ..data.shards import Dataset
 from ..distributed.expert import ExpertJob
 from ..distributed.pool import Sampling, Simulation
 from .config import Config, ConfigError, load, to_dict
@@ -87,10 +89,17 @@ class Run:
         """Directory of the dataset."""
         return self.shared_data or self.directory / "data"
 
+    @cached_property
+    def systems(self) -> tuple[System, ...]:
+        """What is sampled, simulated and judged. DatasetError if the data are not there."""
+        dataset, data = Dataset(self.data.absolute()), self.config.data
+        names = dataset.systems_of(self.split)
+        return tuple(System.of(dataset, name, data) for name in names)
+
     @property
-    def plane(self) -> Plane:
-        """Where distributions are compared."""
-        return MUELLER_BROWN
+    def split(self) -> str:
+        """Split that they are judged by."""
+        return "train" if isinstance(self.config.data, MuellerBrownConfig) else self.config.data.evaluate
 
     @cached_property
     def jobs(self) -> tuple[ExpertJob, ...]:
@@ -112,23 +121,20 @@ class Run:
         )
 
     @cached_property
-    def sampling(self) -> Sampling:
-        """Independent samples."""
+    def sampling(self) -> tuple[Sampling, ...]:
+        """Independent samples of each system."""
         c, directory = self.config, self.directory.absolute() / SAMPLES
-        return Sampling(self.jobs, c.sample, directory, self.plane, c.seed)
+        return tuple(
+            Sampling(self.jobs, system, c.sample, directory / system.name, c.seed) for system in self.systems
+        )
 
     @cached_property
-    def simulation(self) -> Simulation:
-        """Langevin dynamics."""
-        c = self.config
-        return Simulation(
-            self.jobs,
-            c.simulate,
-            self.directory.absolute() / SIMULATION,
-            self.plane,
-            c.seed,
-            kT=c.data.temperature,
-            mass=c.data.mass,
+    def simulation(self) -> tuple[Simulation, ...]:
+        """Langevin dynamics of each system."""
+        c, directory = self.config, self.directory.absolute() / SIMULATION
+        return tuple(
+            Simulation(self.jobs, system, c.simulate, directory / system.name, c.seed, self.split)
+            for system in self.systems
         )
 
     def timings(self) -> dict[str, float]:

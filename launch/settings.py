@@ -6,8 +6,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from .config import Config
 
-CHOSEN_OTHERWISE = ("preset", "method", "recipe")
-"""Fields of Config that have an option of their own."""
+CHOSEN_OTHERWISE = ("preset", "method", "recipe", "kind")
+"""Fields that have an option of their own, or follow from the preset."""
 
 
 @dataclasses.dataclass(frozen=True)

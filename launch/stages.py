@@ -1,15 +1,19 @@
 """The stages of a run, each of which skips what is done and leaves nothing half-written."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import ray
 from tensorboardX import SummaryWriter
 
-from ..analysis import figures
-from ..analysis.metrics import compare
+from ..analysis import evaluation, figures, trajectories
+from ..analysis.systems import System
+from ..data.bead_map import BeadMap
+from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.convert import check, finish_conversion
+from ..data.readers import open_source
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, pool, tasks, training
 from ..distributed import parameters as trained
@@ -17,9 +21,11 @@ from ..distributed.chunks import ChunkStore
 from . import reporting
 from .config import to_dict
 from .display import Display
-from .run import Run, write_json
+from .run import SAMPLES, SIMULATION, Run, write_json
 
 DEFINITIONS = ("paper", "corrected")
+TRAJECTORIES = "trajectories"
+UNITS = {"mueller-brown": "natural", "molecules": "nm"}
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
 
 
@@ -28,23 +34,49 @@ class StageError(RuntimeError):
 
 
 def data(runs: Sequence[Run], display: Display) -> None:
-    """Generate the dataset, which the runs share."""
+    """Generate or convert the dataset, which the runs share."""
     run = runs[0]
     config = run.config.data
-    system = {"name": run.config.preset, "units": "natural", "settings": to_dict(run.config)["data"]}
+    settings = to_dict(run.config)["data"]
+    for place in ("path", "topology"):  # The same data elsewhere are the same data.
+        settings.pop(place, None)
+    source = {"name": run.config.preset, "units": UNITS[config.kind], "settings": settings}
     if (run.data / MANIFEST).exists():
         dataset = Dataset(run.data)
-        if dataset.manifest["system"] != system:
+        found = {key: dataset.manifest["source"].get(key) for key in source}
+        if found != source:
             raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
         display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
         return
-    display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
-    cluster.connect(run.config.cluster)
-    seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-    fingerprint = ray.get(
-        tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, system)
-    )
+    if isinstance(config, MuellerBrownConfig):
+        display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
+        cluster.connect(run.config.cluster)
+        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
+        fingerprint = ray.get(
+            tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, source)
+        )
+    else:
+        fingerprint = _convert(run, config, source, display)
     display.stage("", f"fingerprint {fingerprint[:12]}")
+
+
+def _convert(run: Run, config: MoleculesConfig, origin: dict, display: Display) -> str:
+    """Map the trajectories that the user holds to beads, a Ray task for each; the fingerprint."""
+    if config.path is None:
+        raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
+    bead_map = BeadMap.parse(config.beads)
+    sources = open_source(config.path, config.topology, unit=config.unit)
+    check(sources)
+    display.stage("data", f"{len(sources)} trajectories of {sources[0].layout} to beads ({config.beads})")
+    cluster.connect(run.config.cluster)
+    directory = run.data.absolute()
+    left = [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in sources]
+    with display.watching():
+        while left:
+            (done,), left = ray.wait(left)
+            ray.get(done)
+            display.converted(len(sources) - len(left), len(sources))
+    return finish_conversion(directory, sources, origin).fingerprint
 
 
 def train(runs: Sequence[Run], display: Display) -> None:
@@ -73,27 +105,32 @@ def train(runs: Sequence[Run], display: Display) -> None:
 
 def sample(runs: Sequence[Run], display: Display) -> None:
     """Draw independent samples of every run."""
-    _chunks("sample", [run.sampling for run in runs], runs, display, unit="evaluations")
+    _require_trained("sample", runs)
+    _chunks("sample", [work for run in runs for work in run.sampling], runs, display, unit="evaluations")
 
 
 def simulate(runs: Sequence[Run], display: Display) -> None:
     """Simulate every run."""
-    _chunks("simulate", [run.simulation for run in runs], runs, display, unit="steps")
+    _require_trained("simulate", runs)
+    _chunks("simulate", [work for run in runs for work in run.simulation], runs, display, unit="steps")
 
 
-def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
+def _require_trained(stage: str, runs: Sequence[Run]) -> None:
     for run in runs:
         for job in run.jobs:
             if not (job.directory / trained.FILE).exists():
                 raise StageError(
                     f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
                 )
+
+
+def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
     if not any(missing for _, missing in map(pool.tally, works)):
         display.stage(stage, f"skipped: {sum(work.chunks for work in works)} chunks are there")
         return
     display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
     cluster.connect(runs[0].config.cluster)
-    names = [run.label for run in runs]
+    names = [_label(run, system) for run in runs for system in run.systems]
     with display.watching():
         pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
 
@@ -110,19 +147,26 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     for run, curve in zip(wanted, curves, strict=True):
         metrics = _metrics(run)
         metrics["fokker_planck_error"] = ray.get(curve)
+        _write_trajectories(run)
         write_json(run.directory / "metrics.json", metrics)
         _board(run, metrics)
     for run in runs:
         metrics = json.loads((run.directory / "metrics.json").read_text())
         display.metrics(run.label or run.directory.name, metrics)
+        if len(metrics["systems"]) > 1:
+            for name, result in metrics["systems"].items():
+                display.metrics(name, result)
 
 
 def _results(run: Run, stage: str) -> list[Path]:
     """Every chunk of samples and simulation. StageError, in the name of a stage, if one is missing."""
     paths = []
-    for source, work in (("sample", run.sampling), ("simulate", run.simulation)):
-        store = ChunkStore(work.directory)
-        paths += [store.path(index) for index in range(work.chunks)]
+    if not (run.data / MANIFEST).exists():
+        raise StageError(f"{stage}: {run.data} is not there, run `fokker data` first")
+    for source, works in (("sample", run.sampling), ("simulate", run.simulation)):
+        for work in works:
+            store = ChunkStore(work.directory)
+            paths += [store.path(index) for index in range(work.chunks)]
         missing = [path for path in paths if not path.exists()]
         if missing:
             raise StageError(f"{stage}: {missing[0]} is missing, run `fokker {source}` first")
@@ -134,49 +178,96 @@ def _newer(target: Path, sources: Sequence[Path]) -> bool:
 
 
 def _metrics(run: Run) -> dict:
+    """Metrics of every system, and their means at the top."""
     dataset = Dataset(run.data)
-    reference, independent = dataset.split("train").read(), dataset.split("reference").read()
-    sets = {"iid": _frames(run.sampling), "sim": _frames(run.simulation)}
-    for stage, kind in (("sample", "iid"), ("simulate", "sim")):
-        if not len(sets[kind]):
+    systems = {
+        system.name: _system_metrics(run, dataset, system, sampling, simulation)
+        for system, sampling, simulation in zip(run.systems, run.sampling, run.simulation, strict=True)
+    }
+    metrics: dict = evaluation.mean([*systems.values()])
+    for stage in (SAMPLES, SIMULATION):
+        counts = [result[stage] for result in systems.values()]
+        metrics[stage] = {
+            key: sum(part[key] for part in counts) for key in counts[0] if "temperature" not in key
+        }
+    metrics[SIMULATION] |= {
+        "kinetic_temperature": _mean_of(
+            result[SIMULATION]["kinetic_temperature"] for result in systems.values()
+        ),
+        "temperature": run.config.data.temperature,
+    }
+    return metrics | {"systems": systems, "data_fingerprint": dataset.fingerprint}
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _system_metrics(
+    run: Run, dataset: Dataset, system: System, sampling: pool.Work, simulation: pool.Work
+) -> dict:
+    reference = dataset.split(run.split, system.name).read()
+    samples = ChunkStore(sampling.directory).read(sampling.chunks)
+    chains = ChunkStore(simulation.directory).trajectories(simulation.chunks)
+    simulated = int(system.finite(chains).sum())
+    for stage, count in ((SAMPLES, len(samples)), (SIMULATION, simulated)):
+        if not count:
             raise StageError(
                 f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
                 f"one of the settings {stage}.* asks too much of it"
             )
     # A floor is that of as many frames: fewer lie farther from any reference.
-    count = min(len(independent), *map(len, sets.values()))
-    sets["floor"] = np.random.default_rng(0).choice(independent, count, replace=False)
-    compared = {kind: compare(reference, points, run.plane) for kind, points in sets.items()}
-    metrics: dict = {
-        definition: {kind: values[definition] for kind, values in compared.items()}
-        for definition in DEFINITIONS
-    }
-    for name, work in (("sample", run.sampling), ("simulate", run.simulation)):
+    if system.beads is None:
+        independent = dataset.split("reference", system.name).read()
+        count = min(len(independent), len(samples), simulated)
+        floor = reference, np.random.default_rng(0).choice(independent, count, replace=False)
+    else:
+        count, seed = min(len(samples), simulated), 2 * run.config.data.seed
+        floor = (
+            evaluation.resampled(reference, len(reference), seed),
+            evaluation.resampled(reference, count, seed + 1),
+        )
+    result = evaluation.judge(system, reference, samples, chains, floor)
+    for name, work in ((SAMPLES, sampling), (SIMULATION, simulation)):
         total = pool.tally(work)[0].total
         assert total is not None
-        metrics[name] = {
+        result[name] = {
             "frames": total.frames,
             "frames_not_finite": total.not_finite,
             "chains": total.chains,
             "chains_left_range": total.chains_left,
             "chains_not_finite": total.chains_not_finite,
         }
-        if name == "simulate":
+        if name == SIMULATION:
             finite = total.chains - total.chains_not_finite
-            metrics[name]["kinetic_temperature"] = total.temperature_sum / finite if finite else None
-            metrics[name]["temperature"] = run.config.data.temperature
-    metrics["data_fingerprint"] = dataset.fingerprint
-    return metrics
+            measured = total.temperature_sum / finite / system.temperature_unit if finite else None
+            result[name]["kinetic_temperature"] = measured
+    return result
 
 
-def _frames(work: pool.Work) -> np.ndarray:
-    return ChunkStore(work.directory).read(work.chunks)
+def _write_trajectories(run: Run) -> None:
+    """Samples and simulations of molecules as files that other programs open."""
+    for works in (run.sampling, run.simulation):
+        for work in works:
+            if work.system.beads is not None:
+                frames = ChunkStore(work.directory).read(work.chunks)
+                path = run.directory / TRAJECTORIES / f"{work.system.name}-{work.directory.parent.name}.xtc"
+                trajectories.write(work.system.beads, frames, path)
 
 
-def surfaces(run: Run) -> dict[str, np.ndarray]:
-    """The three sets of points whose free energies are drawn side by side."""
-    reference = Dataset(run.data).split("train").read()
-    return {"reference": reference, "iid": _frames(run.sampling), "simulation": _frames(run.simulation)}
+def surfaces(run: Run) -> dict[str, dict[str, np.ndarray]]:
+    """Of every system, the three sets of points whose free energies are drawn side by side."""
+    dataset, found = Dataset(run.data), {}
+    for system, sampling, simulation in zip(run.systems, run.sampling, run.simulation, strict=True):
+        frames = {
+            "reference": dataset.split(run.split, system.name).read(),
+            "iid": ChunkStore(sampling.directory).read(sampling.chunks),
+            "simulation": ChunkStore(simulation.directory).read(simulation.chunks),
+        }
+        label = "" if len(run.systems) == 1 else system.name
+        found[label] = {kind: system.points(part) for kind, part in frames.items()}
+    return found
 
 
 def _board(run: Run, metrics: dict) -> None:
@@ -186,7 +277,7 @@ def _board(run: Run, metrics: dict) -> None:
             for kind, values in metrics[definition].items():
                 for metric, value in values.items():
                     board.add_scalar(f"{metric}_{definition}/{kind}", value, 0)
-        figure = figures.free_energy_surfaces({"": surfaces(run)}, run.plane)
+        figure = figures.free_energy_surfaces(surfaces(run), run.systems[0].plane)
         board.add_image("free_energy", figures.to_rgb_array(figure), 0, dataformats="HWC")
 
 
@@ -201,6 +292,11 @@ def report(runs: Sequence[Run], display: Display) -> None:
             continue
         reporting.write(run, json.loads(source.read_text()), surfaces(run))
         display.stage("report", str(path))
+
+
+def _label(run: Run, system: System) -> str:
+    several = len(run.systems) > 1
+    return f"{run.label} {system.name if several else ''}".strip()
 
 
 STAGES: dict[str, Callable[[Sequence[Run], Display], None]] = {

@@ -19,6 +19,7 @@ STAGES = {
 COMMANDS = {
     "run": "carry out every stage below, from data to report",
     **STAGES,
+    "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
 }
 TABLES = {"table6": "mueller-brown"}
@@ -30,6 +31,7 @@ _RECIPES = ", ".join(get_args(Recipe))
 OPTIONS = {
     "--method": ("METHOD", f"row of the paper's tables (default both): {_METHODS}"),
     "--recipe": ("RECIPE", f"the paper's protocol, or ours (default fokker): {_RECIPES}"),
+    "--data": ("PATH", "file or folder of your trajectories of molecules (short for --data.path)"),
     "--name": ("NAME", "name of the run (default: the preset, with the method and recipe if not the usual)"),
     "--runs-dir": ("DIR", "folder of all runs (default runs); this run lives in DIR/NAME"),
     "--help": ("", "this text; with a preset, every setting as well"),
@@ -58,7 +60,7 @@ def overview() -> str:
             "commands:",
             *(_entry(name, text) for name, text in COMMANDS.items()),
             "",
-            f"presets: {', '.join(PRESETS)}",
+            _paragraph(f"presets: {', '.join(PRESETS)}"),
             "",
             "'fokker COMMAND --help' explains a command, 'fokker run PRESET --help' every",
             "setting. The same command again resumes a run.",
@@ -71,7 +73,7 @@ def run_help(command: str) -> str:
     return "\n".join(
         [
             *_run_usage(command, "PRESET"),
-            f"presets: {', '.join(PRESETS)}",
+            _paragraph(f"presets: {', '.join(PRESETS)}"),
             "",
             *_options(OPTIONS),
             "",
@@ -116,6 +118,16 @@ def reproduce_help() -> str:
             f"To see the settings: fokker run {preset} --recipe paper --help",
         ]
     )
+
+
+def export_help() -> str:
+    """What `fokker export --help` says."""
+    about = (
+        "Write the averaged parameters, the settings, the scale and the bead map of the run in DIR/NAME as "
+        "one safetensors file. fokker.load(FILE) reads it in Python: log_density, energy, forces, sample and "
+        "simulate for any sequence."
+    )
+    return "\n".join(["usage: fokker export DIR/NAME FILE", "", _paragraph(about)])
 
 
 def _run_usage(command: str, preset: str) -> list[str]:

@@ -89,13 +89,36 @@ def check_cover(experts: tuple[ExpertConfig, ...]) -> None:
 
 
 @dataclass(frozen=True, config=STRICT)
-class NetworkConfig:
-    """What all experts share."""
+class MLPConfig:
+    """Multilayer perceptrons of all coordinates at once, for the toy systems. All experts share this."""
 
+    kind: Literal["mlp"] = "mlp"
     precondition: bool = False
     """Write log p = −½‖x‖² + α h/√(σ² + α²b²), so that h is of order one at every t."""
     bond_width: Positive = 0.1
     """Width b of the stiffest direction of the data, in normalised units (used by precondition)."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GraphTransformerConfig:
+    """Transformers over the beads of a molecule. All experts share this."""
+
+    kind: Literal["graph-transformer"] = "graph-transformer"
+    precondition: bool = False
+    """Write log p = −½‖x‖² + α h/√(σ² + α²b²), so that h is of order one at every t."""
+    bond_width: Positive = 0.03
+    """Width b of the stiffest bond, in normalised units (used by precondition)."""
+    heads: Count = 8
+    """Attention heads."""
+    head_width: Count = 64
+    """Width of each head."""
+    embedding: Literal["features", "one-hot"] = "features"
+    """What tells beads apart: embeddings of residue, atom, element and residue index, or their number."""
+    centred: bool = True
+    """Noise moves no centre of mass, and D counts 3N − 3 coordinates."""
+
+
+NetworkConfig = Annotated[MLPConfig | GraphTransformerConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -108,6 +131,8 @@ class ObjectiveConfig:
     """Part of each batch on which the residual is taken."""
     fp_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the training after which the residual counts."""
+    log_sigma_fraction: Fraction = 0.0
+    """Part of the diffusion times drawn uniformly in log σ instead of t; weights undo the preference."""
 
 
 @dataclass(frozen=True, config=STRICT)

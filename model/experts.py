@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .config import ExpertConfig, NetworkConfig
+from .config import ExpertConfig, GraphTransformerConfig, MLPConfig
+from .graph_transformer import GraphTransformer, MoleculeNetwork
+from .molecules import Molecule, centre, random_rotations
 from .networks import MLP, Time, time_features
 from .schedule import NoiseSchedule
 
@@ -22,58 +25,92 @@ class Expert:
     """The functions of one expert; its parameters are always passed in.
 
     A conservative expert is a log-density whose gradient is the score; another is a free vector field.
-    All methods take one configuration x in normalised units and one diffusion time; batch with `jax.vmap`.
+    All methods take one configuration x in normalised units and one diffusion time, and, where the network is
+    a graph transformer, the molecule that x is a configuration of; batch with `jax.vmap`.
     """
 
     config: ExpertConfig
-    network: NetworkConfig
+    network: MLPConfig | GraphTransformerConfig
     shape: tuple[int, ...]
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
 
     @cached_property
-    def dimension(self) -> int:
-        """D, the number of coordinates."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
-
-    @cached_property
-    def _module(self) -> MLP:
-        return MLP(self.config.hidden, 1 if self.config.conservative else self.dimension)
+    def _module(self) -> MLP | MoleculeNetwork:
+        hidden, conservative, network = self.config.hidden, self.config.conservative, self.network
+        if network.kind == "mlp":
+            return MLP(hidden, 1 if conservative else prod(self.shape))
+        transformer = GraphTransformer(
+            hidden[0], len(hidden), 1 if conservative else 3, network.heads, network.head_width
+        )
+        return MoleculeNetwork(transformer, network.embedding == "one-hot")
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Random parameters."""
-        return self._module.init(key, self._inputs(jnp.zeros(self.shape), jnp.zeros(())))["params"]
+        molecule = None
+        if self.network.kind != "mlp":
+            beads = self.shape[0]
+            molecule = Molecule(jnp.zeros((beads, 4), jnp.int32), jnp.ones(beads, bool))
+        return self._module.init(key, *self._inputs(jnp.zeros(self.shape), jnp.zeros(()), molecule))["params"]
 
-    def log_density(self, parameters: Parameters, x: Configuration, t: Time) -> Float[Array, ""]:
+    def dimension(self, molecule: Molecule | None = None) -> int | Int[Array, "*batch"]:
+        """D, the number of coordinates; without those of the centre of mass where noise does not move it."""
+        if molecule is None:
+            return prod(self.shape)
+        return 3 * (molecule.beads - (1 if self._centred else 0))
+
+    def project(self, x: Configuration, molecule: Molecule | None = None) -> Configuration:
+        """x without what is no coordinate: padding and, where noise does not move it, the centre."""
+        if molecule is None:
+            return x
+        return centre(x, molecule.mask) if self._centred else jnp.where(molecule.mask[:, None], x, 0)
+
+    def augment(self, x: Float[Array, "batch *shape"], key: PRNGKeyArray) -> Float[Array, "batch *shape"]:
+        """A batch of molecules turned at random; anything else as it is."""
+        if self.network.kind == "mlp":
+            return x
+        return jnp.einsum("bij,bnj->bni", random_rotations(key, len(x)), x)
+
+    def log_density(
+        self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None = None
+    ) -> Float[Array, ""]:
         """Unnormalised log p(x, t); ValueError if the expert is not conservative."""
         if not self.config.conservative:
             raise ValueError(f"the expert of {self.config.interval} is a score, it has no log-density")
-        energy = self._outputs(parameters, x, t)[0]
+        energy = jnp.sum(self._outputs(parameters, x, t, molecule))
         if self.network.precondition:
-            return -0.5 * jnp.sum(x * x) - self._scale(t) * energy
+            return -0.5 * jnp.sum(self._centre(x, molecule) ** 2) - self._scale(t) * energy
         return -energy
 
-    def score(self, parameters: Parameters, x: Configuration, t: Time) -> Configuration:
+    def score(
+        self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None = None
+    ) -> Configuration:
         """s = ∇ₓ log p(x, t)."""
         if self.config.conservative:
-            return jax.grad(self.log_density, argnums=1)(parameters, x, t)
-        score = self._outputs(parameters, x, t).reshape(self.shape)
-        return -x + self._scale(t) * score if self.network.precondition else score
+            return jax.grad(self.log_density, argnums=1)(parameters, x, t, molecule)
+        score = self._centre(self._outputs(parameters, x, t, molecule).reshape(self.shape), molecule)
+        return -self._centre(x, molecule) + self._scale(t) * score if self.network.precondition else score
 
-    def _outputs(self, parameters: Parameters, x: Configuration, t: Time) -> Float[Array, "outputs"]:
+    @property
+    def _centred(self) -> bool:
+        return self.network.kind == "graph-transformer" and self.network.centred
+
+    def _centre(self, x: Configuration, molecule: Molecule | None) -> Configuration:
+        return x if molecule is None else centre(x, molecule.mask)
+
+    def _outputs(self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None) -> Array:
         # Single or tensor-float precision costs bonds and residuals their digits on GPUs.
         with jax.default_matmul_precision("highest"):
-            return self._module.apply({"params": parameters}, self._inputs(x, t))  # pyright: ignore[reportReturnType]
+            return self._module.apply({"params": parameters}, *self._inputs(x, t, molecule))  # pyright: ignore[reportReturnType]
 
-    def _inputs(self, x: Configuration, t: Time) -> Float[Array, "inputs"]:
+    def _inputs(self, x: Configuration, t: Time, molecule: Molecule | None) -> tuple[Any, ...]:
         features = time_features(t, self.config.interval, self.config.relative_time)
         if self.network.precondition:
             # Not σ squared: the finite difference of `weak` steps below t = 0, where there is no σ.
             log_width = jnp.log(self.schedule.variance(t) + self.network.bond_width**2)
             features = jnp.append(features, log_width)
-        return jnp.concatenate([x.reshape(-1), features])
+        if molecule is None:
+            return (jnp.concatenate([x.reshape(-1), features]),)
+        return x, features, molecule
 
     def _scale(self, t: Time) -> Time:
         """α/√(σ² + α²b²): EDM's output scaling for VP, floored at the width b of the stiffest bond."""

@@ -9,20 +9,41 @@ weights a_ij sum to one, Σ_j a_ij (v_j + W x_j − W x_i + c) = Σ_j a_ij (v_j 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
+
+from .molecules import Mask, Molecule, centre
 
 Nodes = Float[Array, "beads width"]
 Positions = Float[Array, "beads 3"]
-Mask = Bool[Array, "beads"]
 
 _KERNEL, _BIAS = nn.initializers.lecun_normal(), nn.initializers.zeros
 
 
-def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *rest"]:
-    """x less its mean over the real beads; zero at the padding."""
-    real = mask.reshape(-1, *(1 for _ in x.shape[1:]))
-    mean = jnp.sum(jnp.where(real, x, 0), axis=0) / jnp.sum(mask)
-    return jnp.where(real, x - mean, 0)
+VOCABULARY = (24, 40, 8, 64)
+"""Values that each feature column can take: residue types, atom names, elements, residue indices."""
+EMBEDDING_WIDTH = 16
+
+
+class MoleculeNetwork(nn.Module):
+    """A graph transformer of a molecule's configuration at a diffusion time."""
+
+    transformer: "GraphTransformer"
+    one_hot: bool
+
+    @nn.compact
+    def __call__(
+        self, x: Positions, time: Float[Array, "features"], molecule: Molecule
+    ) -> Float[Array, "beads outputs"]:
+        """Outputs of every bead, told apart by their features or, if `one_hot`, by their number."""
+        if self.one_hot:
+            known = [jnp.eye(len(x))]
+        else:
+            known = [
+                nn.Embed(size, EMBEDDING_WIDTH, name=f"embedding_{column}")(molecule.features[:, column])
+                for column, size in enumerate(VOCABULARY)
+            ]
+        times = jnp.broadcast_to(time, (len(x), time.size))
+        return self.transformer(x, jnp.concatenate([*known, times], axis=-1), molecule.mask)
 
 
 class GraphTransformer(nn.Module):

@@ -1,14 +1,18 @@
 """The training loss: denoising score matching plus the Fokker–Planck residual."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .config import ObjectiveConfig
 from .experts import Expert, Parameters
+from .molecules import Molecule
 from .residual import estimate
+from .schedule import NoiseSchedule
 
 Times = Float[Array, "batch"]
 
@@ -26,12 +30,68 @@ def denoising_weight(t: Times, interval: tuple[float, float], midpoint: float) -
     return jnp.where(t <= m, (b - a) / (2 * (m - a)), (b - a) / (2 * (b - m)))
 
 
+class Noise(NamedTuple):
+    """What is drawn for one batch."""
+
+    t: Times
+    weight: Times
+    """w(t), over how often such a time is drawn."""
+    noise: Float[Array, "batch *shape"]
+    probes: PRNGKeyArray
+
+
+def draw(
+    expert: Expert,
+    config: ObjectiveConfig,
+    shape: tuple[int, ...],
+    molecules: Molecule | None,
+    key: PRNGKeyArray,
+) -> Noise:
+    """Diffusion times of the expert, their weights, and the noise of a batch of this shape."""
+    times_key, noise_key, probe_key = jax.random.split(key, 3)
+    t, importance = draw_times(
+        times_key, shape[0], expert.config.times, config.log_sigma_fraction, expert.schedule
+    )
+    weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
+    noise = jax.vmap(expert.project)(jax.random.normal(noise_key, shape), molecules)
+    return Noise(t, weight, noise, probe_key)
+
+
+def draw_times(
+    key: PRNGKeyArray,
+    count: int,
+    ends: tuple[float, float],
+    log_sigma_fraction: float,
+    schedule: NoiseSchedule,
+) -> tuple[Times, Times]:
+    """Diffusion times, and the density of uniform ones over that of these.
+
+    `log_sigma_fraction` of them are uniform in log σ, each place of the batch equally often, as the residual
+    is taken on the first of them only. All are weighed by the mixture of both densities (the balance
+    heuristic of Veach 1997), so that no weight exceeds that of the uniform part.
+    """
+    start, end = ends
+    uniform = jax.random.uniform(key, (count,))
+    t = start + (end - start) * uniform
+    by_sigma = round(log_sigma_fraction * count)
+    if not by_sigma:
+        return t, jnp.ones(count)
+    first, last = jnp.log(schedule.sigma(jnp.asarray([start, end])))
+    log_sigma = first + (last - first) * uniform
+    place = by_sigma * jnp.arange(count) + jax.random.randint(jax.random.fold_in(key, 0), (), 0, count)
+    t = jnp.where(place % count < by_sigma, schedule.time_of_sigma(jnp.exp(log_sigma)), t)
+    fraction = by_sigma / count
+    density = schedule.log_sigma_rate(t) * (end - start) / (last - first)
+    return t, 1 / (1 - fraction + fraction * density)
+
+
 def loss(
     parameters: Parameters,
     expert: Expert,
     config: ObjectiveConfig,
     x0: Float[Array, "batch *shape"],
-    key: PRNGKeyArray,
+    drawn: Noise,
+    molecules: Molecule | None = None,
     *,
     regularised: bool,
 ) -> tuple[Float[Array, ""], Losses]:
@@ -40,34 +100,35 @@ def loss(
     Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D. Residual (eq. 13): mean of w(t) R·R′ / D² over
     the first `fp_fraction` of the batch, whose score comes from the same linearisation.
     """
-    times_key, noise_key, probe_key = jax.random.split(key, 3)
-    batch, shape, schedule = x0.shape[0], x0.shape[1:], expert.schedule
-    start, end = expert.config.times
-    t = jax.random.uniform(times_key, (batch,), minval=start, maxval=end)
-    weight = denoising_weight(t, expert.config.interval, expert.config.midpoint)
-    noise = jax.random.normal(noise_key, x0.shape)
-    wide = (batch, *(1 for _ in shape))
+    t, weight, noise, probe_key = drawn
+    batch, schedule = x0.shape[0], expert.schedule
+    wide = (batch, *(1 for _ in x0.shape[1:]))
     sigma = schedule.sigma(t).reshape(wide)
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
-    def score(x: Float[Array, "*shape"], t: Float[Array, ""]) -> Float[Array, "*shape"]:
-        return expert.score(parameters, x, t)
+    def residuals(
+        x: Float[Array, "*shape"], t: Float[Array, ""], molecule: Molecule | None, key: PRNGKeyArray
+    ):
+        def log_density(y, s):
+            return expert.log_density(parameters, y, s, molecule)
 
-    def residuals(x: Float[Array, "*shape"], t: Float[Array, ""], key: PRNGKeyArray):
-        return estimate(
-            config.estimator, lambda y, s: expert.log_density(parameters, y, s), schedule, x, t, key
-        )
+        return estimate(config.estimator, log_density, schedule, x, t, key, expert.dimension(molecule))
 
+    dimension = jnp.asarray(expert.dimension(molecules))
     count = max(1, round(config.fp_fraction * batch)) if regularised else 0
+    first, rest = (
+        jax.tree.map(lambda a, part=part: a[part], (x, t, molecules))
+        for part in (np.s_[:count], np.s_[count:])
+    )
+    scores = jax.vmap(partial(expert.score, parameters))(*rest)
     if count:
-        keys = jax.random.split(probe_key, count)
-        taken = jax.vmap(residuals)(x[:count], t[:count], keys)
-        scores = jnp.concatenate([taken.score, jax.vmap(score)(x[count:], t[count:])])
-        fokker_planck = jnp.mean(weight[:count] * taken.first * taken.second) / expert.dimension**2
+        taken = jax.vmap(residuals)(*first, jax.random.split(probe_key, count))
+        scores = jnp.concatenate([taken.score, scores])
+        squares = taken.first * taken.second / (dimension if molecules is None else dimension[:count]) ** 2
+        fokker_planck = jnp.mean(weight[:count] * squares)
     else:
-        scores = jax.vmap(score)(x, t)
         fokker_planck = jnp.zeros(())
-    errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / expert.dimension
+    errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / dimension
     denoising = jnp.mean(weight * errors)
     total = denoising + expert.config.fokker_planck * fokker_planck
     return total, Losses(denoising, fokker_planck)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .config import Estimator
 from .schedule import NoiseSchedule
@@ -21,6 +21,7 @@ from .schedule import NoiseSchedule
 Scalar = Float[Array, ""]
 Configuration = Float[Array, "*shape"]
 LogDensity = Callable[[Configuration, Scalar], Scalar]
+Dimension = int | Int[Array, ""]
 
 WEAK_WIDTH = 1e-4  # σ_v
 WEAK_STEPS = (1e-3, 5e-4)  # (h_s, h_d)
@@ -41,19 +42,29 @@ def estimate(
     x: Configuration,
     t: Scalar,
     key: PRNGKeyArray,
+    dimension: Dimension | None = None,
 ) -> Residuals:
-    """Residuals of `log_density` at one configuration x and time t by the named estimator."""
+    """Residuals of `log_density` at one configuration x and time t by the named estimator.
+
+    `dimension` is D where x holds more numbers than coordinates: padding, or a centre that noise leaves.
+    """
     with jax.default_matmul_precision("highest"):
         match estimator:
             case "weak":
-                return weak(log_density, schedule, x, t, key)
+                return weak(log_density, schedule, x, t, key, dimension)
             case "hutchinson":
-                return hutchinson(log_density, schedule, x, t, key)
+                return hutchinson(log_density, schedule, x, t, key, dimension)
             case "exact":
-                return exact(log_density, schedule, x, t)
+                return exact(log_density, schedule, x, t, dimension)
 
 
-def exact(log_density: LogDensity, schedule: NoiseSchedule, x: Configuration, t: Scalar) -> Residuals:
+def exact(
+    log_density: LogDensity,
+    schedule: NoiseSchedule,
+    x: Configuration,
+    t: Scalar,
+    dimension: Dimension | None = None,
+) -> Residuals:
     """The residual itself, the divergence from all D tangents of the score."""
     score, derivative, tangent = _linearised(log_density, x, t)
     basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
@@ -61,17 +72,24 @@ def exact(log_density: LogDensity, schedule: NoiseSchedule, x: Configuration, t:
         divergence = sum(jnp.vdot(e, tangent(e)) for e in basis)
     else:
         divergence = jnp.sum(basis * jax.vmap(tangent)(basis))
-    residual = _assemble(schedule, x, t, score, divergence, derivative)
+    residual = _assemble(schedule, x, t, score, divergence, derivative, dimension)
     return Residuals(residual, residual, score)
 
 
 def hutchinson(
-    log_density: LogDensity, schedule: NoiseSchedule, x: Configuration, t: Scalar, key: PRNGKeyArray
+    log_density: LogDensity,
+    schedule: NoiseSchedule,
+    x: Configuration,
+    t: Scalar,
+    key: PRNGKeyArray,
+    dimension: Dimension | None = None,
 ) -> Residuals:
     """One Rademacher probe for each of the two residuals: div s ≈ vᵀ (∂s) v (Hutchinson 1989)."""
     score, derivative, tangent = _linearised(log_density, x, t)
     probes = jax.random.rademacher(key, (2, *x.shape), x.dtype)
-    first, second = (_assemble(schedule, x, t, score, jnp.vdot(v, tangent(v)), derivative) for v in probes)
+    first, second = (
+        _assemble(schedule, x, t, score, jnp.vdot(v, tangent(v)), derivative, dimension) for v in probes
+    )
     return Residuals(first, second, score)
 
 
@@ -81,6 +99,7 @@ def weak(
     x: Configuration,
     t: Scalar,
     key: PRNGKeyArray,
+    dimension: Dimension | None = None,
     *,
     exact_time_derivative: bool = False,
 ) -> Residuals:
@@ -100,7 +119,7 @@ def weak(
             derivative = jax.grad(log_density, argnums=1)(ahead, t)
         else:
             derivative = _finite_difference(log_density, ahead, t, value)
-        return _assemble(schedule, ahead, t, score, divergence, derivative)
+        return _assemble(schedule, ahead, t, score, divergence, derivative, dimension)
 
     first, second = jax.vmap(one)(jax.random.split(key))
     return Residuals(first, second, jax.grad(log_density)(x, t))
@@ -134,6 +153,8 @@ def _assemble(
     score: Configuration,
     divergence: Scalar,
     derivative: Scalar,
+    dimension: Dimension | None,
 ) -> Scalar:
-    drift = divergence + jnp.vdot(score, score) + jnp.vdot(x, score) + x.size
+    count = x.size if dimension is None else dimension
+    drift = divergence + jnp.vdot(score, score) + jnp.vdot(x, score) + count
     return 0.5 * schedule.beta(t) * drift - derivative

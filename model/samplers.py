@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .config import SampleConfig
 from .experts import Expert, Parameters
+from .molecules import Molecule
 from .schedule import NoiseSchedule
 
 Samples = Float[Array, "samples *shape"]
@@ -24,17 +25,23 @@ def sample(
     config: SampleConfig,
     key: PRNGKeyArray,
     samples: int,
+    molecule: Molecule | None = None,
 ) -> Samples:
     """Independent samples in normalised units; the experts in ascending order of their intervals."""
     start_key, key = jax.random.split(key)
-    x = jax.random.normal(start_key, (samples, *experts[0].shape))
+    x = _noise(experts[0], start_key, (samples, *experts[0].shape), molecule)
     if config.solver == "euler-maruyama":
-        return euler_maruyama(experts, parameters, x, key, config.evaluations)
-    return dpm_solver(experts, parameters, x, key, config.evaluations, config.final_time)
+        return euler_maruyama(experts, parameters, x, key, config.evaluations, molecule)
+    return dpm_solver(experts, parameters, x, key, config.evaluations, config.final_time, molecule)
 
 
 def euler_maruyama(
-    experts: Sequence[Expert], parameters: Sequence[Parameters], x: Samples, key: PRNGKeyArray, points: int
+    experts: Sequence[Expert],
+    parameters: Sequence[Parameters],
+    x: Samples,
+    key: PRNGKeyArray,
+    points: int,
+    molecule: Molecule | None = None,
 ) -> Samples:
     """Reverse SDE (eq. 2) on `points` equal points from t = 1 to 0, without a final denoising.
 
@@ -49,8 +56,8 @@ def euler_maruyama(
         def step(x: Samples, inputs, expert=expert, params=params):
             t, key = inputs
             rate = schedule.beta(t) * dt
-            noise = jnp.sqrt(rate) * jax.random.normal(key, x.shape)
-            return x + rate * (0.5 * x + _scores(expert, params, x, t)) + noise, None
+            noise = jnp.sqrt(rate) * _noise(expert, key, x.shape, molecule)
+            return x + rate * (0.5 * x + _scores(expert, params, x, t, molecule)) + noise, None
 
         x, _ = jax.lax.scan(step, x, (jnp.asarray(times[active]), keys[active]))
     return x
@@ -68,6 +75,7 @@ def dpm_solver(
     key: PRNGKeyArray,
     evaluations: int,
     final_time: float,
+    molecule: Molecule | None = None,
 ) -> Samples:
     """SDE-DPM-Solver++(2M) (arXiv 2211.01095): the reverse SDE to second order, one score a step.
 
@@ -88,21 +96,27 @@ def dpm_solver(
         def step(state: _Multistep, inputs, expert=expert, params=params):
             t, later, first, key = inputs
             sigma, alpha = schedule.sigma(t), schedule.alpha(t)
-            denoised = (state.x + sigma**2 * _scores(expert, params, state.x, t)) / alpha
+            denoised = (state.x + sigma**2 * _scores(expert, params, state.x, t, molecule)) / alpha
             change = jnp.where(first, 0.0, 0.5) * (denoised - state.denoised)
             width = schedule.log_signal_to_noise(later) - schedule.log_signal_to_noise(t)
             fresh = -jnp.expm1(-2 * width)
             x = schedule.sigma(later) / sigma * jnp.exp(-width) * state.x
             x = x + schedule.alpha(later) * fresh * (denoised + change)
-            x = x + schedule.sigma(later) * jnp.sqrt(fresh) * jax.random.normal(key, x.shape)
+            x = x + schedule.sigma(later) * jnp.sqrt(fresh) * _noise(expert, key, x.shape, molecule)
             return _Multistep(x, denoised), None
 
         state, _ = jax.lax.scan(step, state, (now[active], after[active], first[active], keys[active]))
     return state.x
 
 
-def _scores(expert: Expert, parameters: Parameters, x: Samples, t: Float[Array, ""]) -> Samples:
-    return jax.vmap(expert.score, in_axes=(None, 0, None))(parameters, x, t)
+def _scores(
+    expert: Expert, parameters: Parameters, x: Samples, t: Float[Array, ""], molecule: Molecule | None
+) -> Samples:
+    return jax.vmap(expert.score, in_axes=(None, 0, None, None))(parameters, x, t, molecule)
+
+
+def _noise(expert: Expert, key: PRNGKeyArray, shape: tuple[int, ...], molecule: Molecule | None) -> Samples:
+    return jax.vmap(expert.project, in_axes=(0, None))(jax.random.normal(key, shape), molecule)
 
 
 def _by_expert(experts: Sequence[Expert], parameters: Sequence[Parameters], times: np.ndarray):

@@ -40,9 +40,19 @@ class NoiseSchedule:
         """Half log signal-to-noise ratio, log(α/σ) = −½ log(exp(∫β) − 1)."""
         return -0.5 * jnp.log(jnp.expm1(self.integral(t)))
 
+    def log_sigma_rate(self, t: Times) -> Times:
+        """d log σ/dt = ½ β α²/σ²."""
+        return 0.5 * self.beta(t) / jnp.expm1(self.integral(t))
+
+    def time_of_sigma(self, sigma: Times) -> Times:
+        """Diffusion time at which σ has the given value: the inverse of `sigma`."""
+        return self._time_of_integral(-jnp.log1p(-(sigma**2)))
+
     def time_of_log_signal_to_noise(self, value: Times) -> Times:
         """Diffusion time at which log(α/σ) has the given value: the inverse of `log_signal_to_noise`."""
-        integral = jax.nn.softplus(-2 * value)
+        return self._time_of_integral(jax.nn.softplus(-2 * value))
+
+    def _time_of_integral(self, integral: Times) -> Times:
         # The root of ½ Δ t² + β_min t = integral in the form that does not cancel for a small integral.
         slope = self.beta_max - self.beta_min
         return 2 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2 * slope * integral))

@@ -28,7 +28,7 @@ def batches(
     split: Split, plan: Plan = PLAN, block: int = 4, first_step: int = 0, process: int = 0, processes: int = 1
 ) -> np.ndarray:
     """All batches of a process, one step after another, without what the last block has beyond them."""
-    parts = list(blocks(split, plan, block, first_step, process, processes))
+    parts = [frames for frames, _ in blocks(split, plan, block, first_step, process, processes)]
     return np.concatenate(parts)[: plan.steps - first_step]
 
 
@@ -84,7 +84,8 @@ def test_a_stop_at_any_block_is_not_to_be_seen(split, first_step: int, processes
 
 
 def test_a_stream_ends_with_the_block_of_the_last_step(split):
-    assert [block.shape for block in blocks(split, PLAN, 8)] == [(8, 8, 2)] * 4
+    shapes = [(frames.shape, systems.shape) for frames, systems in blocks(split, PLAN, 8)]
+    assert shapes == [((8, 8, 2), (8, 8))] * 4
     assert len(list(blocks(split, PLAN, 8, first_step=24))) == 1
     assert list(blocks(split, PLAN, 8, first_step=32)) == []
 
@@ -104,9 +105,30 @@ def test_equal_seeds_give_equal_batches_and_others_do_not(split):
 def test_frames_keep_their_shape(tmp_path):
     beads = np.random.default_rng(0).normal(size=(20, 4, 3)).astype(np.float32)
     plan = Plan(frames=20, batch=4, epochs=1, seed=0)
-    (block,) = blocks(Split((beads,)), plan, 5)
-    assert block.shape == (5, 4, 4, 3)
+    ((block, systems),) = blocks(Split((beads,), (0,)), plan, 5)
+    assert (block.shape, block.dtype) == ((5, 4, 4, 3), np.float32)
     np.testing.assert_array_equal(block[2, 3], beads[plan.frames_of(np.array([2]), 3)[0]])
+    assert not systems.any()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_frames_of_several_systems_are_scaled_padded_and_come_with_their_systems(peptides, processes: int):
+    split, plan = peptides.split("train"), Plan(frames=12, batch=4, epochs=2, seed=0)
+    parts = [blocks(split, plan, 3, 0, p, processes, peptides.norm) for p in range(processes)]
+    for pairs in zip(*parts, strict=True):
+        frames, systems = (np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))
+        assert (frames.shape, frames.dtype, systems.shape) == ((3, 4, 3, 3), np.float32, (3, 4))
+        # An epoch is a block here: all five frames of two beads and all seven of three, at 2.5 times.
+        expected = np.concatenate([np.arange(1, 6), np.arange(201, 208)])
+        np.testing.assert_array_equal(np.sort(frames[..., 0, 0].ravel()), 2.5 * expected)
+        np.testing.assert_array_equal(systems, np.where(frames[..., 0, 0] > 250, 2, 0))
+        np.testing.assert_array_equal(frames[..., 2, :].any(axis=-1), systems == 2)
+
+
+def test_frames_are_as_they_are_stored_unless_a_norm_is_given(split):
+    (whole, _), (halved, _) = (next(blocks(split, PLAN, 4, norm=norm)) for norm in (1.0, 0.5))
+    np.testing.assert_array_equal(halved, whole / 2)
+    assert numbers(whole).max() > 25
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -31,7 +31,7 @@ from fokker.distributed.config import ClusterConfig, TrainConfig
 from fokker.distributed.expert import ExpertJob, Progress
 from fokker.distributed.group import ExpertGroup
 from fokker.distributed.train_step import TrainState, init_state
-from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
+from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 
 # Before JAX begins: programs compiled under the flags of the workers are theirs too.
 os.environ.setdefault("XLA_FLAGS", cluster.ONE_THREAD)
@@ -108,7 +108,7 @@ def small_job(directory: Path, data: Path, index: int) -> ExpertJob:
         directory=directory,
         data=data,
         expert=(SMALLEST, LARGER)[index],
-        network=NetworkConfig(precondition=True),
+        network=MLPConfig(precondition=True),
         objective=ObjectiveConfig(fp_fraction=0.5),
         train=replace(TRAIN, restart_from_ema=index == 0),
         seed=SEED,

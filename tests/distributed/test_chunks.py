@@ -4,12 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fokker.analysis.metrics import MUELLER_BROWN, Plane
+from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, histogram
+from fokker.analysis.systems import System
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
 from fokker.distributed.chunks import ChunkStore, Summary, Timer, summarise
 
 from .conftest import disk_full
 
 PLANE = Plane(("x", "y"), ((0.0, 4.0), (0.0, 4.0)), ((-1.0, 5.0), (-1.0, 5.0)), js_bins=4)
+TOY = System("toy", PLANE, 1.0, (1.0,))
+SYSTEM = System("mueller-brown", MUELLER_BROWN, 23.0, (0.5,))
 
 
 def points(chains: int, frames: int) -> np.ndarray:
@@ -27,14 +32,14 @@ def committed(directory: Path, parts: dict[int, np.ndarray]) -> ChunkStore:
         store.commit(
             index,
             trajectories,
-            summarise(trajectories, np.full(len(trajectories), 23.0), MUELLER_BROWN, 10, 1.5),
+            summarise(trajectories, np.full(len(trajectories), 23.0), SYSTEM, 10, 1.5),
         )
     return store
 
 
 def test_a_summary_comes_back_as_it_was_committed(tmp_path):
     trajectories = points(3, 4)
-    summary = summarise(trajectories, np.full(len(trajectories), 22.0), MUELLER_BROWN, 600, 2.5)
+    summary = summarise(trajectories, np.full(len(trajectories), 22.0), SYSTEM, 600, 2.5)
     store = ChunkStore(tmp_path / "chunks")
     store.commit(7, trajectories, summary)
     found = store.summary(7)
@@ -62,17 +67,15 @@ def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path)
 def test_summaries_add_up_to_that_of_the_whole():
     trajectories = points(5, 6)
     parts = [
-        summarise(part, np.full(len(part), 2.0), PLANE, 100, 0.5)
+        summarise(part, np.full(len(part), 2.0), TOY, 100, 0.5)
         for part in (trajectories[:2], trajectories[2:])
     ]
-    assert_equal(
-        parts[0] + parts[1], summarise(trajectories, np.full(len(trajectories), 2.0), PLANE, 200, 1.0)
-    )
+    assert_equal(parts[0] + parts[1], summarise(trajectories, np.full(len(trajectories), 2.0), TOY, 200, 1.0))
 
 
 def test_a_summary_counts_frames_on_the_bins_of_the_plane():
     points = np.array([[[0.5, 0.5], [0.5, 3.5]], [[2.5, 1.5], [0.5, 0.5]]])
-    summary = summarise(points, np.full(2, 3.0), PLANE, 4, 1.0)
+    summary = summarise(points, np.full(2, 3.0), TOY, 4, 1.0)
     expected = np.zeros((4, 4), int)
     expected[0, 0], expected[0, 3], expected[2, 1] = 2, 1, 1
     np.testing.assert_array_equal(summary.counts, expected)
@@ -99,10 +102,22 @@ def test_chains_that_left_the_range_are_counted_once_and_their_frames_kept():
     trajectories[0, 1] = 4.9, -0.9  # Outside the bins, inside the system.
     trajectories[1, :2] = 5.1, 0.0  # Twice outside, in one chain.
     trajectories[2, 2] = np.nan
-    summary = summarise(trajectories, np.arange(1.0, 1 + len(trajectories)), PLANE, 1, 1.0)
+    summary = summarise(trajectories, np.arange(1.0, 1 + len(trajectories)), TOY, 1, 1.0)
     assert (summary.chains_left, summary.chains_not_finite) == (2, 1)
     assert summary.temperature_sum == 1 + 2 + 4, "of the chains that stayed finite"
     assert summary.counts.sum() == 11
+
+
+def test_a_molecule_whose_bond_broke_has_left_and_its_frames_are_counted_by_their_torsions():
+    beads = Beads.from_sequence("ACE-ALA-NME", BeadMap.parse("alanine-dipeptide"))
+    frame = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1]], float)  # ψ a right angle.
+    system = System("ala", RAMACHANDRAN, 2.5, tuple(beads.masses), 10.0, beads, (1.0,) * 4)
+    chains = np.stack([[frame, frame], [frame, 1.6 * frame], [frame, np.nan * frame]])
+    summary = summarise(chains, np.ones(3), system, 2, 1.0)
+    assert (summary.chains_left, summary.chains_not_finite, summary.not_finite) == (2, 1, 1)
+    np.testing.assert_array_equal(
+        summary.counts, histogram(system.points(chains[:1, :1])[0], RAMACHANDRAN, 64) * 5
+    )
 
 
 def test_frames_are_read_chunk_by_chunk_and_chain_by_chain(tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from ray import cloudpickle
 
-from fokker.analysis.metrics import MUELLER_BROWN, Plane
+from fokker.analysis.metrics import MUELLER_BROWN
+from fokker.analysis.systems import System
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
 from fokker.distributed.chunks import ChunkStore, Summary, summarise
@@ -28,6 +29,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot
 SAMPLE = SampleConfig(samples=120, chunk=40, evaluations=6)
 SIMULATE = SimulateConfig(frames=20_000, chains=400, chunk=100, stride=20, burn_in=500, timestep=0.02)
 KT, MASS = 2.0, 0.5
+SYSTEM = System("gaussian", MUELLER_BROWN, KT, (MASS,))
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Logged:
     deadly: int | None = None
 
     @property
-    def plane(self) -> Plane:
-        return self.work.plane
+    def system(self) -> System:
+        return self.work.system
 
     @property
     def chunks(self) -> int:
@@ -78,13 +80,13 @@ def jobs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJo
 
 @pytest.fixture(scope="module")
 def sampling(jobs, tmp_path_factory: pytest.TempPathFactory) -> Sampling:
-    return Sampling(jobs, SAMPLE, tmp_path_factory.mktemp("sample"), MUELLER_BROWN, seed=3)
+    return Sampling(jobs, SYSTEM, SAMPLE, tmp_path_factory.mktemp("sample"), seed=3)
 
 
 @pytest.fixture(scope="module")
 def simulation(jobs, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     directory = tmp_path_factory.mktemp("simulate")
-    return Simulation(jobs, SIMULATE, directory, MUELLER_BROWN, seed=3, kT=KT, mass=MASS)
+    return Simulation(jobs, SYSTEM, SIMULATE, directory, seed=3)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def expected(sampling: Sampling, simulation: Simulation) -> Expected:
     totals: list[Summary] = []
     for work in (sampling, simulation):
         chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
-        summaries = [summarise(frames, kT, work.plane, work.steps, 0.0) for frames, kT in chunks.values()]
+        summaries = [summarise(frames, kT, work.system, work.steps, 0.0) for frames, kT in chunks.values()]
         parts.append([chunks[index][0] for index in range(work.chunks)])
         totals.append(sum(summaries[1:], summaries[0]))
     return Expected(parts[0], parts[1], totals)
@@ -259,7 +261,7 @@ def starts(jobs, tmp_path_factory) -> dict[int, np.ndarray]:
         config = SimulateConfig(
             frames=200, chains=200, chunk=100, stride=1, burn_in=burn_in, timestep=1e-6, friction=1e-3
         )
-        work = Simulation(jobs, config, tmp_path_factory.mktemp("start"), MUELLER_BROWN, 3, kT=KT, mass=MASS)
+        work = Simulation(jobs, SYSTEM, config, tmp_path_factory.mktemp("start"), 3)
         assert work.steps == 100 * (burn_in + 1)
         found[burn_in + 1] = np.stack([work.compute(index)[0][:, 0] for index in range(2)])
     return found

@@ -12,7 +12,7 @@ from fokker.data.config import MuellerBrownConfig
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
 from fokker.distributed.expert import ExpertJob
-from fokker.model.config import NetworkConfig
+from fokker.model.config import MLPConfig
 
 from .conftest import LARGER, SMALLEST, MakeJob
 
@@ -40,7 +40,7 @@ def test_a_dataset_holds_the_frames_of_each_seed(tmp_path: Path):
         assert frames.shape == (40, 2)
         np.testing.assert_array_equal(frames, mueller_brown.generate(CONFIG, seed))
         np.testing.assert_array_equal(frames, tasks.mueller_brown_frames(CONFIG, seed))
-    assert Dataset(tmp_path).manifest["system"] == SYSTEM
+    assert Dataset(tmp_path).manifest["source"] == SYSTEM
 
 
 TIMES = np.array([0.01, 0.05, 0.0999, 0.1, 0.7], np.float32)
@@ -54,7 +54,7 @@ def with_zero_network(job: ExpertJob) -> ExpertJob:
 
 def test_the_error_of_a_flat_density_is_half_beta(make_job: MakeJob):
     """log p = 0 leaves R = ½ β D; each expert answers for the times of its own interval."""
-    plain = NetworkConfig(precondition=False)
+    plain = MLPConfig(precondition=False)
     jobs = [with_zero_network(make_job(index, network=plain)) for index in (0, 1)]
     curves = tasks.fokker_planck_curves(jobs, TIMES)
     expected = {"smallest": TIMES[:3], "larger": TIMES[3:]}

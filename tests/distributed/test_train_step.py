@@ -8,26 +8,32 @@ import pytest
 
 from fokker.distributed.config import TrainConfig
 from fokker.distributed.train_step import (
+    Batch,
     TrainState,
     init_state,
     learning_rate,
     make_train_step,
     train_block,
 )
-from fokker.model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
+from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 from fokker.model.experts import Expert
 
 CONFIG = TrainConfig(ema_decay=0.9)
 KEY = jax.random.key(1)
 SMALL = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=1, midpoint=0.05)
-EXPERT = Expert(SMALL, NetworkConfig(), (2,))
-REGULARISED = Expert(replace(SMALL, fokker_planck=1e-3), NetworkConfig(), (2,))
+EXPERT = Expert(SMALL, MLPConfig(), (2,))
+REGULARISED = Expert(replace(SMALL, fokker_planck=1e-3), MLPConfig(), (2,))
 OBJECTIVE = ObjectiveConfig()
 STEPS = 12
 
 
-def batches(steps: int) -> jax.Array:
-    return 0.5 * jax.random.normal(jax.random.key(5), (steps, 16, 2))
+def batches(steps: int) -> Batch:
+    frames = 0.5 * jax.random.normal(jax.random.key(5), (steps, 16, 2))
+    return Batch(frames, jnp.zeros((steps, 16), jnp.int32))
+
+
+def batch(number: int) -> Batch:
+    return jax.tree.map(lambda part: part[number], batches(number + 1))
 
 
 def make_step(expert: Expert, config: TrainConfig = CONFIG, objective: ObjectiveConfig = OBJECTIVE):
@@ -50,13 +56,13 @@ def flat(tree) -> np.ndarray:
 
 def trajectory(config: TrainConfig, count: int) -> list[TrainState]:
     states = [initial(EXPERT, config)]
-    for batch in batches(count):
-        states.append(compiled_step(EXPERT, config)(states[-1], batch, KEY)[0])
+    for number in range(count):
+        states.append(compiled_step(EXPERT, config)(states[-1], batch(number), KEY)[0])
     return states
 
 
 def test_metrics_of_the_first_step_are_the_golden_ones():
-    _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batches(1)[0], KEY)
+    _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batch(0), KEY)
     # Denoising, residual, gradient norm, as this code printed them when the losses had been checked.
     golden = (0.8261207, 12.91751, 0.09301137)
     np.testing.assert_allclose(np.array(metrics), golden, rtol=2e-5)
@@ -84,8 +90,8 @@ def test_a_block_is_its_steps_one_after_another():
     block = jax.jit(partial(train_block, make_step(EXPERT)))
     state, metrics = block(initial(EXPERT), batches(5), 5, KEY)
     expected, denoising = initial(EXPERT), []
-    for batch in batches(5):
-        expected, each = compiled_step(EXPERT)(expected, batch, KEY)
+    for number in range(5):
+        expected, each = compiled_step(EXPERT)(expected, batch(number), KEY)
         denoising.append(each.denoising)
     np.testing.assert_allclose(flat(state), flat(expected), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(metrics.denoising, denoising, rtol=1e-5)
@@ -97,7 +103,7 @@ def test_a_shorter_block_takes_its_steps_only_and_by_the_same_program():
     part, metrics = block(initial(EXPERT), batches(5), 3, KEY)
     assert int(part.step) == 3
     assert not np.any(metrics.denoising[3:])
-    rest, _ = block(part, jnp.roll(batches(5), -3, axis=0), 2, KEY)
+    rest, _ = block(part, jax.tree.map(lambda part: jnp.roll(part, -3, axis=0), batches(5)), 2, KEY)
     np.testing.assert_array_equal(flat(rest), flat(whole))
     assert block._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -129,5 +135,5 @@ def test_gradient_elements_are_clipped():
 def test_noise_depends_on_the_step_and_not_on_history():
     state = initial(EXPERT)
     later = state._replace(step=jnp.asarray(3, jnp.int32))
-    first, again, other = (compiled_step(EXPERT)(s, batches(1)[0], KEY)[1] for s in (state, state, later))
+    first, again, other = (compiled_step(EXPERT)(s, batch(0), KEY)[1] for s in (state, state, later))
     assert float(first.denoising) == float(again.denoising) != float(other.denoising)

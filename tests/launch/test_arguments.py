@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from fokker import __version__
+from fokker.data.config import MoleculesConfig
 from fokker.launch.arguments import ReproduceArguments, RunArguments, parse
 from fokker.launch.config import Config, Method, Recipe, to_dict
 from fokker.launch.presets import PRESETS
@@ -51,8 +52,8 @@ ERRORS = [
     ("''", ["fokker: error: name a command: run, data"]),
     ("trian mueller-brown", ["fokker: error: ", "'trian' (did you mean train?)", "choose from run, data"]),
     ("--verbose", ["fokker: error: ", "'--verbose'", "choose from run"]),
-    ("run", ["fokker run: error: name a preset (mueller-brown), or with --name"]),
-    ("train --runs-dir runs", ["fokker train: error: name a preset (mueller-brown), or with --name"]),
+    ("run", ["fokker run: error: name a preset (mueller-brown, alanine-dipeptide,"]),
+    ("train --runs-dir runs", ["fokker train: error: name a preset (mueller-brown, alanine-dipeptide,"]),
     ("run mueler-brown", ["preset: unknown 'mueler-brown'", "choose from mueller-brown"]),
     ("run mueller-brown twice", ["unexpected 'twice'"]),
     ("run mueller-brown --method bot", ["--method: unknown 'bot' (did you mean both?)", "two-for-one"]),
@@ -330,7 +331,7 @@ def test_every_field_is_a_setting():
         else:
             yield path
 
-    assert paths == set(leaves(to_dict(SAVED))) - {"preset", "method", "recipe"}
+    assert paths == set(leaves(to_dict(SAVED))) - {"preset", "method", "recipe", "data.kind", "network.kind"}
 
 
 @pytest.mark.parametrize("command", SUBCOMMANDS)
@@ -339,7 +340,13 @@ def test_help_of_a_command_says_how_to_see_the_settings(
     command: str, flag: str, capsys: pytest.CaptureFixture[str]
 ):
     text = help_of(capsys, command, flag)
-    for part in ("presets: mueller-brown", "--method", "--recipe", "--name", "--runs-dir"):
+    for part in (
+        "presets: mueller-brown, alanine-dipeptide,",
+        "--method",
+        "--recipe",
+        "--name",
+        "--runs-dir",
+    ):
         assert part in text
     assert f"fokker {command} mueller-brown [--method M] [--recipe R] --help" in text
 
@@ -354,6 +361,14 @@ def test_help_of_fokker_names_the_commands(capsys: pytest.CaptureFixture[str]):
     text = help_of(capsys, "--help")
     for part in (*SUBCOMMANDS, "reproduce", "mueller-brown"):
         assert part in text
+
+
+def test_data_is_short_for_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = parse(["run", "dipeptides", "--data", "some/where"])
+    assert isinstance(arguments, RunArguments)
+    assert isinstance(arguments.config.data, MoleculesConfig)
+    assert arguments.config.data.path == "some/where"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]):

@@ -132,7 +132,7 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     """Interrupted in training as by a terminal, in the simulation alone, and gone on with at a cluster."""
     where = ["--runs-dir", "some runs", "--name", "parts"]
     parts = user.home / "some runs" / "parts"
-    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate"
+    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "mueller-brown"
 
     def blocks() -> int:
         return history.read_text().count("\n") if history.exists() else 0
@@ -195,9 +195,8 @@ def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tup
         "note      sample.evaluations 10 → 9; what was made with the old settings is dropped" in report.stdout
     )
     assert report.returncode == 1
-    assert report.stderr == (
-        f"fokker: error: report: {directory}/sample/chunk-00000.npz is missing, run `fokker sample` first\n"
-    )
+    missing = f"{directory}/sample/mueller-brown/chunk-00000.npz is missing"
+    assert report.stderr == f"fokker: error: report: {missing}, run `fokker sample` first\n"
     kept = {path: value for path, value in before.items() if not path.startswith("sample/")}
     assert state(directory, but=("config.json",)) == kept
     assert json.loads((directory / "config.json").read_text())["sample"]["evaluations"] == 9

@@ -7,13 +7,19 @@ from typing import get_args
 
 import pytest
 
-from fokker.launch.config import Method, Recipe, to_dict
+from fokker.data.config import MoleculesConfig, MuellerBrownConfig
+from fokker.launch.config import Method, Recipe, from_dict, to_dict
 from fokker.launch.presets import PRESETS
+from fokker.model.config import GraphTransformerConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = "FOKKER_REWRITE_GOLDEN"
 CASES = [
-    (name, method, recipe) for name in PRESETS for method in get_args(Method) for recipe in get_args(Recipe)
+    (name, method, recipe)
+    for name in PRESETS
+    for method in get_args(Method)
+    for recipe in get_args(Recipe)
+    if name == "mueller-brown" or method == "both"  # Tests below say how the methods of molecules differ.
 ]
 
 mueller_brown = PRESETS["mueller-brown"]
@@ -53,6 +59,7 @@ def test_sizes_are_those_of_table_3(method: Method, recipe: Recipe, hidden: list
     assert [expert.hidden for expert in config.experts] == hidden
     assert [expert.epochs for expert in config.experts] == epochs
     assert config.train.batch_size == 128
+    assert isinstance(config.data, MuellerBrownConfig)
     assert config.data.frames == 100_000
     intervals = [expert.interval for expert in config.experts]
     assert intervals == ([(0, 1)] if len(hidden) == 1 else [(0, 0.1), (0.1, 0.6), (0.6, 1)])
@@ -104,6 +111,85 @@ def test_protocol_of_the_paper():
 
 def test_data_of_the_paper_is_one_trajectory():
     data = mueller_brown("both", "paper").data
+    assert isinstance(data, MuellerBrownConfig)
     assert (data.chains, data.burn_in, data.integrator) == (1, 0, "langevin")
     assert data.frames * data.stride == 5_000_000
     assert (data.temperature, data.timestep, data.mass, data.friction) == (23, 5e-3, 0.5, 1)
+
+
+MOLECULES = [name for name in PRESETS if name != "mueller-brown"]
+
+
+@pytest.mark.parametrize("recipe", get_args(Recipe))
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize(
+    ("name", "widths", "layers", "epochs", "single"),
+    [
+        ("alanine-dipeptide", (96, 96, 96), (2, 2, 2), [7000, 2000, 1000], 10_000),
+        ("dipeptides", (128, 96, 96), (3, 2, 2), [100, 20, 10], 120),
+    ],
+)
+def test_sizes_are_those_of_tables_4_and_5(
+    name: str, widths, layers, epochs: list[int], single: int, method: Method, recipe: Recipe
+):
+    config = PRESETS[name](method, recipe)
+    several = method in ("mixture", "both")
+    hidden = [(width,) * depth for width, depth in zip(widths, layers, strict=True)]
+    assert [expert.hidden for expert in config.experts] == (hidden if several else hidden[:1])
+    assert [expert.epochs for expert in config.experts] == (epochs if several else [single])
+    assert config.train.batch_size == 1024
+    assert isinstance(config.network, GraphTransformerConfig)
+    assert (config.network.heads, config.network.head_width) == (8, 64)
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+@pytest.mark.parametrize("recipe", get_args(Recipe))
+@pytest.mark.parametrize("method", get_args(Method))
+def test_of_several_experts_of_molecules_the_smallest_alone_is_an_energy(
+    name: str, method: Method, recipe: Recipe
+):
+    config = PRESETS[name](method, recipe)
+    first, *others = config.experts
+    assert first.conservative == (method != "score")
+    assert not any(expert.conservative or expert.fokker_planck for expert in others)
+    assert first.fokker_planck == {"fokker-planck": 5e-4, "both": 1e-4}.get(method, 0)
+    midpoints = [0.03, 0.35, 0.8] if others else [0.3]
+    assert [expert.midpoint for expert in config.experts] == midpoints
+    assert config.simulate.force_time == (0.02 if method == "two-for-one" else 1e-5)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+def test_protocol_of_the_paper_for_molecules(name: str):
+    config = PRESETS[name]("both", "paper")
+    train, sample, simulate = config.train, config.sample, config.simulate
+    assert (train.learning_rate, train.ema_decay, train.restart_from_ema) == (3e-4, 0.995, True)
+    objective = config.objective
+    assert (objective.estimator, objective.fp_fraction, objective.fp_start) == ("weak", 1, 0)
+    assert objective.log_sigma_fraction == 0
+    assert (sample.solver, sample.evaluations) == ("euler-maruyama", 1000)
+    assert (simulate.integrator, simulate.friction) == ("langevin", 1)
+    assert isinstance(config.network, GraphTransformerConfig)
+    assert (config.network.precondition, config.network.centred) == (False, False)
+    assert [expert.times for expert in config.experts] == [(1e-5, 0.099), (0.099, 0.6), (0.6, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature", "chains", "picoseconds"),
+    [
+        ("alanine-dipeptide", 300, 100, 1_200_000),
+        ("alanine-dipeptide-small", 300, 200, 25_000),
+        ("dipeptides", 310, 10, 30_000),
+        ("dipeptides-small", 310, 100, 1000),
+    ],
+)
+def test_simulations_of_molecules_are_as_long_as_promised(
+    name: str, temperature: float, chains: int, picoseconds: float
+):
+    config = PRESETS[name]("both", "fokker")
+    simulate = config.simulate
+    assert isinstance(config.data, MoleculesConfig)
+    assert config.data.temperature == temperature
+    assert simulate.chains == chains
+    steps = simulate.burn_in * chains + simulate.frames * simulate.stride
+    assert steps * simulate.timestep == pytest.approx(picoseconds, rel=0.25)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fokker.data import shards
 from fokker.distributed import parameters
 from fokker.distributed.expert import HISTORY
 from fokker.launch import reporting
@@ -23,6 +24,7 @@ def metrics(sample: dict | None = None, simulate: dict | None = None) -> dict:
         "corrected": values,
         "sample": COUNTS | (sample or {}),
         "simulate": COUNTS | temperatures | (simulate or {}),
+        "systems": {"mueller-brown": {}},
         "data_fingerprint": "0123456789abcdef",
         "fokker_planck_error": {"0-0.1": [[1e-5, 1e-2], [3.0, None]], "0.1-0.6": [[0.1], [2.0]]},
     }
@@ -48,6 +50,7 @@ def test_warnings_count_what_left_and_what_is_not_finite():
 )
 def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown: str):
     run = Run(PRESETS["mueller-brown"]("both", "fokker"), tmp_path)
+    shards.write(run.data, {"name": "mueller-brown"}, {"train": np.zeros((2, 2), np.float32)})
     for job in run.jobs:
         job.directory.mkdir(parents=True)
         parameters.save(job.directory, {"kernel": np.zeros((2, 8))})
@@ -56,7 +59,7 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     run.add_timing("train", 3661.0)
     points = np.random.default_rng(0).normal((-0.6, 1.4), 0.2, size=(100, 2))
     found = metrics(simulate={"kinetic_temperature": temperature, "frames_not_finite": 1})
-    reporting.write(run, found, dict.fromkeys(("reference", "iid", "simulation"), points))
+    reporting.write(run, found, {"": dict.fromkeys(("reference", "iid", "simulation"), points)})
     report = (tmp_path / "report.html").read_text()
     assert f"<td>kinetic temperature</td><td>{shown}</td>" in report
     assert "<td>0-0.1</td><td>16</td><td>10</td><td>1:05</td><td>0.5000</td><td>not used</td>" in report

@@ -68,8 +68,8 @@ def test_reference_row_compares_independent_trajectories_with_the_shared_data(ta
         assert rows["corrected"][index] == pytest.approx(cell)
     runs = [metrics(root, method, seed) for method in METHODS for seed in range(SEEDS)]
     assert len({run["data_fingerprint"] for run in runs}) == 1
-    # An independent trajectory is what the floor of every run compares with, too, but of fewer frames: as many
-    # as were simulated.
+    # An independent trajectory is what the floor of every run compares with, too, but of as few frames as
+    # were simulated.
     assert 0 < rows["corrected"][0][0] < runs[0]["corrected"]["floor"]["js"]
 
 

@@ -8,8 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fokker.data import shards
 from fokker.launch.config import Config, ConfigError, from_dict, to_dict
 from fokker.launch.presets import PRESETS
 from fokker.launch.run import FIXED, BusyError, Run, locked, write_json
@@ -130,16 +132,19 @@ def test_a_refused_claim_drops_nothing(directory: Path):
 
 def test_work_is_made_of_the_settings(tmp_path: Path):
     config = replace(CONFIG, seed=5, data=replace(CONFIG.data, temperature=11.0, mass=2.0))
+    shards.write(tmp_path / "shared", {"name": "toy"}, {"train": np.zeros((2, 2), np.float32)})
     run = Run(config, tmp_path / "run", shared_data=tmp_path / "shared", label="both 5")
+    (sampling,), (simulation,) = run.sampling, run.simulation
     assert [job.name for job in run.jobs] == ["both 5 0-0.1", "both 5 0.1-0.6", "both 5 0.6-1"]
     assert [job.directory.relative_to(tmp_path) for job in run.jobs] == [
         Path(f"run/experts/{index}") for index in range(3)
     ]
     assert {job.data for job in run.jobs} == {tmp_path / "shared"}
-    assert {job.seed for job in run.jobs} == {run.sampling.seed, run.simulation.seed} == {5}
+    assert {job.seed for job in run.jobs} == {sampling.seed, simulation.seed} == {5}
     assert [job.expert for job in run.jobs] == [*config.experts]
-    assert (run.simulation.kT, run.simulation.mass) == (11.0, 2.0)
-    assert (run.sampling.config, run.simulation.config) == (config.sample, config.simulate)
+    assert (simulation.system.kT, simulation.system.masses) == (11.0, (2.0,))
+    assert (sampling.config, simulation.config) == (config.sample, config.simulate)
+    assert simulation.directory == tmp_path / "run/simulate/toy"
     assert Run(config, tmp_path).data == tmp_path / "data"
 
 

@@ -56,9 +56,9 @@ def points(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal((-0.6, 1.4), 0.2, size=(count, 2)).astype(np.float32)
 
 
-def give_data(run: Run, **system) -> None:
+def give_data(run: Run, **source) -> None:
     splits = {"train": points(500, 0), "reference": points(500, 1)}
-    shards.write(run.data, {"name": "mueller-brown"} | system, splits)
+    shards.write(run.data, {"name": "mueller-brown"} | source, splits)
 
 
 def give_experts(run: Run) -> None:
@@ -68,13 +68,15 @@ def give_experts(run: Run) -> None:
 
 
 def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures=(23.0, 23.0)) -> None:
-    """Two chunks each: single frames of 100 chains, and ten frames of 20 chains."""
+    """Two chunks each: single frames of 100 chains, and ten frames of 20 chains; and the data."""
+    give_data(run)
+    (sampling,), (simulation,) = run.sampling, run.simulation
     for work, chunks, heat in (
-        (run.sampling, samples.reshape(2, 100, 1, 2), (0.0, 0.0)),
-        (run.simulation, frames.reshape(2, 20, 10, 2), temperatures),
+        (sampling, samples.reshape(2, 100, 1, 2), (0.0, 0.0)),
+        (simulation, frames.reshape(2, 20, 10, 2), temperatures),
     ):
         for index, chunk in enumerate(chunks):
-            summary = summarise(chunk, np.full(len(chunk), heat[index]), MUELLER_BROWN, steps=1, seconds=1.0)
+            summary = summarise(chunk, np.full(len(chunk), heat[index]), work.system, steps=1, seconds=1.0)
             ChunkStore(work.directory).commit(index, chunk, summary)
 
 
@@ -87,8 +89,8 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
         ("train", r"train: .*/data is not there, run `fokker data` first"),
         ("sample", r"sample: expert 0-0\.1 is not trained to its end, run `fokker train` first"),
         ("simulate", r"simulate: expert 0-0\.1 is not trained to its end, run `fokker train` first"),
-        ("evaluate", r"evaluate: .*/sample/chunk-00000\.npz is missing, run `fokker sample` first"),
-        ("report", r"report: .*/sample/chunk-00000\.npz is missing, run `fokker sample` first"),
+        ("evaluate", r"evaluate: .*/data is not there, run `fokker data` first"),
+        ("report", r"report: .*/data is not there, run `fokker data` first"),
     ],
 )
 def test_a_stage_needs_the_one_before(run: Run, name: str, line: str):
@@ -107,8 +109,10 @@ def test_sampling_needs_the_last_expert_too(run: Run):
 @pytest.mark.parametrize(("index", "missing"), [(0, "sample"), (1, "simulate")])
 def test_evaluation_needs_every_chunk(run: Run, index: int, missing: str):
     give_results(run, points(200, 2), points(400, 3))
-    ChunkStore((run.sampling, run.simulation)[index].directory).path(1).unlink()
-    with pytest.raises(StageError, match=rf"{missing}/chunk-00001\.npz is missing, run `fokker {missing}`"):
+    ChunkStore((run.sampling, run.simulation)[index][0].directory).path(1).unlink()
+    with pytest.raises(
+        StageError, match=rf"{missing}/mueller-brown/chunk-00001\.npz is missing, run `fokker {missing}`"
+    ):
         stage("evaluate", run)
 
 

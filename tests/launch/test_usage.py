@@ -26,10 +26,11 @@ def entries(text: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("recipe", get_args(Recipe))
 @pytest.mark.parametrize("method", get_args(Method))
-def test_help_of_a_preset_has_every_setting_with_its_value(method: Method, recipe: Recipe):
-    config = PRESETS["mueller-brown"](method, recipe)
+def test_help_of_a_preset_has_every_setting_with_its_value(preset: str, method: Method, recipe: Recipe):
+    config = PRESETS[preset](method, recipe)
     text = usage.preset_help("run", config)
     assert max(map(len, text.splitlines())) <= 80
     found = entries(text)
@@ -55,6 +56,7 @@ def test_help_names_the_units_of_physical_settings():
     [
         usage.overview(),
         usage.reproduce_help(),
+        usage.export_help(),
         *(usage.run_help(command) for command in COMMANDS),
     ],
 )

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fokker.model.config import ExpertConfig, NetworkConfig
+from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 from fokker.model.experts import Expert, Parameters
+from fokker.model.objective import draw, loss
 
 INTERVALS = ((0, 0.1), (0.1, 0.6), (0.6, 1))
-PLAIN = NetworkConfig()
-PRECONDITIONED = NetworkConfig(precondition=True)
+PLAIN = MLPConfig()
+PRECONDITIONED = MLPConfig(precondition=True)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def expert_config(interval: tuple[float, float] = (0, 1), **changes) -> ExpertCo
     )
 
 
-def make_expert(*shape: int, network: NetworkConfig = PLAIN, **changes) -> Expert:
+def make_expert(*shape: int, network: MLPConfig = PLAIN, **changes) -> Expert:
     return Expert(expert_config(**changes), network, shape)
 
 
@@ -45,7 +46,7 @@ class MixtureExpert(Expert):
     Q diag(α² v + σ²) Qᵀ. `mixture` makes the parameters.
     """
 
-    def log_density(self, parameters: Parameters, x, t):
+    def log_density(self, parameters: Parameters, x, t, molecule=None):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         along = jnp.einsum("kij,ki->kj", parameters["axes"], x.reshape(-1) - alpha * parameters["mean"])
         variance = alpha**2 * parameters["variance"] + sigma**2
@@ -62,6 +63,12 @@ def mixture(dimension: int, components: int, seed: int = 0) -> dict[str, np.ndar
         "axes": np.stack(axes),
         "variance": random.uniform(0.1, 1, size=(components, dimension)),
     }
+
+
+def loss_of(parameters, expert: Expert, config: ObjectiveConfig, x0, key, *, regularised: bool):
+    """The loss with the noise of a key."""
+    drawn = draw(expert, config, x0.shape, None, key)
+    return loss(parameters, expert, config, x0, drawn, regularised=regularised)
 
 
 def deviation(values, expected) -> float:

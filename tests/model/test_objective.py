@@ -5,12 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.stats import kstest
 
 from fokker.model.config import Estimator, ObjectiveConfig
 from fokker.model.experts import Expert
-from fokker.model.objective import denoising_weight, loss
+from fokker.model.objective import denoising_weight, draw_times
+from fokker.model.schedule import NoiseSchedule
 
-from .conftest import PLAIN, MixtureExpert, deviation, expert_config, make_expert, random_parameters
+from .conftest import (
+    PLAIN,
+    MixtureExpert,
+    deviation,
+    expert_config,
+    loss_of,
+    make_expert,
+    random_parameters,
+)
 
 EXACT = ObjectiveConfig(estimator="exact")
 
@@ -61,7 +71,7 @@ def test_the_denoising_loss_of_a_gaussian_score_is_its_expectation():
     def losses(key):
         data_key, key = jax.random.split(key)
         x0 = jnp.reshape(mean + spread * jax.random.normal(data_key, (256, 6)), (256, 2, 3))
-        return loss(parameters, expert, EXACT, x0, key, regularised=False)[1].denoising
+        return loss_of(parameters, expert, EXACT, x0, key, regularised=False)[1].denoising
 
     total = quad(expected, 0.1, 0.2)[0] + quad(expected, 0.2, 0.6)[0]
     assert deviation(losses(jax.random.split(jax.random.key(0), 400)), total / 0.5) < 4
@@ -70,7 +80,7 @@ def test_the_denoising_loss_of_a_gaussian_score_is_its_expectation():
 class Fenced(Expert):
     """A score of 1/100 between the times `low` and `high`, else infinite."""
 
-    def score(self, parameters, x, t):
+    def score(self, parameters, x, t, molecule=None):
         inside = (parameters["low"] <= t) & (t <= parameters["high"])
         return jnp.where(inside, jnp.full_like(x, 0.01), jnp.inf)
 
@@ -90,7 +100,9 @@ def test_times_are_drawn_from_the_whole_training_interval_and_from_nowhere_else(
     def denoising(low: float, high: float) -> float:
         parameters = {"low": jnp.asarray(low), "high": jnp.asarray(high)}
         expert = Fenced(config, PLAIN, (2,))
-        total, _ = loss(parameters, expert, EXACT, jnp.zeros((4096, 2)), jax.random.key(0), regularised=False)
+        total, _ = loss_of(
+            parameters, expert, EXACT, jnp.zeros((4096, 2)), jax.random.key(0), regularised=False
+        )
         return float(total)
 
     near = 0.005 * (last - first)
@@ -103,7 +115,9 @@ def small(**changes) -> Expert:
     return make_expert(2, **{"hidden": (8,), "interval": (0, 0.1), "midpoint": 0.05} | changes)
 
 
-def test_the_residual_on_a_fraction_of_the_batch_has_the_same_mean():
+@pytest.mark.parametrize("by_sigma", [0.0, 0.25])
+def test_the_residual_on_a_fraction_of_the_batch_has_the_same_mean(by_sigma: float):
+    """Also where some of the times are drawn in log σ: then the fraction must hold its share of them."""
     expert = small()
     parameters = random_parameters(expert)
 
@@ -112,8 +126,9 @@ def test_the_residual_on_a_fraction_of_the_batch_has_the_same_mean():
     def parts(key):
         data_key, key = jax.random.split(key)
         x0 = jax.random.normal(data_key, (8, 2))
-        configs = (ObjectiveConfig(estimator="hutchinson", fp_fraction=fraction) for fraction in (0.25, 1))
-        return [loss(parameters, expert, each, x0, key, regularised=True)[1] for each in configs]
+        whole = ObjectiveConfig(estimator="hutchinson", log_sigma_fraction=by_sigma)
+        configs = (replace(whole, fp_fraction=0.25), whole)
+        return [loss_of(parameters, expert, each, x0, key, regularised=True)[1] for each in configs]
 
     quarter, whole = parts(jax.random.split(jax.random.key(1), 4000))
     assert deviation(quarter.fokker_planck - whole.fokker_planck, 0) < 4
@@ -129,7 +144,7 @@ def test_the_residual_is_weighed_like_the_denoising_and_taken_per_squared_dimens
     @jax.jit
     @jax.vmap
     def residuals(key):
-        return loss(flat, expert, EXACT, jnp.ones((256, 2)), key, regularised=True)[1].fokker_planck
+        return loss_of(flat, expert, EXACT, jnp.ones((256, 2)), key, regularised=True)[1].fokker_planck
 
     found = residuals(jax.random.split(jax.random.key(0), 200))
     early, late = (
@@ -150,7 +165,7 @@ def test_the_loss_is_its_parts_and_its_gradient_that_of_both(estimator: Estimato
 
     def losses(step):
         moved = jax.tree.map(lambda p, d: p + step * d, parameters, direction)
-        return loss(moved, expert, config, x0, jax.random.key(0), regularised=True)
+        return loss_of(moved, expert, config, x0, jax.random.key(0), regularised=True)
 
     values_and_slopes = jax.jit(lambda step: jax.jvp(losses, (step,), (jnp.ones(()),)))
     (total, parts), (_, slopes) = values_and_slopes(jnp.zeros(()))
@@ -167,7 +182,7 @@ def test_without_regularisation_there_is_no_residual_and_the_same_denoising():
 
     @jax.jit
     def both(key):
-        return [loss(parameters, expert, EXACT, x0, key, regularised=r) for r in (False, True)]
+        return [loss_of(parameters, expert, EXACT, x0, key, regularised=r) for r in (False, True)]
 
     (plain, without), (_, regularised) = both(jax.random.key(0))
     assert without.fokker_planck == 0
@@ -179,5 +194,50 @@ def test_without_regularisation_there_is_no_residual_and_the_same_denoising():
 def test_at_least_one_configuration_is_regularised():
     expert = small()
     config = replace(EXACT, fp_fraction=1e-3)
-    take = jax.jit(lambda p, x, key: loss(p, expert, config, x, key, regularised=True)[1].fokker_planck)
+    take = jax.jit(lambda p, x, key: loss_of(p, expert, config, x, key, regularised=True)[1].fokker_planck)
     assert take(random_parameters(expert), jnp.ones((8, 2)), jax.random.key(0)) != 0
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.75])
+def test_times_drawn_in_log_sigma_give_the_means_of_uniform_ones(fraction: float):
+    """Weighed, the mean of any function of t is its mean over the interval; no weight is above 1/(1 − f)."""
+    ends = (1e-5, 0.1)
+    functions = (np.sqrt, lambda t: 1 / (t + 1e-3), lambda t: t > 0.05)
+
+    @jax.jit
+    @jax.vmap
+    def draws(key):
+        return draw_times(key, 64, ends, fraction, NoiseSchedule())
+
+    t, weight = (np.asarray(part, np.float64) for part in draws(jax.random.split(jax.random.key(0), 2000)))
+    assert ends[0] * 0.99 <= t.min() <= t.max() <= ends[1] * 1.01
+    assert 0 < weight.max() <= 1 / (1 - fraction) + 1e-4
+    assert (t < 1e-3).mean() > 0.15 * fraction, "that is what they are for"
+    for function in functions:
+        expected = quad(lambda t, f=function: float(f(t)), *ends, points=[0.05])[0] / (ends[1] - ends[0])
+        assert deviation((weight * function(t)).mean(axis=1), expected) < 4
+
+
+def test_times_drawn_in_log_sigma_alone_are_uniform_in_it():
+    schedule, ends = NoiseSchedule(), (0.1, 0.6)
+    t, _ = draw_times(jax.random.key(0), 4000, ends, 1.0, schedule)
+    log_sigma = np.log(schedule.sigma(t))
+    first, last = np.log(schedule.sigma(jnp.asarray(ends)))
+    assert kstest((log_sigma - first) / (last - first), "uniform").pvalue > 1e-3
+
+
+def test_every_place_of_a_batch_gets_times_of_the_mixture():
+    """Below 0.001 lie a hundredth of the uniform times and more of those in log σ, 0.25 of all."""
+    ends, schedule = (1e-5, 0.1), NoiseSchedule()
+    keys = jax.random.split(jax.random.key(0), 4000)
+    t, weight = jax.jit(jax.vmap(lambda key: draw_times(key, 8, ends, 0.25, schedule)))(keys)
+    first, edge, last = np.log(schedule.sigma(jnp.asarray([ends[0], 1e-3, ends[1]])))
+    share = 0.25 * (edge - first) / (last - first) + 0.75 * (1e-3 - ends[0]) / (ends[1] - ends[0])
+    assert np.max(deviation(t < 1e-3, share)) < 4
+    assert deviation(weight, 1) < 4
+
+
+def test_times_are_uniform_and_weigh_the_same_unless_it_is_said():
+    t, weight = draw_times(jax.random.key(0), 4000, (0.1, 0.6), 0.0, NoiseSchedule())
+    assert kstest((t - 0.1) / 0.5, "uniform").pvalue > 1e-3
+    assert (weight == 1).all()

@@ -1,5 +1,6 @@
 """The residual is R = ½ β [div s + ‖s‖² + x·s + D] − ∂ₜ log p, which vanishes for the p_t of any data."""
 
+from math import prod
 from typing import get_args
 
 import jax
@@ -40,7 +41,7 @@ def network(*shape: int, config=PRECONDITIONED):
 def truth(*shape: int):
     """The exact log p_t of data from a mixture of three Gaussians."""
     expert = MixtureExpert(expert_config(), PLAIN, shape)
-    parameters = mixture(expert.dimension, 3)
+    parameters = mixture(prod(expert.shape), 3)
     return lambda x, t: expert.log_density(parameters, x, t)
 
 

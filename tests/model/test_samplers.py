@@ -22,7 +22,7 @@ TRUTH = mixture(3, 1, seed=5)  # One Gaussian, with axes of its own and a mean a
 class ExactExpert(MixtureExpert):
     """The exact score within its interval, and no number outside of it."""
 
-    def score(self, parameters, x, t):
+    def score(self, parameters, x, t, molecule=None):
         start, end = self.config.interval
         mine = (t >= start) & ((t < end) | (end == 1))
         return jnp.where(mine, super().score(parameters, x, t), jnp.nan)
@@ -80,7 +80,7 @@ def test_the_error_falls_with_the_order_of_the_solver(solver: Solver, order: int
 
 
 class Normal(Expert):
-    def score(self, parameters, x, t):
+    def score(self, parameters, x, t, molecule=None):
         return -x
 
 
@@ -100,7 +100,7 @@ class Recorder(Expert):
 
     seen: list[float] = field(default_factory=list)
 
-    def score(self, parameters, x, t):
+    def score(self, parameters, x, t, molecule=None):
         # Once for a batch, as t is the same for all of it.
         jax.debug.callback(lambda t: self.seen.append(float(t)), t)
         return -x

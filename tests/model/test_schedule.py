@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,21 @@ def test_the_noise_does_not_cancel_near_the_data():
     np.testing.assert_allclose(SCHEDULE.sigma(jnp.asarray(t)), exact, rtol=1e-6)
     cancelled = jnp.sqrt(1 - SCHEDULE.alpha(jnp.asarray(t)) ** 2)
     assert np.max(np.abs(cancelled / exact - 1)) > 0.01
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("t", TIMES)
+def test_a_time_comes_back_from_its_noise(t: float):
+    # At t = 1, σ is 1 − 2e-5: a digit of it costs four of the time's.
+    np.testing.assert_allclose(SCHEDULE.time_of_sigma(SCHEDULE.sigma(jnp.asarray(t))), t, rtol=1e-11)
+
+
+@pytest.mark.usefixtures("float64")
+def test_log_sigma_grows_by_the_integral_of_its_rate():
+    for start, end in pairwise(TIMES):
+        growth = quad(lambda t: float(SCHEDULE.log_sigma_rate(jnp.asarray(t))), start, end)[0]
+        first, last = SCHEDULE.sigma(jnp.asarray([start, end]))
+        np.testing.assert_allclose(growth, np.log(last / first), rtol=1e-8)
 
 
 @pytest.mark.parametrize("t", TIMES)

@@ -1,0 +1,99 @@
+"""A system as it is judged: from its configurations to points on a plane, and what is physical."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..data.beads import Beads
+from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.residues import MoleculeError
+from ..data.shards import Dataset
+from .metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, physical
+from .observables import dihedrals, distances
+
+BOLTZMANN = 0.00831446261815324
+"""In kJ/(mol K)."""
+BROKEN = 0.5
+"""Relative change of its mean length beyond which a bond is broken."""
+
+Frames = Float[np.ndarray, "*batch beads 3"] | Float[np.ndarray, "*batch 2"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One system of a dataset. Units: nm, ps, amu, kJ/mol; Müller-Brown has its own."""
+
+    name: str
+    plane: Plane
+    kT: float
+    masses: tuple[float, ...]
+    """Of each bead, or of the one particle."""
+    norm: float = 1.0
+    """What turns positions into normalised units."""
+    beads: Beads | None = None
+    bond_means: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, dataset: Dataset, name: str, config: MuellerBrownConfig | MoleculesConfig) -> "System":
+        """A system of a dataset that was made with these settings."""
+        if isinstance(config, MuellerBrownConfig):
+            return cls(name, MUELLER_BROWN, config.temperature, (config.mass,))
+        description = dataset.description(name)
+        beads = Beads.from_json(description["beads"])
+        return cls(
+            name,
+            RAMACHANDRAN,
+            BOLTZMANN * config.temperature,
+            tuple(beads.masses.tolist()),
+            dataset.norm,
+            beads,
+            tuple(description["bond_means"]),
+        )
+
+    @property
+    def temperature_unit(self) -> float:
+        """kT of one unit of temperature, as users give it: K for molecules, kT itself for Müller-Brown."""
+        return BOLTZMANN if self.beads else 1.0
+
+    @cached_property
+    def _torsions(self) -> np.ndarray:
+        assert self.beads is not None
+        pairs = self.beads.ramachandran
+        if not pairs:
+            raise MoleculeError(
+                f"{self.name}: its beads hold no pair of torsions φ and ψ: use a map with N, CA and C"
+            )
+        # Longer peptides: the pair in the middle; its neighbours are alike.
+        phi, psi = pairs[len(pairs) // 2]
+        return np.asarray([phi.beads, psi.beads])
+
+    def points(self, frames: Frames) -> Float[np.ndarray, "*batch 2"]:
+        """Where the frames lie on the plane: themselves, or the torsions (φ, ψ) in radians."""
+        if self.beads is None:
+            return frames
+        batch = frames.shape[:-2]
+        return dihedrals(frames.reshape(-1, *frames.shape[-2:]), self._torsions).reshape(*batch, 2)
+
+    def bonds(self, frames: Frames) -> Float[np.ndarray, "frames bonds"]:
+        """Bond lengths (nm) of a molecule's frames, one frame after another."""
+        assert self.beads is not None
+        return distances(frames.reshape(-1, *frames.shape[-2:]), np.asarray(self.beads.bonds))
+
+    def centred(self, frames: Frames) -> Frames:
+        """Frames of a molecule with their mean position at 0, which the dynamics let drift."""
+        return frames if self.beads is None else frames - frames.mean(axis=-2, keepdims=True)
+
+    def finite(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
+        """Whether every number of a frame is finite."""
+        return np.isfinite(frames).all(axis=(-1,) if self.beads is None else (-2, -1))
+
+    def physical(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
+        """Whether a frame is of this system: inside its range, or with no broken bond; not if not finite."""
+        if self.beads is None:
+            return physical(frames, self.plane)
+        means = np.asarray(self.bond_means)
+        with np.errstate(invalid="ignore"):
+            whole = (np.abs(self.bonds(frames) - means) < BROKEN * means).all(axis=-1)
+        return whole.reshape(frames.shape[:-2])

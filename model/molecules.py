@@ -1,0 +1,43 @@
+"""What a network is told of a molecule, and the geometry that all molecules share."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+Mask = Bool[Array, "beads"]
+
+
+class Molecule(NamedTuple):
+    """The beads of one molecule, padded to a common number; with a leading axis, of several.
+
+    Feature columns: residue type, atom name, element, residue index.
+    """
+
+    features: Int[Array, "*batch beads 4"]
+    mask: Bool[Array, "*batch beads"]
+
+    @property
+    def beads(self) -> Int[Array, "*batch"]:
+        """Number of real beads."""
+        return jnp.sum(self.mask, axis=-1)
+
+
+def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *rest"]:
+    """x less its mean over the real beads; zero at the padding."""
+    real = mask.reshape(-1, *(1 for _ in x.shape[1:]))
+    mean = jnp.sum(jnp.where(real, x, 0), axis=0) / jnp.sum(mask)
+    return jnp.where(real, x - mean, 0)
+
+
+def random_rotations(key: PRNGKeyArray, count: int) -> Float[Array, "count 3 3"]:
+    """Rotations drawn uniformly, from unit quaternions (Shoemake 1992)."""
+    quaternion = jax.random.normal(key, (count, 4))
+    w, x, y, z = (quaternion / jnp.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)

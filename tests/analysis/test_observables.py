@@ -1,0 +1,56 @@
+"""Observables are those of mdtraj and scipy, or worked out by hand."""
+
+from math import pi
+
+import mdtraj
+import numpy as np
+import pytest
+
+from fokker.analysis.observables import dihedrals, distances, sign_changes, torsion_profile, wasserstein
+
+FRAMES = np.random.default_rng(0).normal(size=(50, 6, 3)).astype(np.float32)
+QUADRUPLES = np.asarray([[0, 1, 2, 3], [5, 2, 4, 1], [3, 2, 1, 0]])
+
+
+def trajectory() -> mdtraj.Trajectory:
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("X", topology.add_chain())
+    for _ in range(FRAMES.shape[1]):
+        topology.add_atom("C", mdtraj.element.carbon, residue)
+    return mdtraj.Trajectory(FRAMES, topology)
+
+
+def test_dihedrals_are_those_of_mdtraj():
+    expected = mdtraj.compute_dihedrals(trajectory(), QUADRUPLES, periodic=False)
+    difference = dihedrals(FRAMES, QUADRUPLES) - expected
+    np.testing.assert_allclose(np.sin(difference / 2), 0, atol=1e-4)
+
+
+def test_dihedral_has_iupac_sign():
+    # Looking along the middle bond, the far bond is turned clockwise by a right angle: +90°.
+    frame = np.asarray([[[1, 0, 0], [0, 0, 0], [0, 0, 1], [0, 1, 1]]], float)
+    np.testing.assert_allclose(dihedrals(frame, np.asarray([[0, 1, 2, 3]])), [[pi / 2]])
+
+
+def test_distances_are_those_of_mdtraj():
+    pairs = np.asarray([[0, 1], [2, 5]])
+    expected = mdtraj.compute_distances(trajectory(), pairs, periodic=False)
+    np.testing.assert_allclose(distances(FRAMES, pairs), expected, rtol=1e-5)
+
+
+def test_wasserstein_of_a_shift_is_the_shift():
+    values = np.random.default_rng(1).normal(size=200)
+    assert wasserstein(values, values + 0.25) == pytest.approx(0.25)
+
+
+def test_profile_of_a_known_density():
+    angles = np.concatenate([np.full(300, -3.0), np.full(100, 0.05)])
+    profile = torsion_profile(angles, bins=8)
+    assert profile[0] == 0
+    assert profile[4] == pytest.approx(np.log(3))
+    assert np.isinf(np.delete(profile, [0, 4])).all()
+
+
+def test_crossings_of_zero_are_counted_and_those_of_the_seam_are_not():
+    angles = np.asarray([[-1.0, 1.0, 3.0, -3.0, -1.0], [0.5, 0.6, 0.7, 0.8, 0.9]])
+    assert sign_changes(angles) == 1

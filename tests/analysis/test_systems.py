@@ -1,0 +1,74 @@
+"""A system sees what mdtraj sees, and knows its own units."""
+
+import mdtraj
+import numpy as np
+import pytest
+from scipy.constants import N_A, k
+
+from fokker.analysis.metrics import MUELLER_BROWN
+from fokker.analysis.systems import BOLTZMANN, System
+from fokker.data import shards
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
+from fokker.data.config import MoleculesConfig, MuellerBrownConfig
+from fokker.data.residues import MoleculeError
+
+FRAMES = np.random.default_rng(0).normal(size=(6, 7, 10, 3)).astype(np.float32)
+
+
+def system(sequence: str = "KF", bead_map: str = "backbone") -> System:
+    beads = Beads.from_sequence(sequence, BeadMap.parse(bead_map))
+    means = np.linspace(0.13, 0.15, len(beads.bonds))
+    return System("KF", MUELLER_BROWN, 2.5, tuple(beads.masses), 10.0, beads, tuple(means))
+
+
+def test_boltzmann_is_that_of_scipy():
+    assert pytest.approx(k * N_A / 1000, rel=1e-12) == BOLTZMANN
+
+
+def test_points_of_a_dipeptide_are_phi_of_the_second_and_psi_of_the_first_residue():
+    molecule = system()
+    assert molecule.beads is not None
+    flat = mdtraj.Trajectory(FRAMES.reshape(-1, 10, 3), molecule.beads.topology())
+    _, phi = mdtraj.compute_phi(flat, periodic=False)
+    _, psi = mdtraj.compute_psi(flat, periodic=False)
+    points = molecule.points(FRAMES).reshape(-1, 2)
+    np.testing.assert_allclose(np.sin(points - np.concatenate([phi, psi], axis=1)), 0, atol=1e-4)
+
+
+def test_a_map_without_torsions_says_so():
+    with pytest.raises(MoleculeError, match="no pair of torsions"):
+        system(bead_map="calpha").points(FRAMES[..., :2, :])
+
+
+def test_a_frame_with_a_broken_bond_or_without_a_number_is_not_physical():
+    molecule = system()
+    assert molecule.beads is not None
+    graph = np.asarray(molecule.beads.bonds)
+    frame = np.zeros((10, 3))
+    # A tree: every bond leads from a bead that has its place to one that has not.
+    for (first, second), length in zip(graph, molecule.bond_means, strict=True):
+        direction = np.random.default_rng(second).normal(size=3)
+        frame[second] = frame[first] + length * direction / np.linalg.norm(direction)
+    frames = np.stack([frame, 1.4 * frame, 1.6 * frame, 0.4 * frame, np.where(np.eye(10, 3), np.nan, frame)])
+    assert molecule.physical(frames).tolist() == [True, True, False, False, False]
+    assert molecule.finite(frames).tolist() == [True] * 4 + [False]
+
+
+def test_centred_frames_have_their_mean_at_zero_and_a_toy_stays_where_it_is():
+    np.testing.assert_allclose(system().centred(FRAMES).mean(axis=-2), 0, atol=1e-6)
+    toy = System("toy", MUELLER_BROWN, 23.0, (0.5,))
+    np.testing.assert_array_equal(toy.centred(FRAMES[..., 0, :2]), FRAMES[..., 0, :2])
+
+
+def test_a_dataset_says_what_its_systems_are(tmp_path):
+    beads = Beads.from_sequence("KF", BeadMap.parse("backbone"))
+    description = {"beads": beads.to_json(), "bond_means": [0.14] * len(beads.bonds)}
+    shards.write_system(tmp_path, "KF", description, {"train": FRAMES[0]})
+    dataset = shards.finish(tmp_path, {"name": "x", "norm": 4.0}, ["KF"])
+    found = System.of(dataset, "KF", MoleculesConfig(temperature=310.0))
+    assert found.kT == pytest.approx(310 * BOLTZMANN)
+    assert (found.norm, found.beads) == (4.0, beads)
+    assert found.masses[:2] == pytest.approx((14.007, 12.011), abs=1e-2)
+    toy = System.of(dataset, "KF", MuellerBrownConfig())
+    assert (toy.kT, toy.masses, toy.norm, toy.temperature_unit) == (23.0, (0.5,), 1.0, 1.0)

@@ -1,0 +1,112 @@
+"""Peptides of different length are trained in one batch, then sampled and simulated one by one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fokker.analysis.systems import System
+from fokker.data import shards
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
+from fokker.data.config import MoleculesConfig
+from fokker.data.shards import Dataset
+from fokker.distributed import parameters, tasks
+from fokker.distributed.expert import ExpertJob
+from fokker.distributed.molecules import molecules_of
+from fokker.distributed.pool import Sampling, Simulation
+from fokker.model.config import (
+    ExpertConfig,
+    GraphTransformerConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+)
+
+from .conftest import TRAIN, train
+
+SEQUENCES = ("AV", "GG")
+NETWORK = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4)
+
+
+@pytest.fixture(scope="module")
+def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Beads that a harmonic potential holds at the nodes of a chain: 10 of one peptide, 8 of the other."""
+    directory, random = tmp_path_factory.mktemp("peptides"), np.random.default_rng(0)
+    for sequence in SEQUENCES:
+        beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
+        nodes = 0.1 * random.normal(size=(len(beads), 3))
+        frames = nodes + 0.02 * random.normal(size=(150, *nodes.shape))
+        frames = (frames - frames.mean(axis=1, keepdims=True)).astype(np.float32)
+        description = {"beads": beads.to_json(), "bond_means": [0.15] * len(beads.bonds)}
+        shards.write_system(directory, sequence, description, {"train": frames})
+    shards.finish(directory, {"name": "peptides", "norm": 10.0}, SEQUENCES)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def jobs(compilations, peptides: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJob, ...]:
+    """The smallest expert an energy with a residual, the other a score."""
+    smallest = ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=4, midpoint=0.03, fokker_planck=1e-4)
+    larger = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=2, midpoint=0.5, conservative=False)
+    objective = ObjectiveConfig(fp_fraction=0.125, fp_start=0.5, log_sigma_fraction=0.25)
+    root = tmp_path_factory.mktemp("experts")
+    found = tuple(
+        ExpertJob(
+            config.interval.__repr__(), i, root / str(i), peptides, config, NETWORK, objective, TRAIN, 7
+        )
+        for i, config in enumerate((smallest, larger))
+    )
+    for job in found:
+        assert train(job).finished
+    return found
+
+
+def test_molecules_are_padded_to_the_longest(peptides: Path):
+    molecules = molecules_of(Dataset(peptides), (10, 3))
+    assert molecules is not None
+    assert molecules.beads.tolist() == [10, 8]
+    assert not molecules.features[1, 8:].any()
+    shorter = molecules_of(Dataset(peptides), (8, 3))
+    assert shorter is not None
+    assert shorter.beads.tolist() == [0, 8], "what such frames cannot hold is not in the table"
+
+
+def test_training_stopped_in_the_middle_ends_with_the_same_parameters(jobs, tmp_path: Path):
+    again = replace(jobs[0], directory=tmp_path)
+    assert train(again, stop_at=8).step < 36
+    assert train(again).finished
+    first, second = (parameters.load(job.directory) for job in (jobs[0], again))
+    assert first.keys() == second.keys()
+    for path in ("layer_0", "decoder"):
+        np.testing.assert_equal(first["transformer"][path], second["transformer"][path])
+
+
+@pytest.mark.parametrize(("sequence", "beads"), [("AV", 10), ("GG", 8)])
+def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
+    jobs, peptides: Path, tmp_path: Path, sequence: str, beads: int
+):
+    system = System.of(Dataset(peptides), sequence, MoleculesConfig(temperature=300.0))
+    sampling = Sampling(jobs, system, SampleConfig(samples=20, chunk=20, evaluations=8), tmp_path, 3)
+    samples, _ = sampling.compute(0)
+    assert samples.shape == (20, 1, beads, 3)
+    np.testing.assert_allclose(samples.mean(axis=2), 0, atol=1e-5)
+    assert 0.02 < samples.std() < 0.5
+    config = SimulateConfig(
+        frames=400, chains=40, chunk=40, stride=200, burn_in=5000, timestep=1e-3, friction=5.0
+    )
+    frames, temperatures = Simulation(jobs, system, config, tmp_path, 3).compute(0)
+    assert frames.shape == (40, 10, beads, 3)
+    assert np.isfinite(frames).all()
+    # Heat of 1/friction = 0.2 ps: ten independent sets of 40 chains in 2 ps, of 24 coordinates or more each.
+    measured = temperatures.mean() / system.kT
+    assert measured == pytest.approx(1, abs=4 * np.sqrt(2 / (10 * 40 * 24)) + 0.01)
+
+
+def test_only_energies_have_an_error_and_it_counts_every_peptides_own_coordinates(jobs):
+    curves = tasks.fokker_planck_curves(jobs, np.array([0.01, 0.05, 0.5], np.float32))
+    ((name, (times, errors)),) = curves.items()
+    assert name == jobs[0].name
+    assert times == pytest.approx([0.01, 0.05])
+    assert np.isfinite(errors).all()
