@@ -1,5 +1,6 @@
 """A model taken away answers as the run does, in nm, ps and kJ/mol."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SMALL = replace(
     experts=tuple(replace(expert, hidden=(8,)) for expert in SMALL.experts),
     sample=replace(SMALL.sample, evaluations=8),
     train=replace(SMALL.train, batch_size=2),
+    simulate=replace(SMALL.simulate, burn_in=50, stride=10),
 )
 
 
@@ -123,3 +125,17 @@ def test_what_is_no_model_is_refused_in_one_line(run: Path, tmp_path: Path, caps
     with pytest.raises(SystemExit):
         cli.command(["export", str(run)])
     assert "name a run's folder and a file" in capsys.readouterr().err
+
+
+def test_the_snippet_of_the_readme_runs(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/dipeptides-small").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(snippet, found)
+    assert found["samples"].shape == (20, 10, 3)
+    assert found["chains"].shape == (20, 5, 10, 3)
+    assert found["energies"].shape == found["log_density"].shape == (20,)
+    assert found["forces"].shape == (20, 10, 3)
