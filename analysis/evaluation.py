@@ -6,17 +6,47 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .metrics import compare, histogram, js_divergence, pmf_error, pmf_histogram
+from .metrics import Plane, Points, compare, histogram, js_divergence, pmf_error, pmf_histogram
 from .observables import sign_changes, wasserstein
 from .systems import System
 
+Metrics = dict[str, dict[str, float]]
+"""Definition to metric to value, as `compare` gives them."""
+
+FLOOR_DRAWS = 3
 RESAMPLES = 20
 """Draws of whole chains that give the error of a simulation."""
 
 
-def resampled(frames: Float[np.ndarray, "frames *shape"], count: int, seed: int) -> np.ndarray:
-    """Frames drawn with replacement: as far from the frames' distribution as that many independent ones."""
-    return frames[np.random.default_rng(seed).integers(len(frames), size=count)]
+def floor(points: Points, count: int, plane: Plane, seed: int) -> Metrics:
+    """What `count` independent points would score: both metrics between sets of one distribution.
+
+    From disjoint random parts of the points. Between a reference of n and a set of m points the noise is that
+    of two sets of 2/(1/n + 1/m); where half of the points are fewer, the metric is carried on from a quarter
+    to a half of them, along the power of the size that it follows there.
+    """
+    half, random = len(points) // 2, np.random.default_rng(seed)
+    wanted = 2 / (1 / len(points) + 1 / count)
+
+    def between(size: int) -> Metrics:
+        drawn = [random.permutation(points)[: 2 * size] for _ in range(FLOOR_DRAWS)]
+        found = [compare(pair[:size], pair[size:], plane) for pair in drawn]
+        return {
+            name: {metric: float(np.mean([each[name][metric] for each in found])) for metric in values}
+            for name, values in found[0].items()
+        }
+
+    if wanted <= half:
+        return between(int(wanted))
+    at_half, at_quarter = between(half), between(half // 2)
+    doublings = np.log2(wanted / half)
+    return {
+        name: {
+            metric: float(value * (value / at_quarter[name][metric]) ** doublings)
+            for metric, value in values.items()
+        }
+        for name, values in at_half.items()
+    }
 
 
 def judge(
@@ -24,18 +54,17 @@ def judge(
     reference: np.ndarray,
     samples: np.ndarray,
     chains: Float[np.ndarray, "chains frames *shape"],
-    floor: tuple[np.ndarray, np.ndarray],
+    floor: Metrics,
 ) -> dict[str, Any]:
     """Metrics of samples and of a simulation against the reference, each beside its floor.
 
-    `floor` holds two independent sets of the reference's distribution. Frames that are not finite are left
-    out. Raises ValueError if nothing is finite.
+    Frames that are not finite are left out. Raises ValueError if nothing is finite.
     """
     simulation = chains.reshape(-1, *chains.shape[2:])
     sets = {"iid": samples[system.finite(samples)], "sim": simulation[system.finite(simulation)]}
     at = system.points(reference)
     compared = {kind: compare(at, system.points(frames), system.plane) for kind, frames in sets.items()}
-    compared["floor"] = compare(*(system.points(part) for part in floor), system.plane)
+    compared["floor"] = floor
     result: dict[str, Any] = {
         definition: {kind: values[definition] for kind, values in compared.items()}
         for definition in ("paper", "corrected")

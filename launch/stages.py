@@ -9,6 +9,7 @@ import ray
 from tensorboardX import SummaryWriter
 
 from ..analysis import evaluation, figures, trajectories
+from ..analysis.metrics import compare
 from ..analysis.systems import System
 from ..data.bead_map import BeadMap
 from ..data.config import MoleculesConfig, MuellerBrownConfig
@@ -218,16 +219,13 @@ def _system_metrics(
                 f"one of the settings {stage}.* asks too much of it"
             )
     # A floor is that of as many frames: fewer lie farther from any reference.
+    count, points = min(len(samples), simulated), system.points(reference)
     if system.beads is None:
         independent = dataset.split("reference", system.name).read()
-        count = min(len(independent), len(samples), simulated)
-        floor = reference, np.random.default_rng(0).choice(independent, count, replace=False)
+        drawn = np.random.default_rng(0).choice(independent, min(count, len(independent)), replace=False)
+        floor = compare(points, drawn, system.plane)
     else:
-        count, seed = min(len(samples), simulated), 2 * run.config.data.seed
-        floor = (
-            evaluation.resampled(reference, len(reference), seed),
-            evaluation.resampled(reference, count, seed + 1),
-        )
+        floor = evaluation.floor(points, count, system.plane, run.config.data.seed)
     result = evaluation.judge(system, reference, samples, chains, floor)
     for name, work in ((SAMPLES, sampling), (SIMULATION, simulation)):
         total = pool.tally(work)[0].total

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from fokker.analysis.evaluation import judge, mean, resampled
+from fokker.analysis.evaluation import floor, judge, mean
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, compare
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 
+ZERO = {name: {"js": 0.0, "pmf": 0.0} for name in ("paper", "corrected")}
 TOY = System("toy", MUELLER_BROWN, 23.0, (0.5,))
 
 
@@ -19,12 +20,13 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 def test_each_set_is_compared_with_the_reference_and_the_floor_with_itself():
     reference, samples, chains = normal(0, 4000), normal(1, 3000), normal(2, 30, 100)
     chains[3, 5] = np.nan
-    floor = normal(3, 4000), normal(4, 3000)
-    found = judge(TOY, reference, samples, chains, floor)
+    lowest = compare(normal(3, 4000), normal(4, 3000), MUELLER_BROWN)
+    found = judge(TOY, reference, samples, chains, lowest)
     finite = np.delete(chains.reshape(-1, 2), 305, axis=0)
-    for kind, pair in (("iid", (reference, samples)), ("sim", (reference, finite)), ("floor", floor)):
-        expected = compare(*pair, MUELLER_BROWN)
+    for kind, frames in (("iid", samples), ("sim", finite)):
+        expected = compare(reference, frames, MUELLER_BROWN)
         assert {definition: found[definition][kind] for definition in expected} == expected
+    assert {definition: found[definition]["floor"] for definition in lowest} == lowest
     assert "molecule" not in found
 
 
@@ -34,19 +36,20 @@ def test_the_error_of_a_simulation_grows_with_the_memory_of_its_chains():
     fast = random.integers(2, size=(30, 100, 1)) * np.ones(2)
     slow = random.integers(2, size=(30, 1, 1)) * np.ones((100, 2))
     reference = np.repeat([[0.0, 0.0], [1.0, 1.0]], [1200, 800], axis=0)
-    errors = [
-        judge(TOY, reference, reference, chains, (reference, reference))["sim_error"]["js"]
-        for chains in (fast, slow)
-    ]
+    errors = [judge(TOY, reference, reference, chains, ZERO)["sim_error"]["js"] for chains in (fast, slow)]
     assert 0 < 3 * errors[0] < errors[1]
 
 
-def test_a_resampled_reference_lies_as_far_away_as_independent_draws():
-    reference = normal(0, 20_000)
-    drawn = compare(resampled(reference, 20_000, 0), resampled(reference, 5000, 1), MUELLER_BROWN)
-    independent = compare(reference, normal(1, 5000), MUELLER_BROWN)
-    for definition in drawn:
-        assert drawn[definition]["js"] == pytest.approx(independent[definition]["js"], rel=0.2)
+@pytest.mark.parametrize("count", [2000, 5000, 20_000])
+def test_the_floor_is_what_independent_draws_score(count: int):
+    """Of fewer points than half of the reference, and of more, where it is carried on."""
+    expected = [
+        compare(normal(seed, 20_000), normal(100 + seed, count), MUELLER_BROWN)["corrected"]["js"]
+        for seed in range(3)
+    ]
+    found = floor(normal(50, 20_000), count, MUELLER_BROWN, seed=0)
+    assert found["corrected"]["js"] == pytest.approx(np.mean(expected), rel=0.15)
+    assert 0 < found["corrected"]["pmf"] == found["paper"]["pmf"]
 
 
 def test_a_molecule_is_judged_by_its_bonds_and_modes_too():
@@ -55,7 +58,7 @@ def test_a_molecule_is_judged_by_its_bonds_and_modes_too():
     frames = np.random.default_rng(0).normal(size=(400, 5, 3)).astype(np.float32)
     stretched = 1.5 * frames
     chains = stretched.reshape(20, 20, 5, 3)
-    found = judge(system, frames, frames, chains, (frames, frames))["molecule"]
+    found = judge(system, frames, frames, chains, ZERO)["molecule"]
     (first, *_), lengths = found["bonds"].items(), system.bonds(frames)[:, 0]
     label, bond = first
     assert label == "ACE1-C ALA2-N"
