@@ -87,7 +87,7 @@ class System:
 
     def finite(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
         """Whether every number of a frame is finite."""
-        return np.isfinite(frames).all(axis=(-1,) if self.beads is None else (-2, -1))
+        return np.asarray(np.isfinite(frames).all(axis=(-1,) if self.beads is None else (-2, -1)))
 
     def physical(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
         """Whether a frame is of this system: inside its range, or with no broken bond; not if not finite."""
@@ -96,4 +96,4 @@ class System:
         means = np.asarray(self.bond_means)
         with np.errstate(invalid="ignore"):
             whole = (np.abs(self.bonds(frames) - means) < BROKEN * means).all(axis=-1)
-        return whole.reshape(frames.shape[:-2])
+        return np.asarray(whole).reshape(frames.shape[:-2])

@@ -1,5 +1,6 @@
 """Joining a Ray cluster, or starting one on this machine."""
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -37,7 +38,7 @@ def connect(config: ClusterConfig) -> None:
             ray.init(
                 address or "local",
                 include_dashboard=None if address else False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 log_to_driver=False,
                 job_config=JobConfig(_client_job=True),
             )

@@ -182,7 +182,7 @@ class _Loop:
     ) -> None:
         """Record a block; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
         values = StepMetrics(*(np.asarray(value)[:count] for value in metrics))
-        finite = np.isfinite(np.stack(values)).all(axis=0)
+        finite: np.ndarray = np.asarray(np.isfinite(np.stack(values)).all(axis=0))
         # The losses of a step do not see what its update does to the parameters.
         finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
         if not finite.all():
@@ -275,7 +275,7 @@ class _Recorder:
             "loss/denoising": means["denoising"],
             "loss/fokker_planck": means["fokker_planck"],
             "gradient_norm": means["gradient_norm"],
-            "learning_rate": float(self._schedule(step)),
+            "learning_rate": float(np.asarray(self._schedule(step))),
             "samples_per_second": self.progress.samples_per_second,
             "input_wait": self.progress.input_wait,
         }

@@ -8,6 +8,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -77,7 +78,7 @@ class ExpertGroup:
             "runtime_env": {"env_vars": worker_environment(on_gpu=resources.gpus > 0)},
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._placement),
         }
-        self._worker = ray.remote(ExpertWorker).options(**options).remote(resources.yields)
+        self._worker: Any = ray.remote(ExpertWorker).options(**options).remote(resources.yields)
         self.result = self._worker.train.remote(job)
         self._answer = self._worker.progress.remote()
         self.progress: Progress | None = None

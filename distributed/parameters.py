@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -13,7 +15,8 @@ FILE = "average.npz"
 
 def save(directory: Path, parameters: Parameters) -> None:
     """Write the parameters; the file is there whole or not at all, and says that the expert is finished."""
-    flat = {path: np.asarray(value) for path, value in flatten_dict(parameters, sep="/").items()}
+    leaves = flatten_dict(parameters, sep="/")
+    flat: dict[str, Any] = {path: np.asarray(value) for path, value in leaves.items()}
     partial = directory / f".{FILE}"
     with open(partial, "wb") as file:
         np.savez(file, **flat)
@@ -33,4 +36,4 @@ def load(directory: Path) -> Parameters:
 
 def count(parameters: Parameters) -> int:
     """Number of weights."""
-    return sum(np.size(value) for value in flatten_dict(parameters).values())
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(parameters))

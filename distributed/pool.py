@@ -258,13 +258,13 @@ class _Pool:
 
     def __init__(self, works: Sequence[Work], config: ClusterConfig, size: int):
         gpus = 1 if config.devices_per_expert else 0
-        self._actor = ray.remote(PoolWorker).options(
+        self._actor: Any = ray.remote(PoolWorker).options(
             num_cpus=min(1.0, cluster.cpus()),
             num_gpus=gpus,
             runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
         )
         self._works, self._shared = works, ray.put(list(works))
-        self._workers = [self._actor.remote(self._shared) for _ in range(size)]
+        self._workers: list[Any] = [self._actor.remote(self._shared) for _ in range(size)]
 
     def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
         """Summaries of these (work, chunk) pairs, in the order in which they end."""

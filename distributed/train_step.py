@@ -1,10 +1,11 @@
 """The train step of one expert: pure functions of a state and a batch."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -34,9 +35,9 @@ class TrainState(NamedTuple):
 class StepMetrics(NamedTuple):
     """What a step measures, before its update."""
 
-    denoising: Float[Array, "*steps"]
-    fokker_planck: Float[Array, "*steps"]
-    gradient_norm: Float[Array, "*steps"]
+    denoising: Float[Array | np.ndarray, "*steps"]
+    fokker_planck: Float[Array | np.ndarray, "*steps"]
+    gradient_norm: Float[Array | np.ndarray, "*steps"]
 
 
 TrainStep = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, StepMetrics]]
@@ -99,8 +100,8 @@ def make_train_step(
                 lambda: gradient(state.parameters, batch, noise_key, False),
             )
         updates, optimiser_state = update(gradients, state.optimiser, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
-        average = optax.incremental_update(parameters, state.average, 1 - config.ema_decay)
+        parameters: Any = optax.apply_updates(state.parameters, updates)
+        average: Any = optax.incremental_update(parameters, state.average, 1 - config.ema_decay)
         done = state.step + 1
         if config.restart_from_ema:
             restart = done % steps_per_epoch == 0

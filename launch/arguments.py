@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
-from .. import __version__
+from fokker import __version__
+
 from .config import Config, ConfigError, Method, Recipe, from_dict, load, to_dict
 from .presets import PRESETS
 from .settings import Setting, option, settings

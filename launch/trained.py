@@ -17,7 +17,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .. import __version__
+from fokker import __version__
+
 from ..analysis.systems import BOLTZMANN
 from ..data.bead_map import BeadMap
 from ..data.beads import Beads

@@ -1,7 +1,7 @@
 """The training loss: denoising score matching plus the Fokker–Planck residual."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -116,13 +116,15 @@ def loss(
 
     dimension = jnp.asarray(expert.dimension(molecules))
     count = max(1, round(config.fp_fraction * batch)) if regularised else 0
-    first, rest = (
+    parts: Any = (
         jax.tree.map(lambda a, part=part: a[part], (x, t, molecules))
         for part in (np.s_[:count], np.s_[count:])
     )
+    first, rest = parts
     scores = jax.vmap(partial(expert.score, parameters))(*rest)
     if count:
-        taken = jax.vmap(residuals)(*first, jax.random.split(probe_key, count))
+        keys = jax.random.split(probe_key, count)
+        taken = jax.vmap(residuals)(first[0], first[1], first[2], keys)
         scores = jnp.concatenate([taken.score, scores])
         squares = taken.first * taken.second / (dimension if molecules is None else dimension[:count]) ** 2
         fokker_planck = jnp.mean(weight[:count] * squares)

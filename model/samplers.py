@@ -133,5 +133,5 @@ def _even_signal_to_noise(schedule: NoiseSchedule, final_time: float, points: in
     # Concrete also under a trace: the intervals have to be told apart.
     with jax.ensure_compile_time_eval():
         ends = schedule.log_signal_to_noise(jnp.asarray([1.0, final_time]))
-        times = schedule.time_of_log_signal_to_noise(jnp.linspace(*ends, points))
+        times = schedule.time_of_log_signal_to_noise(jnp.linspace(ends[0], ends[1], points))
     return np.asarray(times).clip(final_time, 1.0)
