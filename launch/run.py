@@ -14,7 +14,7 @@ from typing import Any
 
 from ..analysis.systems import System
 from ..data.config import MuellerBrownConfig
-from ..data.shards import Dataset
+from ..data.shards import MANIFEST, Dataset
 from ..distributed.expert import ExpertJob
 from ..distributed.pool import Sampling, Simulation
 from .config import Config, ConfigError, load, to_dict
@@ -151,12 +151,13 @@ class Run:
     def changes(self) -> list[tuple[str, Any, Any]]:
         """Settings that differ from the saved ones, as (dotted name, saved, wanted).
 
-        Raises ConfigError if the directory holds a run with other settings of data or training.
+        Raises ConfigError if the directory holds data or experts of other settings.
         """
         path = self.directory / "config.json"
         differing = _differences(to_dict(load(path)), to_dict(self.config)) if path.exists() else []
+        begun = (self.data / MANIFEST).exists() or (self.directory / "experts").exists()
         for name, old, new in differing:
-            if name.split(".")[0] in FIXED:
+            if begun and name.split(".")[0] in FIXED:
                 raise ConfigError(
                     f"{self.directory} was made with {old}, not {new}: take another --name, or the old value",
                     field=name,

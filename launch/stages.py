@@ -66,7 +66,13 @@ def _convert(run: Run, config: MoleculesConfig, origin: dict, display: Display) 
     if config.path is None:
         raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
     bead_map = BeadMap.parse(config.beads)
-    sources = open_source(config.path, config.topology, unit=config.unit)
+    # In full: the processes of a cluster that was joined have a folder of their own.
+    path, topology = (
+        None if place is None else Path(place).expanduser().absolute()
+        for place in (config.path, config.topology)
+    )
+    assert path is not None
+    sources = open_source(path, topology, unit=config.unit)
     check(sources)
     display.stage("data", f"{len(sources)} trajectories of {sources[0].layout} to beads ({config.beads})")
     cluster.connect(run.config.cluster)

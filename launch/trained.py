@@ -15,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fokker import __version__
 
@@ -145,7 +145,8 @@ class Model:
         }
         about = {"format": str(FORMAT), "fokker": __version__, "norm": repr(self.norm)}
         partial_path = path.with_name(f".partial-{path.name}")
-        save_file(tensors, str(partial_path), about | {"config": json.dumps(to_dict(_portable(self.config)))})
+        about["config"] = json.dumps(to_dict(_portable(self.config)))
+        partial_path.write_bytes(save(tensors, about))
         partial_path.replace(path)
 
 

@@ -45,7 +45,8 @@ def changed(part: str) -> Config:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """That of a run which has claimed it and drawn its samples and frames."""
+    """That of a run which has claimed it, trained, and drawn its samples and frames."""
+    (tmp_path / "experts").mkdir()
     for part in ("sample", "simulate"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "chunk-00000.npz").touch()
@@ -90,6 +91,13 @@ def test_other_settings_of_data_and_training_are_refused(directory: Path, part: 
         run.claim()
     assert caught.value.field == field
     assert saved(directory) == CONFIG
+
+
+def test_a_run_that_has_made_nothing_yet_may_change_in_everything(tmp_path: Path):
+    """Such as one that was started with a wrong path to its data."""
+    Run(CONFIG, tmp_path).claim()
+    assert Run(changed("data"), tmp_path).claim() == []
+    assert saved(tmp_path) == changed("data")
 
 
 def test_another_number_of_experts_is_refused(directory: Path):

@@ -1,0 +1,89 @@
+"""A user's trajectory becomes a trained, judged and exported model of a peptide by one command."""
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+import fokker
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
+
+from .conftest import Result, User
+
+BEADS = Beads.from_sequence("GA", BeadMap.parse("backbone"))
+SMALL = [
+    *("--data", "GA.xtc", "--data.topology", "GA.pdb", "--data.evaluate", "train"),
+    *("--network.heads", "2", "--network.head-width", "4", "--train.batch-size", "32", "--train.block", "8"),
+    *("--objective.fp-fraction", "0.0625", "--sample.samples", "40", "--sample.chunk", "40"),
+    *("--sample.evaluations", "10", "--simulate.frames", "200", "--simulate.chains", "20"),
+    *("--simulate.chunk", "10", "--simulate.stride", "2", "--simulate.burn-in", "4"),
+    *("--experts.0.hidden", "8", "--experts.0.epochs", "4", "--experts.1.hidden", "8"),
+    *("--experts.1.epochs", "2", "--experts.2.hidden", "8", "--experts.2.epochs", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(user: User, guest: User) -> tuple[Path, Result]:
+    random = np.random.default_rng(0)
+    chain = np.zeros((len(BEADS), 3))
+    for first, second in BEADS.bonds:
+        step = random.normal(size=3)
+        chain[second] = chain[first] + 0.14 * step / np.linalg.norm(step)
+    frames = mdtraj.Trajectory(chain + 0.003 * random.normal(size=(200, *chain.shape)), BEADS.topology())
+    frames.save_xtc(user.home / "GA.xtc")
+    frames[0].save_pdb(user.home / "GA.pdb")
+    result = guest.run("run", "dipeptides-small", "--name", "peptide", *SMALL)
+    assert (result.returncode, result.stderr) == (0, "")
+    return user.home / "runs" / "peptide", result
+
+
+def test_a_peptide_is_judged_by_its_torsions_and_bonds(finished: tuple[Path, Result]):
+    metrics = json.loads((finished[0] / "metrics.json").read_text())
+    ((name, system),) = metrics["systems"].items()
+    assert {**metrics["corrected"]} == system["corrected"]
+    assert 0 < system["corrected"]["floor"]["js"] < 0.7
+    assert len(system["molecule"]["bonds"]) == len(BEADS.bonds) == 8
+    for bond in system["molecule"]["bonds"].values():
+        assert bond["reference"] == pytest.approx([0.14, 0.0042], rel=0.1)
+    assert metrics["simulate"]["chains"] == 20
+    assert metrics["simulate"]["temperature"] == 310
+    assert 100 < metrics["simulate"]["kinetic_temperature"] < 1000, "in K"
+    assert name in (finished[0] / "report.html").read_text()
+
+
+def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):
+    for kind, count in (("sample", 40), ("simulate", 200)):
+        (path,) = (finished[0] / "trajectories").glob(f"*-{kind}.xtc")
+        trajectory = mdtraj.load(path, top=path.with_suffix(".pdb"))
+        assert trajectory.xyz.shape == (count, 9, 3)
+
+
+def test_its_model_is_taken_away_by_one_command(finished: tuple[Path, Result], guest: User):
+    exported = guest.run("export", "runs/peptide", "model.safetensors")
+    assert (exported.returncode, exported.stderr) == (0, "")
+    model = fokker.load(str(guest.home / "model.safetensors"))
+    assert model.sample("GA", 3).shape == (3, 9, 3)
+
+
+def test_the_same_command_again_skips_everything(finished: tuple[Path, Result], guest: User):
+    again = guest.run("run", "dipeptides-small", "--name", "peptide", *SMALL)
+    assert again.returncode == 0
+    assert again.stdout.count("skipped") == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "data: where are the trajectories? Name their file or folder with --data PATH"),
+        (("--data", "nowhere"), "nowhere does not exist"),
+    ],
+)
+def test_data_that_are_not_there_are_one_line(user: User, options: tuple[str, ...], message: str):
+    refused = user.run("data", "dipeptides-small", "--name", "missing", *options)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("fokker: error: ")
+    assert refused.stderr.endswith(f"{message}\n")
+    assert refused.stderr.count("\n") == 1
