@@ -179,5 +179,6 @@ def test_padding_changes_no_force_of_the_potential():
     own = Potential(alone, kT=2.5, time=1e-3, norm=4.0, molecule=only(1, 3))
     force = jax.jit(padded.force)(parameters, x)
     assert not force[:, 3:].any()
-    close(force[:, :3], jax.jit(own.force)(parameters, x[:, :3]), 1e-5)
-    close(padded.energy(parameters, x), own.energy(parameters, x[:, :3]), 1e-5)
+    # At small times the preconditioned energy magnifies float32's rounding by one over the bond width.
+    close(force[:, :3], jax.jit(own.force)(parameters, x[:, :3]), 2e-4)
+    close(padded.energy(parameters, x), own.energy(parameters, x[:, :3]), 2e-4)
