@@ -49,6 +49,11 @@ class ExpertJob:
     train: TrainConfig
     seed: int
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained to its end: its averaged parameters are on disk."""
+        return (self.directory / parameters.FILE).exists()
+
     def load(self) -> tuple[Dataset, Expert, Plan]:
         """The data, the expert's functions and the plan of its batches."""
         dataset = Dataset(self.data)

@@ -17,7 +17,6 @@ from ..data.convert import check, finish_conversion
 from ..data.readers import open_source
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, pool, tasks, training
-from ..distributed import parameters as trained
 from ..distributed.chunks import ChunkStore
 from . import reporting
 from .config import to_dict
@@ -67,11 +66,8 @@ def _convert(run: Run, config: MoleculesConfig, origin: dict, display: Display) 
         raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
     bead_map = BeadMap.parse(config.beads)
     # In full: the processes of a cluster that was joined have a folder of their own.
-    path, topology = (
-        None if place is None else Path(place).expanduser().absolute()
-        for place in (config.path, config.topology)
-    )
-    assert path is not None
+    path = Path(config.path).expanduser().absolute()
+    topology = None if config.topology is None else Path(config.topology).expanduser().absolute()
     sources = open_source(path, topology, unit=config.unit)
     check(sources)
     display.stage("data", f"{len(sources)} trajectories of {sources[0].layout} to beads ({config.beads})")
@@ -88,7 +84,7 @@ def _convert(run: Run, config: MoleculesConfig, origin: dict, display: Display) 
 
 def train(runs: Sequence[Run], display: Display) -> None:
     """Train all experts of all runs at once."""
-    jobs = [job for run in runs for job in run.jobs if not (job.directory / trained.FILE).exists()]
+    jobs = [job for run in runs for job in run.jobs if not job.trained]
     skipped = sum(len(run.jobs) for run in runs) - len(jobs)
     if skipped:
         display.stage("train", f"skipped: {skipped} experts are trained")
@@ -125,7 +121,7 @@ def simulate(runs: Sequence[Run], display: Display) -> None:
 def _require_trained(stage: str, runs: Sequence[Run]) -> None:
     for run in runs:
         for job in run.jobs:
-            if not (job.directory / trained.FILE).exists():
+            if not job.trained:
                 raise StageError(
                     f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
                 )
