@@ -152,14 +152,9 @@ class Simulation(_Trained):
         bath = langevin.Bath(system.kT, mass, config.friction, config.timestep)
 
         def run(params: Parameters, start: jax.Array, key: jax.Array):
-            force = partial(potential.force, params)
-            advance = partial(langevin.simulate, config.integrator, force, bath)
-            velocity_key, burn_key, key = jax.random.split(key, 3)
-            state = langevin.init(force, bath, start, velocity_key)
-            if config.burn_in:
-                state, _ = advance(state, burn_key, frames=1, stride=config.burn_in)
-            frames = config.frames // config.chains
-            return advance(state, key, frames=frames, stride=config.stride)[1]
+            force, keys = partial(potential.force, params), jax.random.split(key, 3)
+            frames, stride, burn_in = config.frames // config.chains, config.stride, config.burn_in
+            return langevin.run(config.integrator, force, bath, start, keys, frames, stride, burn_in)
 
         return jax.jit(run)
 

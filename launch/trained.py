@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Float
+from jaxtyping import Float, Key
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -27,7 +27,9 @@ from ..data.shards import Dataset
 from ..distributed import parameters as trained
 from ..distributed.molecules import molecule_of
 from ..model import langevin, samplers
+from ..model.config import SimulateConfig
 from ..model.experts import Expert, Parameters
+from ..model.molecules import Molecule
 from ..model.potential import Potential
 from .config import Config, ConfigError, from_dict, to_dict
 from .config import load as load_config
@@ -70,18 +72,18 @@ class Model:
         self, sequence: str, positions: Positions, time: float | None = None
     ) -> Float[np.ndarray, "frames"]:
         """U (kJ/mol), up to a constant, at positions in nm. ValueError if the model is only a score."""
-        potential = self._potential(sequence, time)
-        return np.asarray(jax.jit(potential.energy)(self.parameters[0], jnp.asarray(positions, jnp.float32)))
+        return self._evaluate(_energy, sequence, positions, time)
 
     def forces(self, sequence: str, positions: Positions, time: float | None = None) -> Positions:
         """−∇U (kJ/mol/nm) at positions in nm."""
-        potential = self._potential(sequence, time)
-        return np.asarray(jax.jit(potential.force)(self.parameters[0], jnp.asarray(positions, jnp.float32)))
+        return self._evaluate(_forces, sequence, positions, time)
 
     def sample(self, sequence: str, count: int, seed: int = 0) -> Positions:
         """Independent samples in nm."""
-        draw = _sampler(self, sequence, count)
-        return np.asarray(draw(self.parameters, key=jax.random.key(seed))) / self.norm
+        beads, key = self.beads(sequence), jax.random.key(seed)
+        experts, molecule = self.experts(beads), molecule_of(beads)
+        samples = _sample(experts, self.parameters, self.config.sample, key, count, molecule)
+        return np.asarray(samples) / self.norm
 
     def simulate(
         self,
@@ -101,40 +103,39 @@ class Model:
         of the model as `chains` says.
         """
         settings = self.config.simulate
-        start_key, velocity_key, burn_key, key = jax.random.split(jax.random.key(seed), 4)
+        start_key, *keys = jax.random.split(jax.random.key(seed), 4)
         if start is None:
             start = self.sample(sequence, chains, int(jax.random.randint(start_key, (), 0, 2**31 - 1)))
-        mass = jnp.asarray(self.beads(sequence).masses, jnp.float32)[:, None]
-        bath = langevin.Bath(self.kT, mass, settings.friction, settings.timestep)
-        potential = self._potential(sequence, None)
-        burn = settings.burn_in if burn_in is None else burn_in
-        every = settings.stride if stride is None else stride
-
-        @jax.jit
-        def run(parameters: Parameters, start: jax.Array):
-            force = partial(potential.force, parameters)
-            advance = partial(langevin.simulate, settings.integrator, force, bath)
-            state = langevin.init(force, bath, start, velocity_key)
-            if burn:
-                state, _ = advance(state, burn_key, frames=1, stride=burn)
-            return advance(state, key, frames=frames, stride=every)[1].position
-
-        positions = np.asarray(run(self.parameters[0], jnp.asarray(start, jnp.float32))).swapaxes(0, 1)
+        if stride is not None:
+            settings = replace(settings, stride=stride)
+        if burn_in is not None:
+            settings = replace(settings, burn_in=burn_in)
+        beads = self.beads(sequence)
+        trajectory = _simulate(
+            self._potential(beads, None),
+            settings,
+            frames,
+            molecule_of(beads),
+            jnp.asarray(beads.masses, jnp.float32)[:, None],
+            self.parameters[0],
+            jnp.asarray(start, jnp.float32),
+            jnp.stack(keys),
+        )
+        positions = np.asarray(trajectory.position).swapaxes(0, 1)
         return positions - positions.mean(axis=-2, keepdims=True)
 
-    def _potential(self, sequence: str, time: float | None) -> Potential:
-        beads = self.beads(sequence)
-        return Potential(
-            self.experts(beads)[0],
-            self.kT,
-            self.config.simulate.force_time if time is None else time,
-            self.norm,
-            molecule_of(beads),
-        )
+    def _evaluate(self, function, sequence: str, positions: Positions, time: float | None) -> np.ndarray:
+        beads, x = self.beads(sequence), jnp.asarray(positions, jnp.float32)
+        return np.asarray(function(self._potential(beads, time), molecule_of(beads), self.parameters[0], x))
 
-    def experts(self, beads: Beads) -> list[Expert]:
+    def _potential(self, beads: Beads, time: float | None) -> Potential:
+        """Without its molecule, so that it can be static; the functions below put it in."""
+        t = self.config.simulate.force_time if time is None else time
+        return Potential(self.experts(beads)[0], self.kT, t, self.norm)
+
+    def experts(self, beads: Beads) -> tuple[Expert, ...]:
         """The experts' functions for one molecule."""
-        return [Expert(expert, self.config.network, (len(beads), 3)) for expert in self.config.experts]
+        return tuple(Expert(expert, self.config.network, (len(beads), 3)) for expert in self.config.experts)
 
     def save(self, path: Path) -> None:
         """Write the model as one safetensors file, whole or not at all."""
@@ -156,16 +157,36 @@ def _portable(config: Config) -> Config:
     return replace(config, data=replace(config.data, path=None, topology=None))
 
 
-def _sampler(model: Model, sequence: str, count: int):
-    beads = model.beads(sequence)
-    return jax.jit(
-        partial(
-            samplers.sample,
-            model.experts(beads),
-            config=model.config.sample,
-            samples=count,
-            molecule=molecule_of(beads),
-        )
+# Of the module, and with the molecule as an argument: JAX compiles each once, not at every call, and peptides
+# of as many beads share it.
+_sample = jax.jit(samplers.sample, static_argnames=("experts", "config", "samples"))
+
+
+@partial(jax.jit, static_argnames="potential")
+def _energy(potential: Potential, molecule: Molecule, parameters: Parameters, x: langevin.Positions):
+    return replace(potential, molecule=molecule).energy(parameters, x)
+
+
+@partial(jax.jit, static_argnames="potential")
+def _forces(potential: Potential, molecule: Molecule, parameters: Parameters, x: langevin.Positions):
+    return replace(potential, molecule=molecule).force(parameters, x)
+
+
+@partial(jax.jit, static_argnames=("potential", "settings", "frames"))
+def _simulate(
+    potential: Potential,
+    settings: SimulateConfig,
+    frames: int,
+    molecule: Molecule,
+    mass: Float[jax.Array, "beads 1"],
+    parameters: Parameters,
+    start: langevin.Positions,
+    keys: Key[jax.Array, "3"],
+) -> langevin.Trajectory:
+    force = partial(replace(potential, molecule=molecule).force, parameters)
+    bath = langevin.Bath(potential.kT, mass, settings.friction, settings.timestep)
+    return langevin.run(
+        settings.integrator, force, bath, start, keys, frames, settings.stride, settings.burn_in
     )
 
 
@@ -183,7 +204,7 @@ def _of_run(directory: Path) -> Model:
     if not isinstance(config.data, MoleculesConfig):
         raise ConfigError(f"{directory} is a run on {config.preset}: only models of molecules are taken away")
     run = Run(config, directory)
-    missing = [job.name for job in run.jobs if not (job.directory / trained.FILE).exists()]
+    missing = [job.name for job in run.jobs if not job.trained]
     if missing:
         raise ConfigError(
             f"{directory}: expert {missing[0]} is not trained to its end, run `fokker train` first"

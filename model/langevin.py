@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from .config import Integrator
 
@@ -108,3 +108,25 @@ def simulate(
         return state, Trajectory(state.position, temperature)
 
     return jax.lax.scan(stretch, state, jax.random.split(key, frames))
+
+
+def run(
+    integrator: Integrator,
+    force: Force,
+    bath: Bath,
+    start: Positions,
+    keys: Key[Array, "3"],
+    frames: int,
+    stride: int,
+    burn_in: int,
+) -> Trajectory:
+    """Chains from their start, through `burn_in` steps that are dropped, to the end of `simulate`.
+
+    `keys` are three: of the first velocities, the burn-in, and what is kept.
+    """
+    velocity_key, burn_key, key = keys
+    advance = partial(simulate, integrator, force, bath)
+    state = init(force, bath, start, velocity_key)
+    if burn_in:
+        state, _ = advance(state, burn_key, frames=1, stride=burn_in)
+    return advance(state, key, frames=frames, stride=stride)[1]
