@@ -1,12 +1,24 @@
 """What a run is judged by: samples and a simulation of one system beside its reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from .metrics import Plane, Points, compare, histogram, js_divergence, pmf_error, pmf_histogram
+from ..data.beads import Beads
+from .metrics import (
+    DEFINITIONS,
+    Plane,
+    Points,
+    compare,
+    histogram,
+    js_divergence,
+    pmf_error,
+    pmf_histogram,
+    reported,
+)
 from .observables import sign_changes, wasserstein
 from .systems import System
 
@@ -30,23 +42,20 @@ def floor(points: Points, count: int, plane: Plane, seed: int) -> Metrics:
 
     def between(size: int) -> Metrics:
         drawn = [random.permutation(points)[: 2 * size] for _ in range(FLOOR_DRAWS)]
-        found = [compare(pair[:size], pair[size:], plane) for pair in drawn]
-        return {
-            name: {metric: float(np.mean([each[name][metric] for each in found])) for metric in values}
-            for name, values in found[0].items()
-        }
+        return _combine([compare(pair[:size], pair[size:], plane) for pair in drawn], np.mean)
 
     if wanted <= half:
         return between(int(wanted))
-    at_half, at_quarter = between(half), between(half // 2)
     doublings = np.log2(wanted / half)
-    return {
-        name: {
-            metric: float(value * (value / at_quarter[name][metric]) ** doublings)
-            for metric, value in values.items()
-        }
-        for name, values in at_half.items()
-    }
+    sizes = [between(half), between(half // 2)]
+    return _combine(sizes, lambda values: values[0] * (values[0] / values[1]) ** doublings)
+
+
+def _combine(results: Sequence[Any], how: Callable[[list[float]], Any]) -> Any:
+    """The values at one place of nested dictionaries, made one, at every place."""
+    if isinstance(results[0], Mapping):
+        return {key: _combine([result[key] for result in results], how) for key in results[0]}
+    return float(how([*results]))
 
 
 def judge(
@@ -60,31 +69,33 @@ def judge(
 
     Frames that are not finite are left out. Raises ValueError if nothing is finite.
     """
-    simulation = chains.reshape(-1, *chains.shape[2:])
-    sets = {"iid": samples[system.finite(samples)], "sim": simulation[system.finite(simulation)]}
-    at = system.points(reference)
-    compared = {kind: compare(at, system.points(frames), system.plane) for kind, frames in sets.items()}
+    finite = system.finite(chains)
+    sets = {"reference": reference, "iid": samples[system.finite(samples)], "sim": chains[finite]}
+    with np.errstate(invalid="ignore"):
+        walks = system.points(chains)
+    points = {kind: system.points(sets[kind]) for kind in ("reference", "iid")} | {"sim": walks[finite]}
+    compared = {kind: compare(points["reference"], points[kind], system.plane) for kind in ("iid", "sim")}
     compared["floor"] = floor
     result: dict[str, Any] = {
         definition: {kind: values[definition] for kind, values in compared.items()}
-        for definition in ("paper", "corrected")
+        for definition in DEFINITIONS
     }
     if len(chains) > 1:
-        result["sim_error"] = _chain_error(system, at, chains)
+        walked = [walk[kept] for walk, kept in zip(walks, finite, strict=True)]
+        result["sim_error"] = _chain_error(system.plane, points["reference"], walked)
     if system.beads is not None:
-        result["molecule"] = _molecule(system, reference, sets, chains)
+        result["molecule"] = {
+            "bonds": _bonds(system, system.beads, sets),
+            "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
+            "phi_crossings": sign_changes(walks[..., 0]),
+        }
     return result
 
 
-def _chain_error(system: System, reference: np.ndarray, chains: np.ndarray) -> dict[str, float]:
+def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> dict[str, float]:
     """Standard deviation of the corrected metrics over draws of whole chains, which are independent."""
-    plane = system.plane
-    js_counts, pmf_counts = [], []
-    for chain in chains:
-        points = system.points(chain[system.finite(chain)])
-        js_counts.append(histogram(points, plane, plane.js_bins))
-        pmf_counts.append(pmf_histogram(points, plane))
-    js_all, pmf_all = np.stack(js_counts), np.stack(pmf_counts)
+    js_all = np.stack([histogram(chain, plane, plane.js_bins) for chain in chains])
+    pmf_all = np.stack([pmf_histogram(chain, plane) for chain in chains])
     js_reference = histogram(reference, plane, plane.js_bins)
     pmf_reference = pmf_histogram(reference, plane)
     random = np.random.default_rng(0)
@@ -98,24 +109,18 @@ def _chain_error(system: System, reference: np.ndarray, chains: np.ndarray) -> d
     return {"js": float(js_sd), "pmf": float(pmf_sd)}
 
 
-def _molecule(
-    system: System, reference: np.ndarray, sets: Mapping[str, np.ndarray], chains: np.ndarray
-) -> dict[str, Any]:
-    """Bonds, the weight of φ > 0 and the crossings between its modes."""
-    assert system.beads is not None
-    every = {"reference": reference, **sets}
-    lengths = {kind: system.bonds(frames) for kind, frames in every.items()}
-    labels = [f"{system.beads.labels[a]} {system.beads.labels[b]}" for a, b in system.beads.bonds]
-    bonds = {
-        label: {kind: _spread(values[:, i]) for kind, values in lengths.items()}
-        | {f"w1_{kind}": wasserstein(lengths["reference"][:, i], lengths[kind][:, i]) for kind in sets}
-        for i, label in enumerate(labels)
-    }
-    phi = system.points(chains)[..., 0]
+def _bonds(system: System, beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Length and spread (nm) of every bond in every set, and W1 from the reference."""
+    lengths = {kind: system.bonds(frames) for kind, frames in sets.items()}
     return {
-        "bonds": bonds,
-        "phi_positive": {kind: float((system.points(f)[:, 0] > 0).mean()) for kind, f in every.items()},
-        "phi_crossings": sign_changes(phi),
+        f"{beads.labels[first]} {beads.labels[second]}": {
+            kind: _spread(values[:, i]) for kind, values in lengths.items()
+        }
+        | {
+            f"w1_{kind}": wasserstein(lengths["reference"][:, i], lengths[kind][:, i])
+            for kind in ("iid", "sim")
+        }
+        for i, (first, second) in enumerate(beads.bonds)
     }
 
 
@@ -125,17 +130,6 @@ def _spread(values: Float[np.ndarray, "n"]) -> list[float]:
 
 def mean(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means of JS and PMF over systems, and their standard deviations under `sd` where there are several."""
-    means: dict[str, Any] = {}
-    spreads: dict[str, Any] = {}
-    for definition in ("paper", "corrected"):
-        kinds = results[0][definition]
-        values = {
-            kind: {metric: [r[definition][kind][metric] for r in results] for metric in kinds[kind]}
-            for kind in kinds
-        }
-        means[definition] = {k: {m: float(np.mean(v)) for m, v in part.items()} for k, part in values.items()}
-        if len(results) > 1:
-            spreads[definition] = {
-                k: {m: float(np.std(v, ddof=1)) for m, v in part.items()} for k, part in values.items()
-            }
-    return means | ({"sd": spreads} if spreads else {})
+    parts = [reported(result) for result in results]
+    means = _combine(parts, np.mean)
+    return means if len(results) == 1 else means | {"sd": _combine(parts, partial(np.std, ddof=1))}

@@ -7,7 +7,7 @@ Each metric is named by its definition: `paper` is what the authors' code comput
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,8 @@ Points = Float[np.ndarray, "_ 2"]  # Sets that are compared may differ in size.
 Counts = Int[np.ndarray, "bins bins"]
 Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Definition = Literal["paper", "corrected", "text"]
+DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
+"""Those that are reported."""
 
 EMPTY = 1e-6
 """Proportion of an empty bin in the PMF error."""
@@ -117,16 +119,20 @@ def compare(reference: Points, points: Points, plane: Plane) -> dict[str, dict[s
     """Both metrics in both definitions: {"paper": {"js": …, "pmf": …}, "corrected": {…}}."""
     pmf = pmf_error(pmf_histogram(reference, plane), pmf_histogram(points, plane))
     return {
-        definition: {"js": js(reference, points, plane, definition), "pmf": pmf}
-        for definition in ("paper", "corrected")
+        definition: {"js": js(reference, points, plane, definition), "pmf": pmf} for definition in DEFINITIONS
     }
 
 
-def free_energy(counts: Counts) -> Float[np.ndarray, "bins bins"]:
+def free_energy(counts: Int[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]:
     """−ln p in units of kT, its minimum at 0; empty bins are infinite."""
     with np.errstate(divide="ignore"):
         energy = -np.log(counts / counts.sum())
     return energy - energy.min()
+
+
+def reported(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of metrics.json, or of one system in it, that `table` shows."""
+    return {definition: metrics[definition] for definition in DEFINITIONS}
 
 
 def table(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tuple[str, ...]]:

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import wasserstein_distance
 
+from .metrics import free_energy
+
 Frames = Float[np.ndarray, "frames beads 3"]
 Values = Float[np.ndarray, "frames"]
 
@@ -34,9 +36,7 @@ def wasserstein(reference: Float[np.ndarray, "n"], values: Float[np.ndarray, "m"
 def torsion_profile(angles: Values, bins: int = 64) -> Float[np.ndarray, "bins"]:
     """Free energy −ln p (kT) on equal bins of [−π, π], its minimum at 0; an empty bin is infinite."""
     counts, _ = np.histogram(angles, bins=bins, range=(-pi, pi))
-    with np.errstate(divide="ignore"):
-        energy = -np.log(counts / counts.sum())
-    return energy - energy.min()
+    return free_energy(counts)
 
 
 def sign_changes(angles: Float[np.ndarray, "chains frames"]) -> int:

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.metrics import TABLE_HEADER, table
+from ..analysis.metrics import TABLE_HEADER, reported, table
 from ..distributed.expert import Progress
 from ..distributed.pool import Tally
 
@@ -73,7 +73,7 @@ class Display:
         grid = Table(*TABLE_HEADER, title=name, title_justify="left", box=SIMPLE_HEAD)
         for column in grid.columns[2:]:
             column.justify = "right"
-        for row in table({definition: metrics[definition] for definition in ("paper", "corrected")}):
+        for row in table(reported(metrics)):
             grid.add_row(*row)
         self.console.print(grid)
 

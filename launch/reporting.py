@@ -5,7 +5,7 @@ from importlib.metadata import version
 from platform import python_version
 
 from ..analysis import figures
-from ..analysis.metrics import TABLE_HEADER, Points, table
+from ..analysis.metrics import TABLE_HEADER, Points, reported, table
 from ..analysis.report import Report, Table, render
 from ..distributed import parameters as trained
 from ..distributed.expert import HISTORY, read_history
@@ -61,7 +61,7 @@ def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, byte
     return Report(
         title=f"{config.preset}: {config.method}",
         subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}",
-        metrics={name: metrics[name] for name in ("paper", "corrected")},
+        metrics=reported(metrics),
         warnings=warnings(metrics),
         figures=images,
         tables=[
@@ -119,7 +119,7 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
     """Metrics of each peptide where there are several, then modes and bonds of each."""
     tables: list[Table] = []
     if len(systems) > 1:
-        rows = [(name, *row) for name, result in systems.items() for row in table(_definitions(result))]
+        rows = [(name, *row) for name, result in systems.items() for row in table(reported(result))]
         tables.append(("Systems", ("system", *TABLE_HEADER), rows))
     molecules = {name: result["molecule"] for name, result in systems.items() if "molecule" in result}
     for name, molecule in molecules.items():
@@ -137,10 +137,6 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
         header = ("bond, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
         tables.append((name, header, [modes, crossings, *bonds]))
     return tables
-
-
-def _definitions(result: dict) -> dict:
-    return {name: result[name] for name in ("paper", "corrected")}
 
 
 def warnings(metrics: dict) -> list[str]:

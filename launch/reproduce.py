@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from ..analysis import figures
-from ..analysis.metrics import compare
+from ..analysis.metrics import DEFINITIONS, compare
 from ..data.shards import Dataset
 from ..distributed import cluster, tasks
 from . import stages
@@ -118,7 +118,7 @@ def _cells(metrics: Sequence[dict[str, Any]]) -> dict[str, list[Cell]]:
     """Mean and standard deviation of each column, in both definitions."""
     return {
         definition: [_mean([_value(m, definition, *column) for m in metrics]) for column in COLUMNS]
-        for definition in stages.DEFINITIONS
+        for definition in DEFINITIONS
     }
 
 

@@ -9,7 +9,7 @@ import ray
 from tensorboardX import SummaryWriter
 
 from ..analysis import evaluation, figures, trajectories
-from ..analysis.metrics import compare
+from ..analysis.metrics import DEFINITIONS, compare
 from ..analysis.systems import System
 from ..data.bead_map import BeadMap
 from ..data.config import MoleculesConfig, MuellerBrownConfig
@@ -23,7 +23,6 @@ from .config import to_dict
 from .display import Display
 from .run import SAMPLES, SIMULATION, Run, write_json
 
-DEFINITIONS = ("paper", "corrected")
 TRAJECTORIES = "trajectories"
 UNITS = {"mueller-brown": "natural", "molecules": "nm"}
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
