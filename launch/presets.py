@@ -19,44 +19,69 @@ from .config import Config, Method, Recipe
 TWO_FOR_ONE_TIME = 0.02
 
 
-def mueller_brown(method: Method, recipe: Recipe) -> Config:
-    """The Müller-Brown potential at the paper's full size (Tables 3 and 6)."""
+@dataclass(frozen=True)
+class _Layout:
+    """Networks and times of a method with one model, and of one with three, the smallest times first."""
+
+    single: tuple[int, ...]
+    """Hidden widths of the one model."""
+    single_epochs: int
+    single_midpoint: float
+    hidden: tuple[tuple[int, ...], ...]
+    epochs: tuple[int, ...]
+    midpoints: tuple[float, ...]
+    energies: int
+    """How many of the three are energies; the others are scores."""
+
+
+def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> tuple[ExpertConfig, ...]:
+    """The experts of a method; `weight` is that of the residual, which the smallest times alone have."""
     paper = recipe == "paper"
-    weight = 5e-4 if method in ("fokker-planck", "both") else 0.0
-    if method in ("mixture", "both"):
-        seam = 0.099  # The paper draws times of the smallest expert up to here, of the middle one from here.
-        experts = (
-            ExpertConfig(
-                interval=(0, 0.1),
-                train_interval=(SMALLEST_TIME, seam) if paper else None,
-                hidden=(64, 64, 64),
-                epochs=120,
-                midpoint=0.05,
-                fokker_planck=weight,
-                relative_time=not paper,
-            ),
-            ExpertConfig(
-                interval=(0.1, 0.6),
-                train_interval=(seam, 0.6) if paper else None,
-                hidden=(64, 64),
-                epochs=30,
-                midpoint=0.35,
-            ),
-            ExpertConfig(interval=(0.6, 1), hidden=(54, 54), epochs=30, midpoint=0.8),
-        )
-    else:
-        experts = (
+    if method not in ("mixture", "both"):
+        return (
             ExpertConfig(
                 interval=(0, 1),
-                hidden=(92, 92, 92),
-                epochs=180,
-                midpoint=0.5,
+                hidden=layout.single,
+                epochs=layout.single_epochs,
+                midpoint=layout.single_midpoint,
                 conservative=method != "score",
                 fokker_planck=weight,
                 relative_time=False,
             ),
         )
-    force_time = TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
+    seam = 0.099  # The paper draws times of the smallest expert up to here, of the middle one from here.
+    intervals = ((0, 0.1), (0.1, 0.6), (0.6, 1))
+    drawn = ((SMALLEST_TIME, seam), (seam, 0.6), None)
+    return tuple(
+        ExpertConfig(
+            interval=interval,
+            train_interval=drawn[i] if paper else None,
+            hidden=layout.hidden[i],
+            epochs=layout.epochs[i],
+            midpoint=layout.midpoints[i],
+            conservative=i < layout.energies,
+            fokker_planck=weight if i == 0 else 0.0,
+            relative_time=i > 0 or not paper,
+        )
+        for i, interval in enumerate(intervals)
+    )
+
+
+def _force_time(method: Method) -> float:
+    return TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
+
+
+MUELLER_BROWN = _Layout(
+    (92, 92, 92), 180, 0.5, ((64, 64, 64), (64, 64), (54, 54)), (120, 30, 30), (0.05, 0.35, 0.8), energies=3
+)
+
+
+def mueller_brown(method: Method, recipe: Recipe) -> Config:
+    """The Müller-Brown potential at the paper's full size (Tables 3 and 6)."""
+    paper = recipe == "paper"
+    weight = 5e-4 if method in ("fokker-planck", "both") else 0.0
+    experts = _experts(MUELLER_BROWN, weight, method, recipe)
+    force_time = _force_time(method)
     common = {
         "preset": "mueller-brown",
         "method": method,
@@ -89,61 +114,37 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
 class _Size:
     """What tells the molecular presets apart."""
 
-    widths: tuple[int, int, int]
-    """Hidden width of each expert, from the smallest times; the first is that of a single model too."""
-    layers: tuple[int, int, int]
+    hidden: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    """Hidden widths of each expert, from the smallest times; the first are those of a single model too."""
     epochs: tuple[int, int, int]
     single_epochs: int
     batch: int
     heads: int = 8
     head_width: int = 64
 
+    @property
+    def layout(self) -> _Layout:
+        """Of the experts, the smallest alone an energy."""
+        midpoints = (0.03, 0.35, 0.8)
+        return _Layout(
+            self.hidden[0], self.single_epochs, 0.3, self.hidden, self.epochs, midpoints, energies=1
+        )
+
 
 # Tables 4 and 5 of the paper, and what two cores train in less than an hour.
-ALANINE = _Size((96, 96, 96), (2, 2, 2), (7000, 2000, 1000), 10_000, 1024)
-DIPEPTIDES = _Size((128, 96, 96), (3, 2, 2), (100, 20, 10), 120, 1024)
-ALANINE_SMALL = _Size((64, 32, 32), (2, 2, 2), (120, 60, 30), 160, 128, 4, 16)
-DIPEPTIDES_SMALL = _Size((64, 32, 32), (2, 2, 2), (24, 12, 6), 36, 128, 4, 16)
+ALANINE = _Size(((96, 96),) * 3, (7000, 2000, 1000), 10_000, 1024)
+DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), 120, 1024)
+ALANINE_SMALL = _Size(((64, 64), (32, 32), (32, 32)), (120, 60, 30), 160, 128, 4, 16)
+DIPEPTIDES_SMALL = _Size(((64, 64), (32, 32), (32, 32)), (24, 12, 6), 36, 128, 4, 16)
 
 
 def _molecules(
     name: str, size: _Size, data: MoleculesConfig, simulate: dict[str, Any], method: Method, recipe: Recipe
 ) -> Config:
     paper = recipe == "paper"
-    weight = 0.0
-    if method in ("fokker-planck", "both"):
-        weight = 5e-4 if method == "fokker-planck" else 1e-4
-    if method in ("mixture", "both"):
-        seam = 0.099
-        intervals = ((0.0, 0.1), (0.1, 0.6), (0.6, 1.0))
-        midpoints, trained = (0.03, 0.35, 0.8), ((SMALLEST_TIME, seam), (seam, 0.6), None)
-        experts = tuple(
-            ExpertConfig(
-                interval=interval,
-                train_interval=trained[i] if paper else None,
-                hidden=(size.widths[i],) * size.layers[i],
-                epochs=size.epochs[i],
-                midpoint=midpoints[i],
-                conservative=i == 0,
-                fokker_planck=weight if i == 0 else 0.0,
-                relative_time=i > 0 or not paper,
-            )
-            for i, interval in enumerate(intervals)
-        )
-    else:
-        experts = (
-            ExpertConfig(
-                interval=(0, 1),
-                hidden=(size.widths[0],) * size.layers[0],
-                epochs=size.single_epochs,
-                midpoint=0.3,
-                conservative=method != "score",
-                fokker_planck=weight,
-                relative_time=False,
-            ),
-        )
+    weight = {"fokker-planck": 5e-4, "both": 1e-4}.get(method, 0.0)
+    experts = _experts(size.layout, weight, method, recipe)
     one_hot = paper and name.startswith("alanine")
-    force_time = TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
     return Config(
         preset=name,
         method=method,
@@ -172,7 +173,7 @@ def _molecules(
         if paper
         else SampleConfig(samples=50_000, chunk=1000),
         simulate=SimulateConfig(
-            **simulate, integrator="langevin" if paper else "baoab", force_time=force_time
+            **simulate, integrator="langevin" if paper else "baoab", force_time=_force_time(method)
         ),
         cluster=ClusterConfig(),
     )
