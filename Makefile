@@ -38,7 +38,7 @@ format: $(READY)
 # Names, versions and hashes, the same for every Python that pyproject.toml admits; no index, so that it
 # installs from any.
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra openmm --extra hdf5 --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml

@@ -48,7 +48,8 @@ class MoleculesConfig:
 
     kind: Literal["molecules"] = "molecules"
     path: str | None = None
-    """File or folder of trajectories, in any layout that fokker reads."""
+    """File or folder of trajectories, in any layout that fokker reads, or a converted dataset (null: make a
+    reference of `sequences` with OpenMM)."""
     topology: str | None = None
     """PDB file of the molecule, where none lies beside the trajectory."""
     beads: str = "backbone"
@@ -59,6 +60,10 @@ class MoleculesConfig:
     """Temperature of the dynamics in K."""
     evaluate: Literal["train", "validation", "test"] = "train"
     """Split whose peptides are sampled, simulated and judged."""
+    sequences: tuple[str, ...] | None = None
+    """Peptides to train on where there is no path, such as AC or ACE-ALA-NME."""
+    held_out: tuple[str, ...] | None = None
+    """Others, of the split `evaluate`."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the resampling that gives the floors."""
 
@@ -86,6 +91,8 @@ class ReferenceConfig:
     """Time in ps from one kept frame of production to the next."""
     frames: Count = 10_000
     """Frames of equilibrium drawn from those kept."""
+    walkers: Count = 1
+    """Independent simulations that share the production, each of which learns a bias of its own."""
     ceiling: Positive = 2.0
     """Free energy in kT along a torsion above which the bias takes barriers away; that of up to two torsions,
     more of them raise it by the logarithm of their number over two."""
@@ -116,3 +123,8 @@ class ReferenceConfig:
     def kept(self) -> int:
         """Frames that production keeps."""
         return round(1000 * self.production / self.interval)
+
+    @property
+    def kT(self) -> float:
+        """Thermal energy in kJ/mol."""
+        return 0.00831446261815324 * self.temperature

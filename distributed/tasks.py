@@ -14,6 +14,7 @@ from ..analysis.fokker_planck import fokker_planck_error
 from ..data import convert, mueller_brown, shards
 from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
+from ..data.reference import Reference
 from ..data.sources import Source
 from ..model.residual import exact
 from . import cluster, parameters
@@ -39,6 +40,16 @@ def mueller_brown_frames(config: MuellerBrownConfig, seed: int) -> Float[np.ndar
 def convert_trajectory(source: Source, bead_map: BeadMap, directory: Path) -> None:
     """Write one trajectory as a system of a dataset."""
     convert.convert(source, bead_map, directory)
+
+
+def simulate_reference(reference: Reference, walker: int) -> None:
+    """Simulate one walker of a peptide to its end."""
+    reference.walk(walker)
+
+
+def finish_reference(reference: Reference) -> None:
+    """Draw the frames of equilibrium from all walkers and write them."""
+    reference.finish()
 
 
 def fokker_planck_curves(

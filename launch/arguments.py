@@ -15,15 +15,18 @@ from typing import Any, NoReturn, TypeVar, get_args
 
 from fokker import __version__
 
+from ..data.config import MoleculesConfig, ReferenceConfig
 from .config import Config, ConfigError, Method, Recipe, from_dict, load, to_dict
 from .presets import PRESETS
 from .settings import Setting, option, settings
 from .usage import (
     COMMANDS,
+    DATA_COMMANDS,
     OPTIONS,
     REPRODUCE_OPTIONS,
     TABLE6_METHODS,
     TABLES,
+    data_help,
     export_help,
     overview,
     preset_help,
@@ -35,6 +38,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 
 Choice = TypeVar("Choice", bound=str)
+Group = TypeVar("Group", ReferenceConfig, MoleculesConfig)
 Options = dict[str, str | None]
 """Option, with its dashes, to the text given; None where no value follows."""
 
@@ -70,11 +74,42 @@ class ExportArguments:
     file: Path
 
 
+@dataclass(frozen=True)
+class GenerateArguments:
+    """Peptides, and the folder of a split that their reference dynamics go to."""
+
+    sequences: tuple[str, ...]
+    directory: Path
+    config: ReferenceConfig
+
+
+@dataclass(frozen=True)
+class ConvertArguments:
+    """Trajectories, and the folder of the dataset that they become."""
+
+    config: MoleculesConfig
+    directory: Path
+
+
+@dataclass(frozen=True)
+class InspectArguments:
+    """What to look at, and the picture of its Ramachandran planes."""
+
+    path: Path
+    figure: Path | None
+    config: MoleculesConfig
+
+
+OtherArguments = (
+    ReproduceArguments | ExportArguments | GenerateArguments | ConvertArguments | InspectArguments
+)
+
+
 class _UsageError(Exception):
     """What was typed cannot be carried out."""
 
 
-def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments | ExportArguments:
+def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
     """What `argv` (without the program's name) asks for.
 
     Creates nothing. Raises SystemExit: 0 after printing help or the version, 2 after one line on stderr.
@@ -94,6 +129,11 @@ def parse(argv: Sequence[str]) -> RunArguments | ReproduceArguments | ExportArgu
             return _reproduce(words, options)
         if command == "export":
             return _export(words, options)
+        if command == "data" and words and words[0] in DATA_COMMANDS:
+            program = f"{program} {words[0]}"
+            return {"generate": _generate, "convert": _convert, "inspect": _inspect}[words[0]](
+                words[1:], options
+            )
         return _run(command, words, options)
     except (_UsageError, ConfigError) as error:
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -157,6 +197,56 @@ def _export(words: list[str], options: Options) -> ExportArguments:
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise _UsageError(f"{file}: there is no folder for it, or it is one itself")
     return ExportArguments(run, file)
+
+
+def _generate(words: list[str], options: Options) -> GenerateArguments:
+    if "--help" in options:
+        _print_and_exit(data_help("generate", ReferenceConfig()))
+    out = _take(options, "--out", "peptides/train")
+    if not words:
+        raise _UsageError("name the peptides: fokker data generate AC ACE-ALA-NME --out peptides/train")
+    config = _settings_of(ReferenceConfig(), options, ["--out"])
+    return GenerateArguments(tuple(dict.fromkeys(words)), Path(out), config)
+
+
+def _convert(words: list[str], options: Options) -> ConvertArguments:
+    if "--help" in options:
+        _print_and_exit(data_help("convert", MoleculesConfig()))
+    out = Path(_take(options, "--out", "dataset"))
+    if (path := _only(words, "path")) is None:
+        raise _UsageError("name the trajectories: fokker data convert PATH --out dataset")
+    config = _settings_of(MoleculesConfig(path=path), options, ["--out"])
+    return ConvertArguments(config, out)
+
+
+def _inspect(words: list[str], options: Options) -> InspectArguments:
+    if "--help" in options:
+        _print_and_exit(data_help("inspect", MoleculesConfig()))
+    figure = _take(options, "--figure", "ramachandran.png") if "--figure" in options else None
+    if (path := _only(words, "path")) is None:
+        raise _UsageError("name a dataset, a run or trajectories: fokker data inspect PATH")
+    if not Path(path).exists():
+        raise _UsageError(f"{path} does not exist")
+    config = _settings_of(MoleculesConfig(path=path), options, ["--figure"])
+    return InspectArguments(Path(path), None if figure is None else Path(figure), config)
+
+
+def _settings_of(group: Group, options: Options, others: list[str]) -> Group:
+    """One group of settings with those of the options, which are named without their section."""
+    known = {option(path): setting for path, setting in settings(group).items()}
+    values = to_dict(group)
+    for name, text in options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, [*others, *known], n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join([*others, *known])}"
+            raise _UsageError(f"unknown option {name}: {hint}")
+        if text is None:
+            raise _UsageError(f"{name} needs a value, such as {name} {known[name].shown}")
+        values[known[name].path] = known[name].read(text)
+    try:
+        return from_dict(values, type(group))
+    except ConfigError as error:
+        raise _UsageError(_spelled(error, settings(group), [*options])) from None
 
 
 def _methods(text: str) -> list[Method]:

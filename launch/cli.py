@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from .arguments import RunArguments
+    from .arguments import OtherArguments, RunArguments
     from .display import Display
     from .run import Run
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def command(argv: Sequence[str]) -> int:
     """Carry out a command line; 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
     try:
-        from .arguments import ExportArguments, ReproduceArguments, parse
+        from .arguments import RunArguments, parse
 
         arguments = parse(argv)
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
@@ -37,17 +37,10 @@ def command(argv: Sequence[str]) -> int:
         from .display import Display
 
         display = Display(Console(highlight=False))
-        if isinstance(arguments, ExportArguments):
-            from .trained import load
-
-            load(arguments.run).save(arguments.file)
-            display.stage("export", str(arguments.file))
-        elif isinstance(arguments, ReproduceArguments):
-            from .reproduce import reproduce
-
-            reproduce(arguments, display)
-        else:
+        if isinstance(arguments, RunArguments):
             run(arguments, display)
+        else:
+            other(arguments, display)
     except KeyboardInterrupt:
         again = shlex.join(["fokker", *argv])
         print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
@@ -55,6 +48,25 @@ def command(argv: Sequence[str]) -> int:
     except Exception as error:
         return failure(error)
     return 0
+
+
+def other(arguments: "OtherArguments", display: "Display") -> None:
+    """What is not a stage of a run."""
+    from . import arguments as given
+
+    if isinstance(arguments, given.ExportArguments):
+        from .trained import load
+
+        load(arguments.run).save(arguments.file)
+        display.stage("export", str(arguments.file))
+    elif isinstance(arguments, given.ReproduceArguments):
+        from .reproduce import reproduce
+
+        reproduce(arguments, display)
+    else:
+        from . import datasets
+
+        datasets.carry_out(arguments, display)
 
 
 def failure(error: Exception) -> int:

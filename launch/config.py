@@ -3,14 +3,15 @@
 import json
 import re
 import reprlib
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from ..data.config import DataConfig, MuellerBrownConfig
+from ..data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     STRICT,
@@ -78,11 +79,19 @@ class Config:
     sample: SampleConfig
     simulate: SimulateConfig
     cluster: ClusterConfig
+    reference: ReferenceConfig | None = None
+    """How a reference is simulated where the data have no path (null: it is not)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the training, the samples and the simulations."""
 
     def __post_init__(self):
         check_cover(self.experts)
+        made, temperature = self.reference, self.data.temperature
+        if made is not None and made.temperature != temperature:
+            raise ValueError(
+                f"reference.temperature {made.temperature:g} is not that of the data, "
+                f"data.temperature {temperature:g}"
+            )
         if isinstance(self.data, MuellerBrownConfig) and self.train.batch_size > self.data.frames:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} is larger than the data, "
@@ -90,18 +99,22 @@ class Config:
             )
 
 
-_ADAPTER = TypeAdapter(Config)
+Settings = TypeVar("Settings")
+_adapter = lru_cache(TypeAdapter)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """The configuration as plain JSON values."""
-    return _ADAPTER.dump_python(config, mode="json")
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration, or one group of its settings, as plain JSON values."""
+    return _adapter(type(config)).dump_python(config, mode="json")
 
 
-def from_dict(values: Any) -> Config:
-    """The configuration of plain values, strings included; ConfigError names the first wrong field."""
+def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
+    """The configuration, or group, of plain values, strings included.
+
+    Raises ConfigError, which names the first wrong field.
+    """
     try:
-        return _ADAPTER.validate_python(values)
+        return _adapter(kind).validate_python(values)
     except ValidationError as error:
         raise _config_error(error.errors(include_url=False)[0]) from None
 

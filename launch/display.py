@@ -101,9 +101,20 @@ class Display:
         rows = [_chunk_row(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
         self._show(rows, done)
 
-    def converted(self, done: int, count: int) -> None:
-        """Progress of a conversion."""
-        self._show([Row("", "trajectory", done / count, {"done": f"{done}/{count}"})], done == count)
+    def parts(self, kind: str, counts: Mapping[str, tuple[int, int]]) -> None:
+        """How many of its equal parts are done of every piece of work."""
+        rows = [
+            Row(kind, name, done / count, {"done": f"{done}/{count}"})
+            for name, (done, count) in counts.items()
+        ]
+        self._show(rows, all(row.part == 1 for row in rows))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table of plain values."""
+        grid = Table(*header, box=SIMPLE_HEAD)
+        for row in rows:
+            grid.add_row(*map(str, row))
+        self.console.print(grid)
 
     def _show(self, rows: list[Row], done: bool) -> None:
         if self._live:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.config import MoleculesConfig, MuellerBrownConfig, ReferenceConfig
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     SMALLEST_TIME,
@@ -132,10 +132,24 @@ class _Size:
 
 
 # Tables 4 and 5 of the paper, and what two cores train in less than an hour.
-ALANINE = _Size(((96, 96),) * 3, (7000, 2000, 1000), 10_000, 1024)
+ALANINE = _Size(((96, 96), (96, 96), (96, 96)), (7000, 2000, 1000), 10_000, 1024)
 DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), 120, 1024)
 ALANINE_SMALL = _Size(((64, 64), (32, 32), (32, 32)), (120, 60, 30), 160, 128, 4, 16)
 DIPEPTIDES_SMALL = _Size(((64, 64), (32, 32), (32, 32)), (24, 12, 6), 36, 128, 4, 16)
+
+
+# Alanine dipeptide as in bgmol's data, and two cores' worth of it; dipeptides with charged ends.
+ALANINE_REFERENCE = ReferenceConfig(
+    force_field="amber99sb-ildn",
+    temperature=300.0,
+    production=24.0,
+    interval=0.4,
+    frames=50_000,
+    walkers=2,
+)
+DIPEPTIDE_REFERENCE = ReferenceConfig(temperature=310.0, production=10.0)
+ALANINE_SEQUENCE = ("ACE-ALA-NME",)
+TRAINED, HELD_OUT = ("AV", "CN", "DR", "EK", "HL", "IS", "KF", "LH", "ND", "RA", "SY"), ("ET", "LA")
 
 
 def _molecules(
@@ -176,20 +190,21 @@ def _molecules(
             **simulate, integrator="langevin" if paper else "baoab", force_time=_force_time(method)
         ),
         cluster=ClusterConfig(),
+        reference=ALANINE_REFERENCE if name.startswith("alanine") else DIPEPTIDE_REFERENCE,
     )
 
 
 def alanine_dipeptide(method: Method, recipe: Recipe) -> Config:
     """Alanine dipeptide at the paper's size (Tables 1 and 4): 100 chains, 1.2 µs in all."""
     simulate = {"frames": 50_000, "chains": 100, "chunk": 50, "stride": 9600, "burn_in": 1_200_000}
-    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0)
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0, sequences=ALANINE_SEQUENCE)
     return _molecules("alanine-dipeptide", ALANINE, data, simulate | {"timestep": 2e-3}, method, recipe)
 
 
 def alanine_dipeptide_small(method: Method, recipe: Recipe) -> Config:
     """Alanine dipeptide within an hour on two cores: 200 chains of 125 ps, the first 25 ps dropped."""
     simulate = {"frames": 50_000, "chains": 200, "chunk": 100, "stride": 200, "burn_in": 12_500}
-    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0)
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0, sequences=ALANINE_SEQUENCE)
     return _molecules(
         "alanine-dipeptide-small", ALANINE_SMALL, data, simulate | {"timestep": 2e-3}, method, recipe
     )
@@ -205,7 +220,7 @@ def dipeptides(method: Method, recipe: Recipe) -> Config:
 def dipeptides_small(method: Method, recipe: Recipe) -> Config:
     """Dipeptides within an hour on two cores: 1 ns in all of each peptide, from 100 starts."""
     simulate = {"frames": 10_000, "chains": 100, "chunk": 50, "stride": 100, "burn_in": 2000}
-    data = MoleculesConfig(temperature=310.0, evaluate="validation")
+    data = MoleculesConfig(temperature=310.0, evaluate="validation", sequences=TRAINED, held_out=HELD_OUT)
     return _molecules(
         "dipeptides-small", DIPEPTIDES_SMALL, data, simulate | {"timestep": 1e-3}, method, recipe
     )

@@ -22,7 +22,18 @@ from .config import Config, ConfigError, load, to_dict
 LOCK = ".lock"
 TIMINGS = "timings.json"
 SAMPLES, SIMULATION = "sample", "simulate"
-FIXED = ("preset", "method", "recipe", "seed", "data", "experts", "network", "objective", "train")
+FIXED = (
+    "preset",
+    "method",
+    "recipe",
+    "seed",
+    "data",
+    "reference",
+    "experts",
+    "network",
+    "objective",
+    "train",
+)
 """Settings that a run keeps for life; those of sampling and simulation may change, their results go then."""
 
 

@@ -4,8 +4,6 @@ import dataclasses
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
-from .config import Config
-
 CHOSEN_OTHERWISE = ("preset", "method", "recipe", "kind")
 """Fields that have an option of their own, or follow from the preset."""
 
@@ -47,28 +45,28 @@ class Setting:
         return text.split(",") if any(get_origin(kind) is tuple for kind in kinds) else text
 
 
-def settings(config: Config) -> dict[str, Setting]:
-    """Every setting of the configuration, by its dotted path."""
+def settings(config: Any) -> dict[str, Setting]:
+    """Every setting of a configuration, or of one group of it, by its dotted path."""
     found = {}
     for path, part in sections(config).items():
         for name, info in type(part).__pydantic_fields__.items():
             value = getattr(part, name)
-            if name in CHOSEN_OTHERWISE or dataclasses.is_dataclass(value) or _is_group(value):
+            if name in CHOSEN_OTHERWISE or _is_group(value) or _may_be_group(info.annotation):
                 continue
             full = f"{path}.{name}" if path else name
             found[full] = Setting(full, info.annotation, info.description or "", value)
     return found
 
 
-def sections(config: Config) -> dict[str, Any]:
+def sections(config: Any) -> dict[str, Any]:
     """The configuration itself, under the empty path, then each group of settings in it."""
     found: dict[str, Any] = {"": config}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            found[field.name] = value
-        elif _is_group(value):
+        if isinstance(value, tuple) and _is_group(value):
             found |= {f"{field.name}.{index}": item for index, item in enumerate(value)}
+        elif _is_group(value):
+            found[field.name] = value
     return found
 
 
@@ -77,7 +75,13 @@ def option(path: str) -> str:
     return "--" + path.replace("_", "-")
 
 
+def _may_be_group(annotation: Any) -> bool:
+    return any(dataclasses.is_dataclass(kind) for kind in (annotation, *get_args(annotation)))
+
+
 def _is_group(value: Any) -> bool:
+    if dataclasses.is_dataclass(value):
+        return True
     return isinstance(value, tuple) and any(dataclasses.is_dataclass(item) for item in value)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,19 @@ from tensorboardX import SummaryWriter
 from ..analysis import evaluation, figures, trajectories
 from ..analysis.metrics import DEFINITIONS, compare
 from ..analysis.systems import System
-from ..data.bead_map import BeadMap
+from ..data.building import require_openmm
 from ..data.config import MoleculesConfig, MuellerBrownConfig
-from ..data.convert import check, finish_conversion
-from ..data.readers import open_source
+from ..data.reference import Reference
+from ..data.residues import MoleculeError
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, pool, tasks, training
 from ..distributed.chunks import ChunkStore
-from . import reporting
+from . import datasets, reporting
 from .config import to_dict
 from .display import Display
 from .run import SAMPLES, SIMULATION, Run, write_json
 
-TRAJECTORIES = "trajectories"
+REFERENCE, TRAJECTORIES = "reference", "trajectories"
 UNITS = {"mueller-brown": "natural", "molecules": "nm"}
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
 
@@ -37,13 +38,15 @@ def data(runs: Sequence[Run], display: Display) -> None:
     run = runs[0]
     config = run.config.data
     settings = to_dict(run.config)["data"]
+    if run.config.reference is not None and settings.get("path", "given") is None:
+        settings["reference"] = to_dict(run.config)["reference"]
     for place in ("path", "topology"):  # The same data elsewhere are the same data.
         settings.pop(place, None)
     source = {"name": run.config.preset, "units": UNITS[config.kind], "settings": settings}
     if (run.data / MANIFEST).exists():
         dataset = Dataset(run.data)
-        found = {key: dataset.manifest["source"].get(key) for key in source}
-        if found != source:
+        found = dataset.manifest["source"].get("settings")
+        if found not in (None, settings):  # Of a dataset that was given, only its beads are known.
             raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
         display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
         return
@@ -55,30 +58,32 @@ def data(runs: Sequence[Run], display: Display) -> None:
             tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, source)
         )
     else:
-        fingerprint = _convert(run, config, source, display)
+        fingerprint = _molecules(run, config, source, display)
     display.stage("", f"fingerprint {fingerprint[:12]}")
 
 
-def _convert(run: Run, config: MoleculesConfig, origin: dict, display: Display) -> str:
-    """Map the trajectories that the user holds to beads, a Ray task for each; the fingerprint."""
+def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display) -> str:
+    """Convert the user's trajectories, or those of a reference that is made here; the fingerprint."""
     if config.path is None:
-        raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
-    bead_map = BeadMap.parse(config.beads)
-    # In full: the processes of a cluster that was joined have a folder of their own.
-    path = Path(config.path).expanduser().absolute()
-    topology = None if config.topology is None else Path(config.topology).expanduser().absolute()
-    sources = open_source(path, topology, unit=config.unit)
-    check(sources)
-    display.stage("data", f"{len(sources)} trajectories of {sources[0].layout} to beads ({config.beads})")
-    cluster.connect(run.config.cluster)
-    directory = run.data.absolute()
-    left = [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in sources]
-    with display.watching():
-        while left:
-            (done,), left = ray.wait(left)
-            ray.get(done)
-            display.converted(len(sources) - len(left), len(sources))
-    return finish_conversion(directory, sources, origin).fingerprint
+        if run.config.reference is None or not config.sequences:
+            raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
+        try:
+            require_openmm()
+        except MoleculeError as error:
+            raise StageError(
+                f"data: name your trajectories with --data PATH, or let OpenMM make them: {error}"
+            ) from None
+        directory = run.directory.absolute() / REFERENCE
+        folders = {"train": config.sequences, config.evaluate: config.held_out}
+        references = [
+            Reference(sequence, run.config.reference, directory / split)
+            for split, sequences in folders.items()
+            for sequence in sequences or ()
+        ]
+        display.stage("data", f"references of {len(references)} peptides with OpenMM")
+        datasets.generate(references, run.config.cluster, display)
+        config = replace(config, path=str(directory))
+    return datasets.convert(config, run.data, origin, run.config.cluster, display)
 
 
 def train(runs: Sequence[Run], display: Display) -> None:

@@ -1,7 +1,8 @@
 """The texts of `--help`, at most 80 columns wide."""
 
 import textwrap
-from typing import get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from .config import Config, Method, Recipe
 from .presets import PRESETS
@@ -22,6 +23,24 @@ COMMANDS = {
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
 }
+DATA_COMMANDS = {
+    "generate": (
+        "SEQUENCE ... [--out DIR]",
+        "Simulate peptides such as AC or ACE-ALA-NME with OpenMM, all atoms in implicit solvent, under a "
+        "bias on φ that is learned and taken away again. DIR (default peptides/train) gets them in "
+        "Timewarp's layout; --data peptides trains on them. The same command again goes on where it stopped.",
+    ),
+    "convert": (
+        "PATH [--out DIR]",
+        "Map trajectories to beads, in parallel. DIR (default dataset) can be given to --data.",
+    ),
+    "inspect": (
+        "PATH [--figure FILE]",
+        "Say what a dataset, a run's data or a folder of trajectories holds. FILE gets its Ramachandran "
+        "planes (a dataset's go to its own folder unless it is given).",
+    ),
+}
+"""Of `fokker data`, beside the presets: what follows each, and what it does."""
 TABLES = {"table6": "mueller-brown"}
 """Tables of the paper, and the preset of each."""
 TABLE6_METHODS = "diffusion,mixture,fokker-planck,both"
@@ -70,9 +89,10 @@ def overview() -> str:
 
 def run_help(command: str) -> str:
     """What the help of a command that works on one run says without a preset."""
+    others = [f"       fokker data {name} {words}" for name, (words, _) in DATA_COMMANDS.items()]
     return "\n".join(
         [
-            *_run_usage(command, "PRESET"),
+            *_run_usage(command, "PRESET", others if command == "data" else []),
             _paragraph(f"presets: {', '.join(PRESETS)}"),
             "",
             *_options(OPTIONS),
@@ -130,11 +150,30 @@ def export_help() -> str:
     return "\n".join(["usage: fokker export DIR/NAME FILE", "", _paragraph(about)])
 
 
-def _run_usage(command: str, preset: str) -> list[str]:
+def data_help(command: str, group: Any) -> str:
+    """What the help of a command of `fokker data` says."""
+    words, about = DATA_COMMANDS[command]
+    lines = [
+        f"usage: fokker data {command} {words} [--SETTING VALUE ...]",
+        "",
+        _paragraph(about),
+        "",
+        "settings:",
+    ]
+    for setting in settings(group).values():
+        if command == "generate" or setting.path in ("beads", "topology", "unit"):
+            choices = f" One of: {', '.join(setting.choices)}." if setting.choices else ""
+            lines += [f"  {option(setting.path)} {setting.shown}"]
+            lines += [_paragraph(setting.description + choices, indent=6)]
+    return "\n".join(lines)
+
+
+def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[str]:
     about = COMMANDS[command].capitalize() + ". Without a preset, the settings saved in DIR/NAME hold."
     return [
         f"usage: fokker {command} {preset} [options] [--SETTING VALUE ...]",
         f"       fokker {command} --name NAME [--runs-dir DIR] [--SETTING VALUE ...]",
+        *others,
         "",
         _paragraph(about),
         "",

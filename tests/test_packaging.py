@@ -185,7 +185,9 @@ def test_lock_names_every_dependency_with_hashes_and_no_index():
         assert [specifier.operator for specifier in pinned.specifier] == ["=="], requirement
         assert pinned.name == canonicalize_name(pinned.name)
         locked.setdefault(pinned.name, []).append(pinned)
-    for wanted in map(Requirement, PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]):
+    extras = PROJECT["optional-dependencies"]
+    named = [PROJECT["dependencies"], *(extras[name] for name in ("dev", "hdf5", "openmm"))]
+    for wanted in (Requirement(text) for texts in named for text in texts):
         found = locked.get(canonicalize_name(wanted.name), [])
         assert found, f"{wanted.name} is not in requirements.lock: make lock"
         for pinned in found:

@@ -54,6 +54,13 @@ ERRORS = [
     ("--verbose", ["fokker: error: ", "'--verbose'", "choose from run"]),
     ("run", ["fokker run: error: name a preset (mueller-brown, alanine-dipeptide,"]),
     ("train --runs-dir runs", ["fokker train: error: name a preset (mueller-brown, alanine-dipeptide,"]),
+    ("data generate", ["fokker data generate: error: name the peptides: fokker data generate AC"]),
+    ("data generate AC --tempereture 300", ["unknown option --tempereture: did you mean --temperature?"]),
+    ("data generate AC --frames 30000", ["--frames: 30000 is more than is kept: 24 ns", "are 24000"]),
+    ("data generate AC --out", ["--out needs a value, such as --out peptides/train"]),
+    ("data convert", ["fokker data convert: error: name the trajectories: fokker data convert PATH"]),
+    ("data convert x --unit pm", ["--unit: must be 'nm' or 'angstrom', not 'pm'"]),
+    ("data inspect nowhere", ["fokker data inspect: error: nowhere does not exist"]),
     ("run mueler-brown", ["preset: unknown 'mueler-brown'", "choose from mueller-brown"]),
     ("run mueller-brown twice", ["unexpected 'twice'"]),
     ("run mueller-brown --method bot", ["--method: unknown 'bot' (did you mean both?)", "two-for-one"]),
@@ -331,7 +338,8 @@ def test_every_field_is_a_setting():
         else:
             yield path
 
-    assert paths == set(leaves(to_dict(SAVED))) - {"preset", "method", "recipe", "data.kind", "network.kind"}
+    others = {"preset", "method", "recipe", "data.kind", "network.kind", "reference"}
+    assert paths == set(leaves(to_dict(SAVED))) - others
 
 
 @pytest.mark.parametrize("command", SUBCOMMANDS)

@@ -77,7 +77,10 @@ def test_the_same_command_again_skips_everything(finished: tuple[Path, Result], 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "data: where are the trajectories? Name their file or folder with --data PATH"),
+        (
+            ("--data.sequences", "null"),
+            "data: where are the trajectories? Name their file or folder with --data PATH",
+        ),
         (("--data", "nowhere"), "nowhere does not exist"),
     ],
 )
