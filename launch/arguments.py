@@ -24,14 +24,18 @@ from .usage import (
     DATA_COMMANDS,
     OPTIONS,
     REPRODUCE_OPTIONS,
-    TABLE6_METHODS,
+    SIZES,
+    TABLE_METHODS,
+    TABLE_SEEDS,
     TABLES,
+    TAKEN_OPTIONS,
     data_help,
     export_help,
     overview,
     preset_help,
     reproduce_help,
     run_help,
+    taken_help,
 )
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -100,8 +104,31 @@ class InspectArguments:
     config: MoleculesConfig
 
 
+@dataclass(frozen=True)
+class TakenArguments:
+    """Samples or a simulation of a model that was taken away."""
+
+    command: str
+    """"sample" or "simulate"."""
+    model: Path
+    sequence: str
+    count: int
+    """Samples or chains."""
+    frames: int
+    """Of each chain."""
+    stride: int | None
+    burn_in: int | None
+    seed: int
+    out: Path | None
+
+
 OtherArguments = (
-    ReproduceArguments | ExportArguments | GenerateArguments | ConvertArguments | InspectArguments
+    ReproduceArguments
+    | ExportArguments
+    | GenerateArguments
+    | ConvertArguments
+    | InspectArguments
+    | TakenArguments
 )
 
 
@@ -134,6 +161,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             return {"generate": _generate, "convert": _convert, "inspect": _inspect}[words[0]](
                 words[1:], options
             )
+        if command in TAKEN_OPTIONS and ("--sequence" in options or _is_model(words)):
+            return _taken(command, words, options)
         return _run(command, words, options)
     except (_UsageError, ConfigError) as error:
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -169,13 +198,21 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
         _print_and_exit(reproduce_help())
     if table is None:
         raise _UsageError(f"name a table: {', '.join(TABLES)}")
-    preset = PRESETS[TABLES[_choice("table", table, tuple(TABLES))]]
-    seeds = _take(options, "--seeds", "3")
+    name = TABLES[_choice("table", table, tuple(TABLES))]
+    size = _choice("--size", _take(options, "--size", "full"), SIZES)
+    if size == "small":
+        if f"{name}-small" not in PRESETS:
+            raise _UsageError(f"--size: {table} has its full size alone, which two cores carry out")
+        name = f"{name}-small"
+    preset = PRESETS[name]
+    if "--data" in options:
+        options["--data.path"] = options.pop("--data")
+    seeds = _take(options, "--seeds", TABLE_SEEDS[table])
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", seeds):
         raise _UsageError(f"--seeds: must be a whole number above 0, not {seeds!r}")
-    methods = _methods(_take(options, "--methods", TABLE6_METHODS))
+    methods = _methods(_take(options, "--methods", TABLE_METHODS[table]))
     recipe = _choice("--recipe", _take(options, "--recipe", "paper"), RECIPES)
-    name = table if recipe == "paper" else f"{table}-{recipe}"
+    name = "-".join([table, *([recipe] if recipe != "paper" else []), *([size] if size != "full" else [])])
     directory = _directory(_take(options, "--runs-dir", "runs"), _take(options, "--name", name))
     others = [*REPRODUCE_OPTIONS]
     configs: dict[Method, Config] = {
@@ -197,6 +234,48 @@ def _export(words: list[str], options: Options) -> ExportArguments:
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise _UsageError(f"{file}: there is no folder for it, or it is one itself")
     return ExportArguments(run, file)
+
+
+def _is_model(words: list[str]) -> bool:
+    return len(words) == 1 and words[0].endswith(".safetensors")
+
+
+def _taken(command: str, words: list[str], options: Options) -> TakenArguments:
+    if "--help" in options:
+        _print_and_exit(taken_help(command))
+    if (model := _only(words, "model")) is None:
+        raise _UsageError(f"name a model: fokker {command} model.safetensors --sequence AC")
+    if "--sequence" not in options:
+        raise _UsageError(f"{model} is a model: say of what, such as --sequence AC or ACE-ALA-NME")
+    if not Path(model).exists():
+        raise _UsageError(f"{model} does not exist: name what fokker export wrote, or a run's folder")
+    known = TAKEN_OPTIONS[command]
+    for name in options:
+        if name not in known:
+            raise _UsageError(f"unknown option {name}: {model} is a model, which has {', '.join(known)}")
+
+    def whole(name: str, least: int) -> int | None:
+        if name not in options:
+            return None
+        text = _take(options, name, "100")
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+            raise _UsageError(f"{name}: must be a whole number, at least {least}, not {text!r}")
+        return int(text)
+
+    out = Path(_take(options, "--out", "FILE.xtc")) if "--out" in options else None
+    if out is not None and (out.suffix != ".xtc" or not out.absolute().parent.is_dir()):
+        raise _UsageError(f"--out: {out} has to end with .xtc, in a folder that is there")
+    return TakenArguments(
+        command,
+        Path(model),
+        _take(options, "--sequence", "AC"),
+        whole("--count", 1) or whole("--chains", 1) or (1000 if command == "sample" else 100),
+        whole("--frames", 1) or 100,
+        whole("--stride", 1),
+        whole("--burn-in", 0),
+        whole("--seed", 0) or 0,
+        out,
+    )
 
 
 def _generate(words: list[str], options: Options) -> GenerateArguments:

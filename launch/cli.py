@@ -63,6 +63,10 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
         from .reproduce import reproduce
 
         reproduce(arguments, display)
+    elif isinstance(arguments, given.TakenArguments):
+        from . import taken
+
+        taken.carry_out(arguments, display)
     else:
         from . import datasets
 

@@ -1,7 +1,7 @@
 """The texts of `--help`, at most 80 columns wide."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from .config import Config, Method, Recipe
@@ -41,9 +41,15 @@ DATA_COMMANDS = {
     ),
 }
 """Of `fokker data`, beside the presets: what follows each, and what it does."""
-TABLES = {"table6": "mueller-brown"}
+TABLES = {"table1": "alanine-dipeptide", "table2": "dipeptides", "table6": "mueller-brown"}
 """Tables of the paper, and the preset of each."""
-TABLE6_METHODS = "diffusion,mixture,fokker-planck,both"
+TABLE_METHODS = {
+    "table1": "diffusion,two-for-one,mixture,fokker-planck,both",
+    "table2": "diffusion,two-for-one,mixture,fokker-planck,both",
+    "table6": "diffusion,mixture,fokker-planck,both",
+}
+TABLE_SEEDS = {"table1": "3", "table2": "1", "table6": "3"}
+SIZES = ("full", "small")
 
 _METHODS = ", ".join(get_args(Method))
 _RECIPES = ", ".join(get_args(Recipe))
@@ -56,16 +62,34 @@ OPTIONS = {
     "--help": ("", "this text; with a preset, every setting as well"),
 }
 REPRODUCE_OPTIONS = {
-    "--seeds": ("N", "models of each method, which differ in their seed (default 3)"),
-    "--methods": (
-        "LIST",
-        f"rows, separated by commas (default {TABLE6_METHODS}): {_METHODS}",
-    ),
+    "--seeds": ("N", "models of each method, which differ in their seed (default 3; table2 1)"),
+    "--methods": ("LIST", f"rows, separated by commas (default those of the table): {_METHODS}"),
     "--recipe": ("RECIPE", f"the paper's protocol, or ours (default paper): {_RECIPES}"),
+    "--size": ("SIZE", "of the tables of molecules: full, the paper's, or small, for two cores"),
+    "--data": ("PATH", "trajectories of the molecules (default: they are made with OpenMM)"),
     "--name": ("NAME", "name of the result (default: the table's)"),
     "--runs-dir": ("DIR", "folder of all runs (default runs); the result lives in DIR/NAME"),
     "--help": ("", "this text"),
 }
+
+
+_EVERY_TAKEN = {
+    "--sequence": ("SEQUENCE", "a peptide such as AC or ACE-ALA-NME; no PDB file is needed"),
+    "--seed": ("N", "of the random numbers (default 0)"),
+    "--out": ("FILE", "XTC file of the beads (default SEQUENCE-COMMAND.xtc); its topology lies beside it"),
+    "--help": ("", "this text"),
+}
+TAKEN_OPTIONS = {
+    "sample": {"--count": ("N", "independent samples (default 1000)"), **_EVERY_TAKEN},
+    "simulate": {
+        "--chains": ("N", "independent chains, each from a sample of the model (default 100)"),
+        "--frames": ("N", "frames kept of each chain (default 100)"),
+        "--stride": ("N", "steps from one kept frame to the next (default: the run's)"),
+        "--burn-in": ("N", "steps of each chain that are dropped first (default: the run's)"),
+        **_EVERY_TAKEN,
+    },
+}
+"""Of the commands that take an exported model as well as a preset."""
 
 
 def overview() -> str:
@@ -89,10 +113,14 @@ def overview() -> str:
 
 def run_help(command: str) -> str:
     """What the help of a command that works on one run says without a preset."""
-    others = [f"       fokker data {name} {words}" for name, (words, _) in DATA_COMMANDS.items()]
+    others = []
+    if command == "data":
+        others = [f"       fokker data {name} {words}" for name, (words, _) in DATA_COMMANDS.items()]
+    elif command in TAKEN_OPTIONS:
+        others = [f"       fokker {command} MODEL --sequence SEQUENCE [options]"]
     return "\n".join(
         [
-            *_run_usage(command, "PRESET", others if command == "data" else []),
+            *_run_usage(command, "PRESET", others),
             _paragraph(f"presets: {', '.join(PRESETS)}"),
             "",
             *_options(OPTIONS),
@@ -124,7 +152,7 @@ def preset_help(command: str, config: Config) -> str:
 def reproduce_help() -> str:
     """What `fokker reproduce --help` says."""
     about = COMMANDS["reproduce"].capitalize() + ". A setting holds for every run of it."
-    preset = next(iter(TABLES.values()))
+    preset = TABLES["table6"]
     return "\n".join(
         [
             "usage: fokker reproduce TABLE [options] [--SETTING VALUE ...]",
@@ -168,6 +196,16 @@ def data_help(command: str, group: Any) -> str:
     return "\n".join(lines)
 
 
+def taken_help(command: str) -> str:
+    """What the help of `sample` and `simulate` says of an exported model."""
+    about = (
+        f"{COMMANDS[command].capitalize()}, for any sequence. MODEL is a file that fokker export wrote, or "
+        "the folder of a finished run."
+    )
+    usage = f"usage: fokker {command} MODEL --sequence SEQUENCE [options]"
+    return "\n".join([usage, "", _paragraph(about), "", *_options(TAKEN_OPTIONS[command])])
+
+
 def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[str]:
     about = COMMANDS[command].capitalize() + ". Without a preset, the settings saved in DIR/NAME hold."
     return [
@@ -180,7 +218,7 @@ def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[st
     ]
 
 
-def _options(options: dict[str, tuple[str, str]]) -> list[str]:
+def _options(options: Mapping[str, tuple[str, str]]) -> list[str]:
     return ["options:", *(_entry(f"{name} {value}".strip(), text) for name, (value, text) in options.items())]
 
 

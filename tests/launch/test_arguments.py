@@ -54,6 +54,8 @@ ERRORS = [
     ("--verbose", ["fokker: error: ", "'--verbose'", "choose from run"]),
     ("run", ["fokker run: error: name a preset (mueller-brown, alanine-dipeptide,"]),
     ("train --runs-dir runs", ["fokker train: error: name a preset (mueller-brown, alanine-dipeptide,"]),
+    ("reproduce table6 --size small", ["--size: table6 has its full size alone"]),
+    ("reproduce table1 --size big", ["--size: unknown 'big'", "choose from full, small"]),
     ("data generate", ["fokker data generate: error: name the peptides: fokker data generate AC"]),
     ("data generate AC --tempereture 300", ["unknown option --tempereture: did you mean --temperature?"]),
     ("data generate AC --frames 30000", ["--frames: 30000 is more than is kept: 24 ns", "are 24000"]),
@@ -123,8 +125,8 @@ ERRORS = [
     ("train --name ''", ["--name needs a value"]),
     ("train --name none", ["runs/none/config.json does not exist"]),
     # tables
-    ("reproduce", ["fokker reproduce: error: name a table: table6"]),
-    ("reproduce table9", ["table: unknown 'table9'", "choose from table6"]),
+    ("reproduce", ["fokker reproduce: error: name a table: table1, table2, table6"]),
+    ("reproduce table9", ["table: unknown 'table9'", "choose from table1, table2, table6"]),
     ("reproduce table6 more", ["unexpected 'more'"]),
     ("reproduce table6 --seeds 0", ["--seeds: must be a whole number above 0, not '0'"]),
     ("reproduce table6 --seeds many", ["--seeds: must be a whole number above 0, not 'many'"]),
@@ -325,6 +327,16 @@ def test_help_of_a_preset_explains_every_setting(
         assert entry in words
 
 
+def test_a_small_table_is_of_the_small_preset_with_the_users_data():
+    arguments = reproduce("table2", "--size", "small", "--data", "peptides", "--recipe", "fokker")
+    assert (arguments.seeds, arguments.directory) == (1, Path("runs/table2-fokker-small"))
+    assert [*arguments.configs] == ["diffusion", "two-for-one", "mixture", "fokker-planck", "both"]
+    for config in arguments.configs.values():
+        assert config.preset == "dipeptides-small"
+        assert isinstance(config.data, MoleculesConfig)
+        assert config.data.path == "peptides"
+
+
 def test_every_field_is_a_setting():
     paths = set(settings(SAVED))
 
@@ -361,7 +373,15 @@ def test_help_of_a_command_says_how_to_see_the_settings(
 
 def test_help_of_reproduce(capsys: pytest.CaptureFixture[str]):
     text = help_of(capsys, "reproduce", "table6", "--help")
-    for part in ("table6", "--seeds", "--methods", "diffusion,mixture,fokker-planck,both", "--runs-dir"):
+    for part in (
+        "table6",
+        "--seeds",
+        "--methods",
+        "diffusion, two-for-one",
+        "--size",
+        "--data",
+        "--runs-dir",
+    ):
         assert part in text
 
 

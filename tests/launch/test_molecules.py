@@ -90,3 +90,38 @@ def test_data_that_are_not_there_are_one_line(user: User, options: tuple[str, ..
     assert refused.stderr.startswith("fokker: error: ")
     assert refused.stderr.endswith(f"{message}\n")
     assert refused.stderr.count("\n") == 1
+
+
+def test_an_exported_model_is_used_for_any_sequence_by_the_command(
+    finished: tuple[Path, Result], guest: User
+):
+    assert guest.run("export", "runs/peptide", "taken.safetensors").returncode == 0
+    sampled = guest.run("sample", "taken.safetensors", "--sequence", "ACE-GLY-NME", "--count", "50")
+    assert (sampled.returncode, sampled.stderr) == (0, "")
+    path = guest.home / "ACE-GLY-NME-sample.xtc"
+    assert mdtraj.load(path, top=path.with_suffix(".pdb")).xyz.shape == (50, 7, 3)
+    options = ("--chains", "3", "--frames", "4", "--stride", "2", "--burn-in", "0", "--out", "walk.xtc")
+    simulated = guest.run("simulate", "runs/peptide", "--sequence", "AA", *options)
+    assert (simulated.returncode, simulated.stderr) == (0, "")
+    assert mdtraj.load(guest.home / "walk.xtc", top=guest.home / "walk.pdb").xyz.shape == (12, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sample gone.safetensors --sequence AC", "gone.safetensors does not exist: name what fokker export"),
+        ("sample GA.pdb --sequence AC", "GA.pdb is no run and no model that `fokker export` wrote"),
+        ("sample taken.safetensors", "is a model: say of what, such as --sequence AC"),
+        ("sample runs/peptide --sequence AB", "sequence 'AB': residue 2 is 'B'"),
+        ("sample runs/peptide --sequence AC --chains 3", "unknown option --chains: runs/peptide is a model"),
+        ("simulate runs/peptide --sequence AC --frames no", "--frames: must be a whole number, at least 1"),
+        ("simulate runs/peptide --sequence AC --out x.pdb", "--out: x.pdb has to end with .xtc"),
+    ],
+)
+def test_what_a_model_cannot_do_is_one_line(
+    finished: tuple[Path, Result], guest: User, words: str, message: str
+):
+    refused = guest.run(*words.split())
+    assert refused.returncode in (1, 2)
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1

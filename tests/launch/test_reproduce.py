@@ -81,7 +81,7 @@ def test_table_and_figure_are_written_and_printed_beside_the_published_values(ta
         method: {definition: [tuple(cell) for cell in row] for definition, row in rows[method].items()}
         for method in rows
     }
-    assert markdown(cells, SEEDS) == text
+    assert markdown(cells, SEEDS, "table6") == text
     assert text in result.stdout
     assert "| | published | 0.0122 ± 0.0013 | 0.0448 ± 0.0125 | 0.1110 ± 0.0060 | 0.5040 ± 0.1500 |" in text
     assert (root / "free-energy.png").read_bytes().startswith(b"\x89PNG")
@@ -135,7 +135,7 @@ def test_statistics_by_hand():
 
 def test_markdown_has_the_published_row_below_ours():
     cells = {"paper": [(0.0123, 0.0004)] * 4, "corrected": [(0.02, 0.001)] * 4}
-    lines = markdown({"both": cells, "two-for-one": cells}, seeds=3).splitlines()
+    lines = markdown({"both": cells, "two-for-one": cells}, 3, "table6").splitlines()
     assert "this work: 3 seeds, published: ten" in lines[0]
     ours = "| this work |" + " 0.0123 ± 0.0004 |" * 4 + " 0.0200 ± 0.0010 |" * 2
     assert lines[-3:] == [
@@ -148,9 +148,32 @@ def test_markdown_has_the_published_row_below_ours():
 
 def test_one_seed_has_no_deviation():
     cells = {"paper": [(0.0123, None)] * 4, "corrected": [(0.02, None)] * 4}
-    lines = markdown({"two-for-one": cells}, seeds=1).splitlines()
+    lines = markdown({"two-for-one": cells}, 1, "table6").splitlines()
     assert "this work: one seed" in lines[0]
     assert lines[-1] == "| two-for-one | this work |" + " 0.0123 |" * 4 + " 0.0200 |" * 2
+
+
+def test_peptides_give_the_deviation_of_one_seed_and_quoted_rows_stand_last():
+    kinds = {kind: {"js": 0.1, "pmf": 0.2} for kind in ("iid", "sim", "floor")}
+    spread = {kind: {"js": 0.01, "pmf": 0.02} for kind in kinds}
+    both = {name: kinds for name in ("paper", "corrected")}
+    cells = _cells([{**both, "sd": {name: spread for name in both}}])
+    assert cells["paper"] == [(0.1, 0.01), (0.1, 0.01), (0.2, 0.02), (0.2, 0.02)]
+    lines = markdown({"both": cells}, 1, "table2").splitlines()
+    assert "one seed, ± over peptides" in lines[0]
+    assert lines[-1] == "| transferable BG | published | 0.0183 ± 0.0070 | – | 0.2300 ± 0.1190 | – | | |"
+
+
+@pytest.mark.parametrize("table", ["table1", "table2"])
+def test_published_values_of_molecules_are_those_of_the_papers_text(table: str):
+    if not PAPER.exists():
+        pytest.skip(f"{PAPER} is not here")
+    text = PAPER.read_text()
+    end = text.index(f"Table {table[-1]}: Comparison")
+    part = text[text.rindex("Method\tiid JS", 0, end) : end]
+    pairs = re.findall(r"([0-9]\.\d+)\D{1,30}?([0-9]\.\d+)", re.sub(r"\\textbf|[{}$]|=", "", part))
+    printed = sorted((float(mean), float(deviation)) for mean, deviation in pairs)
+    assert printed == sorted(cell for row in PUBLISHED[table].values() for cell in row if cell)
 
 
 def test_published_values_are_those_of_the_papers_text():
@@ -161,6 +184,6 @@ def test_published_values_are_those_of_the_papers_text():
     pairs = re.findall(r"(0\.\d+)\D{1,30}?(0\.\d+)", re.sub(r"\\textbf|[{}$]|=", "", table))
     printed = [(float(mean), float(deviation)) for mean, deviation in pairs]
     # The reference's values stand once for both columns, and three rows are printed column by column.
-    reference, diffusion, *others = (PUBLISHED[name] for name in PUBLISHED)
+    reference, diffusion, *others = PUBLISHED["table6"].values()
     assert printed[:6] == [reference[0], reference[2], *diffusion]
     assert printed[6:] == [row[column] for column in range(4) for row in others]
