@@ -92,6 +92,36 @@ def judge(
     return result
 
 
+def judge_samples(
+    system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0
+) -> dict[str, Any]:
+    """Metrics of one set of frames, whoever made them, against a reference, beside their floor.
+
+    Raises ValueError if no frame is finite.
+    """
+    finite = samples[system.finite(samples)]
+    sets = {"reference": reference, "samples": finite}
+    points = {kind: system.points(part) for kind, part in sets.items()}
+    lowest = floor(points["reference"], len(finite), system.plane, seed)
+    compared = compare(points["reference"], points["samples"], system.plane)
+    result: dict[str, Any] = {
+        definition: {"samples": compared[definition], "floor": lowest[definition]}
+        for definition in DEFINITIONS
+    }
+    whole = system.physical(finite)
+    result["frames"] = {
+        "count": len(samples),
+        "not_finite": len(samples) - len(finite),
+        "broken_bonds": int((~whole).sum()),
+    }
+    if system.beads is not None:
+        result["molecule"] = {
+            "bonds": _bonds(system, system.beads, sets),
+            "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
+        }
+    return result
+
+
 def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> dict[str, float]:
     """Standard deviation of the corrected metrics over draws of whole chains, which are independent."""
     js_all = np.stack([histogram(chain, plane, plane.js_bins) for chain in chains])
@@ -110,16 +140,14 @@ def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> d
 
 
 def _bonds(system: System, beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Length and spread (nm) of every bond in every set, and W1 from the reference."""
+    """Length and spread (nm) of every bond in every set, and W1 of the others from the reference."""
     lengths = {kind: system.bonds(frames) for kind, frames in sets.items()}
+    others = [kind for kind in lengths if kind != "reference"]
     return {
         f"{beads.labels[first]} {beads.labels[second]}": {
             kind: _spread(values[:, i]) for kind, values in lengths.items()
         }
-        | {
-            f"w1_{kind}": wasserstein(lengths["reference"][:, i], lengths[kind][:, i])
-            for kind in ("iid", "sim")
-        }
+        | {f"w1_{kind}": wasserstein(lengths["reference"][:, i], lengths[kind][:, i]) for kind in others}
         for i, (first, second) in enumerate(beads.bonds)
     }
 

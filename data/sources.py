@@ -140,6 +140,12 @@ class Source:
             yield np.ascontiguousarray(frames[:, indices])
 
 
+def coarse_frames(source: Source, bead_map: BeadMap) -> Float[np.ndarray, "frames beads 3"]:
+    """All beads of a trajectory in nm, every frame centred. Raises MoleculeError as reading does."""
+    blocks = source.coarse_blocks(bead_map)
+    return np.concatenate([block - block.mean(axis=1, keepdims=True) for block in blocks])
+
+
 def _stored_topology(whole: mdtraj.Topology, atoms: int | None, path: Path, source: Path) -> mdtraj.Topology:
     """The topology of a frame of so many positions: all atoms, those without water, or beads."""
     if atoms in (None, whole.n_atoms):

@@ -122,6 +122,16 @@ class TakenArguments:
     out: Path | None
 
 
+@dataclass(frozen=True)
+class JudgeArguments:
+    """Frames of any program, and the reference that they are judged by."""
+
+    samples: Path
+    reference: Path
+    out: Path
+    config: MoleculesConfig
+
+
 OtherArguments = (
     ReproduceArguments
     | ExportArguments
@@ -129,6 +139,7 @@ OtherArguments = (
     | ConvertArguments
     | InspectArguments
     | TakenArguments
+    | JudgeArguments
 )
 
 
@@ -163,6 +174,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             )
         if command in TAKEN_OPTIONS and ("--sequence" in options or _is_model(words)):
             return _taken(command, words, options)
+        if command == "evaluate" and ("--samples" in options or "--reference" in options):
+            return _judge(words, options)
         return _run(command, words, options)
     except (_UsageError, ConfigError) as error:
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -276,6 +289,26 @@ def _taken(command: str, words: list[str], options: Options) -> TakenArguments:
         whole("--seed", 0) or 0,
         out,
     )
+
+
+def _judge(words: list[str], options: Options) -> JudgeArguments:
+    if words:
+        raise _UsageError(f"unexpected {words[0]!r}: --samples and --reference say all, a run has its own")
+    paths = []
+    for name in ("--samples", "--reference"):
+        if name not in options:
+            raise _UsageError(
+                f"{name} is missing: fokker evaluate --samples TRAJECTORY --reference PATH [--topology PDB]"
+            )
+        paths.append(Path(_take(options, name, "PATH")))
+        if not paths[-1].exists():
+            raise _UsageError(f"{name}: {paths[-1]} does not exist")
+    out = Path(_take(options, "--out", "metrics.json"))
+    if out.suffix != ".json" or not out.absolute().parent.is_dir():
+        raise _UsageError(f"--out: {out} has to end with .json, in a folder that is there")
+    config = _settings_of(MoleculesConfig(), options, ["--samples", "--reference", "--out"])
+    samples, reference = paths
+    return JudgeArguments(samples, reference, out, config)
 
 
 def _generate(words: list[str], options: Options) -> GenerateArguments:

@@ -67,6 +67,10 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
         from . import taken
 
         taken.carry_out(arguments, display)
+    elif isinstance(arguments, given.JudgeArguments):
+        from . import judge
+
+        judge.carry_out(arguments, display)
     else:
         from . import datasets
 

@@ -116,6 +116,11 @@ def run_help(command: str) -> str:
     others = []
     if command == "data":
         others = [f"       fokker data {name} {words}" for name, (words, _) in DATA_COMMANDS.items()]
+    elif command == "evaluate":
+        others = [
+            "       fokker evaluate --samples TRAJECTORY --reference PATH [--topology PDB]",
+            "                       [--beads MAP] [--unit UNIT] [--out FILE.json]",
+        ]
     elif command in TAKEN_OPTIONS:
         others = [f"       fokker {command} MODEL --sequence SEQUENCE [options]"]
     return "\n".join(

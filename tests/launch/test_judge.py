@@ -1,0 +1,79 @@
+"""What any program made is judged against any reference, peptide by peptide."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
+from fokker.launch.cli import command
+
+
+def trajectory(path: Path, sequence: str, frames: int, seed: int, shake: float = 0.002) -> None:
+    """A peptide of straight bonds, shaken, with its PDB file beside."""
+    beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
+    random = np.random.default_rng(7)
+    chain = np.zeros((len(beads), 3))
+    for first, second in beads.bonds:
+        step = random.normal(size=3)
+        chain[second] = chain[first] + 0.14 * step / np.linalg.norm(step)
+    noise = np.random.default_rng(seed).normal(size=(frames, *chain.shape))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = mdtraj.Trajectory(chain + shake * noise, beads.topology())
+    made.save(str(path))
+    made[0].save(str(path.with_suffix(".pdb")))
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_samples_of_the_same_distribution_score_their_floor(capsys: pytest.CaptureFixture[str]):
+    trajectory(Path("reference/GA.xtc"), "GA", 4000, seed=0)
+    trajectory(Path("reference/AC.xtc"), "AC", 50, seed=1)
+    trajectory(Path("mine.dcd"), "GA", 3000, seed=2)
+    assert command(["evaluate", "--samples", "mine.dcd", "--reference", "reference", "--out", "m.json"]) == 0
+    result = json.loads(Path("m.json").read_text())["systems"]["mine"]
+    found, floor = (result["corrected"][kind]["js"] for kind in ("samples", "floor"))
+    assert 0 < found < 3 * floor
+    assert result["frames"] == {"count": 3000, "not_finite": 0, "broken_bonds": 0}
+    bond = next(iter(result["molecule"]["bonds"].values()))
+    assert bond["samples"] == pytest.approx(bond["reference"], rel=0.05)
+    assert Path("m.png").read_bytes()[1:4] == b"PNG"
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_wider_distribution_is_farther_than_its_floor():
+    trajectory(Path("reference/GA.xtc"), "GA", 2000, seed=0)
+    trajectory(Path("wide.xtc"), "GA", 2000, seed=1, shake=0.003)
+    assert command(["evaluate", "--samples", "wide.xtc", "--reference", "reference/GA.xtc"]) == 0
+    result = json.loads(Path("metrics.json").read_text())["systems"]["wide"]
+    assert result["corrected"]["samples"]["js"] > 3 * result["corrected"]["floor"]["js"]
+    bond = next(iter(result["molecule"]["bonds"].values()))
+    assert bond["samples"][1] == pytest.approx(1.5 * bond["reference"][1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--samples AC.xtc", "--reference is missing: fokker evaluate --samples TRAJECTORY --reference PATH"),
+        ("--samples gone.xtc --reference GA.xtc", "--samples: gone.xtc does not exist"),
+        ("--samples AC.xtc --reference GA.xtc", "--reference: AC.xtc is of AC, of which the reference has 0"),
+        ("--samples AC.xtc --reference GA.xtc --out x.txt", "--out: x.txt has to end with .json"),
+        ("mine --samples AC.xtc --reference GA.xtc", "unexpected 'mine'"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]):
+    trajectory(Path("GA.xtc"), "GA", 5, seed=0)
+    trajectory(Path("AC.xtc"), "AC", 5, seed=0)
+    with contextlib.suppress(SystemExit):  # With status 2, as of everything that is refused before it starts.
+        assert command(["evaluate", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("metrics.json").exists()
