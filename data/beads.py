@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal
 
 import mdtraj
@@ -112,6 +113,19 @@ class Beads:
         return tuple(
             f"{self.residues[number]}{number + 1}-{atom}"
             for number, atom in zip(self.residue_of, self.atoms, strict=True)
+        )
+
+    @cached_property
+    def angles(self) -> tuple[tuple[int, int, int], ...]:
+        """Every two bonds that share a bead, which stands in the middle."""
+        near: dict[int, list[int]] = {}
+        for first, second in self.bonds:
+            near.setdefault(first, []).append(second)
+            near.setdefault(second, []).append(first)
+        return tuple(
+            (first, centre, last)
+            for centre in sorted(near)
+            for first, last in combinations(sorted(near[centre]), 2)
         )
 
     @property

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from . import springs
 from .bead_map import BeadMap
 from .residues import MoleculeError
 from .shards import SYSTEM, Dataset, finish, write_system
-from .sources import Conditions, Source, require_same_conditions
+from .sources import Conditions, Source, coarse_frames, require_same_conditions
 
 DEFAULT_SPLIT = "train"
 
@@ -26,9 +27,7 @@ def convert(source: Source, bead_map: BeadMap, directory: Path) -> None:
     if (directory / source.name / SYSTEM).exists():
         return
     beads = source.beads(bead_map)
-    frames = np.concatenate(
-        [block - block.mean(axis=1, keepdims=True) for block in source.coarse_blocks(bead_map)]
-    )
+    frames = coarse_frames(source, bead_map)
     first, second = np.asarray(beads.bonds).T
     lengths = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
     description = {
@@ -38,6 +37,7 @@ def convert(source: Source, bead_map: BeadMap, directory: Path) -> None:
         "frames": len(frames),
         "variance": float(np.mean(np.square(frames, dtype=np.float64))),
         "bond_means": lengths.mean(axis=0).tolist(),
+        "springs": springs.measure(beads, frames),
     }
     write_system(directory, source.name, description, {source.split or DEFAULT_SPLIT: frames})
 
@@ -64,17 +64,19 @@ def check(sources: Sequence[Source]) -> Conditions:
 def finish_conversion(directory: Path, sources: Sequence[Source], origin: Mapping[str, Any]) -> Dataset:
     """The manifest, once every source is converted.
 
-    `norm` is the inverse of the standard deviation over all coordinates of the training frames. Raises
-    MoleculeError as `check` does.
+    `norm` is the inverse of the standard deviation over all coordinates of the training frames, `springs` are
+    theirs too. Raises MoleculeError as `check` does.
     """
     conditions = check(sources)
-    squares, coordinates = 0.0, 0
+    squares, coordinates, tables = 0.0, 0, []
     for source in sources:
         if (source.split or DEFAULT_SPLIT) == "train":
             description = json.loads((directory / source.name / SYSTEM).read_text())["description"]
             count = description["frames"] * len(description["beads"]["atoms"])
             squares += count * description["variance"]
             coordinates += count
+            tables.append(description["springs"])
     norm = 1 / sqrt(squares / coordinates)
     names = [source.name for source in sources]
-    return finish(directory, {**origin, "conditions": asdict(conditions), "norm": norm}, names)
+    known = {"conditions": asdict(conditions), "norm": norm, "springs": springs.pool(tables)}
+    return finish(directory, {**origin, **known}, names)

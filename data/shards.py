@@ -143,6 +143,11 @@ class Dataset:
         """What turns positions into normalised units: the inverse of their standard deviation, or 1."""
         return self.manifest["source"].get("norm", 1.0)
 
+    @property
+    def springs(self) -> Mapping[str, Any] | None:
+        """Bonds and angles of the training molecules, as `springs.pool` gives them; None of a toy."""
+        return self.manifest["source"].get("springs")
+
     def description(self, system: str) -> dict[str, Any]:
         """What is known of a system."""
         return self.manifest["systems"][system]["description"]

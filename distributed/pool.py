@@ -72,7 +72,10 @@ class _Trained:
 
     @cached_property
     def molecule(self) -> Molecule | None:
-        return molecule_of(self.system.beads) if self.system.beads else None
+        if self.system.beads is None:
+            return None
+        dataset = Dataset(self.jobs[0].data)
+        return molecule_of(self.system.beads, dataset.springs, dataset.norm)
 
     @cached_property
     def experts(self) -> list[Expert]:

@@ -1,7 +1,7 @@
 """A trained model to take away: one file, and its use from Python.
 
 The file is a safetensors archive: the averaged parameters of every expert, and as metadata the run's
-configuration, the scale, and the bead map. Units: nm, ps, amu, kJ/mol, K.
+configuration, the scale, the bead map, and the springs. Units: nm, ps, amu, kJ/mol, K.
 """
 
 import json
@@ -24,6 +24,7 @@ from ..data.bead_map import BeadMap
 from ..data.beads import Beads
 from ..data.config import MoleculesConfig
 from ..data.shards import Dataset
+from ..data.springs import Table
 from ..distributed import parameters as trained
 from ..distributed.molecules import molecule_of
 from ..model import langevin, samplers
@@ -46,6 +47,7 @@ class Model:
     config: Config
     parameters: tuple[Parameters, ...]
     norm: float
+    springs: Table
 
     @property
     def bead_map(self) -> BeadMap:
@@ -81,7 +83,7 @@ class Model:
     def sample(self, sequence: str, count: int, seed: int = 0) -> Positions:
         """Independent samples in nm."""
         beads, key = self.beads(sequence), jax.random.key(seed)
-        experts, molecule = self.experts(beads), molecule_of(beads)
+        experts, molecule = self.experts(beads), self._molecule(beads)
         samples = _sample(experts, self.parameters, self.config.sample, key, count, molecule)
         return np.asarray(samples) / self.norm
 
@@ -115,7 +117,7 @@ class Model:
             self._potential(beads, None),
             settings,
             frames,
-            molecule_of(beads),
+            self._molecule(beads),
             jnp.asarray(beads.masses, jnp.float32)[:, None],
             self.parameters[0],
             jnp.asarray(start, jnp.float32),
@@ -126,12 +128,17 @@ class Model:
 
     def _evaluate(self, function, sequence: str, positions: Positions, time: float | None) -> np.ndarray:
         beads, x = self.beads(sequence), jnp.asarray(positions, jnp.float32)
-        return np.asarray(function(self._potential(beads, time), molecule_of(beads), self.parameters[0], x))
+        return np.asarray(
+            function(self._potential(beads, time), self._molecule(beads), self.parameters[0], x)
+        )
 
     def _potential(self, beads: Beads, time: float | None) -> Potential:
         """Without its molecule, so that it can be static; the functions below put it in."""
         t = self.config.simulate.force_time if time is None else time
         return Potential(self.experts(beads)[0], self.kT, t, self.norm)
+
+    def _molecule(self, beads: Beads) -> Molecule:
+        return molecule_of(beads, self.springs, self.norm)
 
     def experts(self, beads: Beads) -> tuple[Expert, ...]:
         """The experts' functions for one molecule."""
@@ -146,6 +153,7 @@ class Model:
         }
         about = {"format": str(FORMAT), "fokker": __version__, "norm": repr(self.norm)}
         partial_path = path.with_name(f".partial-{path.name}")
+        about["springs"] = json.dumps(self.springs)
         about["config"] = json.dumps(to_dict(_portable(self.config)))
         partial_path.write_bytes(save(tensors, about))
         partial_path.replace(path)
@@ -210,7 +218,8 @@ def _of_run(directory: Path) -> Model:
             f"{directory}: expert {missing[0]} is not trained to its end, run `fokker train` first"
         )
     parameters = tuple(jax.tree.map(jnp.asarray, trained.load(job.directory)) for job in run.jobs)
-    return Model(config, parameters, Dataset(run.data).norm)
+    dataset = Dataset(run.data)
+    return Model(config, parameters, dataset.norm, dataset.springs or {"bonds": {}, "angles": {}})
 
 
 def _of_file(path: Path) -> Model:
@@ -231,4 +240,4 @@ def _of_file(path: Path) -> Model:
         index, _, rest = name.partition("/")
         experts[int(index)][rest] = jnp.asarray(value)
     parameters = tuple(unflatten_dict(part, sep="/") for part in experts)
-    return Model(config, parameters, float(about["norm"]))
+    return Model(config, parameters, float(about["norm"]), json.loads(about["springs"]))

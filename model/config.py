@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 Estimator = Literal["weak", "hutchinson", "exact"]
+Consistency = Literal["fokker-planck", "rne", "diffclf"]
 Solver = Literal["euler-maruyama", "dpm-solver"]
 Integrator = Literal["langevin", "baoab"]
 
@@ -114,6 +115,8 @@ class GraphTransformerConfig:
     """Width of each head."""
     embedding: Literal["features", "one-hot"] = "features"
     """What tells beads apart: embeddings of residue, atom, element and residue index, or their number."""
+    springs: bool = False
+    """Start from the bonds and angles of the training data as harmonic springs, which fade as noise grows."""
     centred: bool = True
     """Noise moves no centre of mass, and D counts 3N − 3 coordinates."""
 
@@ -125,6 +128,8 @@ NetworkConfig = Annotated[MLPConfig | GraphTransformerConfig, Field(discriminato
 class ObjectiveConfig:
     """The loss."""
 
+    consistency: Consistency = "fokker-planck"
+    """What ties the densities of different times together."""
     estimator: Estimator = "exact"
     """Estimator of the Fokker-Planck residual."""
     fp_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from . import springs
 from .config import ExpertConfig, GraphTransformerConfig, MLPConfig
 from .graph_transformer import GraphTransformer, MoleculeNetwork
 from .molecules import Molecule, centre, random_rotations
@@ -77,9 +78,7 @@ class Expert:
         if not self.config.conservative:
             raise ValueError(f"the expert of {self.config.interval} is a score, it has no log-density")
         energy = jnp.sum(self._outputs(parameters, x, t, molecule))
-        if self.network.precondition:
-            return -0.5 * jnp.sum(self._centre(x, molecule) ** 2) - self._scale(t) * energy
-        return -energy
+        return self._known(x, t, molecule) - self._scale(t) * energy
 
     def score(
         self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None = None
@@ -88,7 +87,18 @@ class Expert:
         if self.config.conservative:
             return jax.grad(self.log_density, argnums=1)(parameters, x, t, molecule)
         score = self._centre(self._outputs(parameters, x, t, molecule).reshape(self.shape), molecule)
-        return -self._centre(x, molecule) + self._scale(t) * score if self.network.precondition else score
+        return jax.grad(self._known)(x, t, molecule) + self._scale(t) * score
+
+    def _known(self, x: Configuration, t: Time, molecule: Molecule | None) -> Float[Array, ""]:
+        """The part of the log-density that is not learned."""
+        known = jnp.zeros(())
+        if self.network.precondition:
+            known -= 0.5 * jnp.sum(self._centre(x, molecule) ** 2)
+        if self.network.kind != "mlp" and self.network.springs:
+            if molecule is None or molecule.springs is None:
+                raise ValueError("network.springs needs molecules with springs: convert the data again")
+            known += springs.log_density(molecule.springs, self.schedule, x, t)
+        return known
 
     @property
     def _centred(self) -> bool:
@@ -114,6 +124,8 @@ class Expert:
 
     def _scale(self, t: Time) -> Time:
         """α/√(σ² + α²b²): EDM's output scaling for VP, floored at the width b of the stiffest bond."""
+        if not self.network.precondition:
+            return jnp.ones(())
         alpha, width = self.schedule.alpha(t), self.network.bond_width
         return alpha / jnp.sqrt(self.schedule.variance(t) + (alpha * width) ** 2)
 

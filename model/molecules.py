@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .springs import Springs
+
 Mask = Bool[Array, "beads"]
 
 
@@ -17,6 +19,8 @@ class Molecule(NamedTuple):
 
     features: Int[Array, "*batch beads 4"]
     mask: Bool[Array, "*batch beads"]
+    springs: Springs | None = None
+    """Needed only by networks that start from them."""
 
     @property
     def beads(self) -> Int[Array, "*batch"]:

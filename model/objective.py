@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .config import ObjectiveConfig
+from .consistency import consistency
 from .experts import Expert, Parameters
 from .molecules import Molecule
-from .residual import estimate
 from .schedule import NoiseSchedule
 
 Times = Float[Array, "batch"]
@@ -106,14 +106,6 @@ def loss(
     sigma = schedule.sigma(t).reshape(wide)
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
-    def residuals(
-        x: Float[Array, "*shape"], t: Float[Array, ""], molecule: Molecule | None, key: PRNGKeyArray
-    ):
-        def log_density(y, s):
-            return expert.log_density(parameters, y, s, molecule)
-
-        return estimate(config.estimator, log_density, schedule, x, t, key, expert.dimension(molecule))
-
     dimension = jnp.asarray(expert.dimension(molecules))
     count = max(1, round(config.fp_fraction * batch)) if regularised else 0
     parts: Any = (
@@ -122,15 +114,12 @@ def loss(
     )
     first, rest = parts
     scores = jax.vmap(partial(expert.score, parameters))(*rest)
+    term = jnp.zeros(())
     if count:
-        keys = jax.random.split(probe_key, count)
-        taken = jax.vmap(residuals)(first[0], first[1], first[2], keys)
-        scores = jnp.concatenate([taken.score, scores])
-        squares = taken.first * taken.second / (dimension if molecules is None else dimension[:count]) ** 2
-        fokker_planck = jnp.mean(weight[:count] * squares)
-    else:
-        fokker_planck = jnp.zeros(())
+        term, taken = consistency(
+            parameters, expert, config, first[0], first[1], weight[:count], first[2], probe_key
+        )
+        scores = jnp.concatenate([taken, scores])
     errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / dimension
     denoising = jnp.mean(weight * errors)
-    total = denoising + expert.config.fokker_planck * fokker_planck
-    return total, Losses(denoising, fokker_planck)
+    return denoising + expert.config.fokker_planck * term, Losses(denoising, term)

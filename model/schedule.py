@@ -46,13 +46,14 @@ class NoiseSchedule:
 
     def time_of_sigma(self, sigma: Times) -> Times:
         """Diffusion time at which σ has the given value: the inverse of `sigma`."""
-        return self._time_of_integral(-jnp.log1p(-(sigma**2)))
+        return self.time_of_integral(-jnp.log1p(-(sigma**2)))
 
     def time_of_log_signal_to_noise(self, value: Times) -> Times:
         """Diffusion time at which log(α/σ) has the given value: the inverse of `log_signal_to_noise`."""
-        return self._time_of_integral(jax.nn.softplus(-2 * value))
+        return self.time_of_integral(jax.nn.softplus(-2 * value))
 
-    def _time_of_integral(self, integral: Times) -> Times:
+    def time_of_integral(self, integral: Times) -> Times:
+        """Diffusion time up to which ∫β has the given value: the inverse of `integral`."""
         # The root of ½ Δ t² + β_min t = integral in the form that does not cancel for a small integral.
         slope = self.beta_max - self.beta_min
         return 2 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2 * slope * integral))

@@ -3,18 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fokker.analysis.systems import System
-from fokker.data import shards
+from fokker.data import shards, springs
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.data.config import MoleculesConfig
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
 from fokker.distributed.expert import ExpertJob
-from fokker.distributed.molecules import molecules_of
+from fokker.distributed.molecules import molecule_of, molecules_of
 from fokker.distributed.pool import Sampling, Simulation
 from fokker.model.config import (
     ExpertConfig,
@@ -23,17 +25,19 @@ from fokker.model.config import (
     SampleConfig,
     SimulateConfig,
 )
+from fokker.model.schedule import NoiseSchedule
+from fokker.model.springs import log_density
 
 from .conftest import TRAIN, train
 
 SEQUENCES = ("AV", "GG")
-NETWORK = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4)
+NETWORK = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4, springs=True)
 
 
 @pytest.fixture(scope="module")
 def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beads that a harmonic potential holds at the nodes of a chain: 10 of one peptide, 8 of the other."""
-    directory, random = tmp_path_factory.mktemp("peptides"), np.random.default_rng(0)
+    directory, random, measured = tmp_path_factory.mktemp("peptides"), np.random.default_rng(0), []
     for sequence in SEQUENCES:
         beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
         nodes = 0.1 * random.normal(size=(len(beads), 3))
@@ -41,7 +45,9 @@ def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames = (frames - frames.mean(axis=1, keepdims=True)).astype(np.float32)
         description = {"beads": beads.to_json(), "bond_means": [0.15] * len(beads.bonds)}
         shards.write_system(directory, sequence, description, {"train": frames})
-    shards.finish(directory, {"name": "peptides", "norm": 10.0}, SEQUENCES)
+        measured.append(springs.measure(beads, frames))
+    source = {"name": "peptides", "norm": 10.0, "springs": springs.pool(measured)}
+    shards.finish(directory, source, SEQUENCES)
     return directory
 
 
@@ -110,3 +116,40 @@ def test_only_energies_have_an_error_and_it_counts_every_peptides_own_coordinate
     assert name == jobs[0].name
     assert times == pytest.approx([0.01, 0.05])
     assert np.isfinite(errors).all()
+
+
+def test_the_springs_of_a_padded_molecule_are_its_own(peptides: Path):
+    dataset, schedule = Dataset(peptides), NoiseSchedule()
+    table = molecules_of(dataset, (10, 3))
+    assert table is not None
+    for number, sequence in enumerate(SEQUENCES):
+        beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
+        alone = molecule_of(beads, dataset.springs, dataset.norm).springs
+        padded = jax.tree.map(lambda part, number=number: part[number], table).springs
+        assert alone is not None
+        assert padded is not None
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(len(beads), 3)), jnp.float32)
+        more = jnp.pad(x, [(0, 10 - len(beads)), (0, 0)])
+        for t in (1e-5, 1e-2):
+            values = [log_density(s, schedule, y, jnp.asarray(t)) for s, y in ((alone, x), (padded, more))]
+            np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_an_angle_takes_up_as_much_noise_as_its_gradient_is_long(peptides: Path):
+    dataset = Dataset(peptides)
+    beads = Beads.from_sequence("AV", BeadMap.parse("backbone"))
+    springs = molecule_of(beads, dataset.springs, dataset.norm).springs
+    assert springs is not None
+    lengths = {tuple(pair): float(r) for pair, r in zip(springs.bonds.tolist(), springs.lengths, strict=True)}
+    for triple, cosine, noise in zip(
+        springs.angles.tolist(), springs.cosines, springs.angle_noise, strict=True
+    ):
+        a, b = (lengths[tuple(sorted(leg))] for leg in (triple[:2], triple[1:]))
+        sine = np.sqrt(1 - cosine**2)
+        x = jnp.array([[a, 0, 0], [0, 0, 0], [b * cosine, b * sine, 0]])
+
+        def cosine_of(x):
+            one, other = x[0] - x[1], x[2] - x[1]
+            return one @ other / jnp.linalg.norm(one) / jnp.linalg.norm(other)
+
+        assert float(jnp.sum(jax.grad(cosine_of)(x) ** 2)) == pytest.approx(float(noise), rel=1e-4)

@@ -178,7 +178,7 @@ def test_protocol_of_the_paper_for_molecules(name: str):
     ("name", "temperature", "chains", "picoseconds"),
     [
         ("alanine-dipeptide", 300, 100, 1_200_000),
-        ("alanine-dipeptide-small", 300, 200, 25_000),
+        ("alanine-dipeptide-small", 300, 400, 50_000),
         ("dipeptides", 310, 10, 30_000),
         ("dipeptides-small", 310, 100, 1000),
     ],

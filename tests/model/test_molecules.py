@@ -102,7 +102,7 @@ def test_score_sums_to_zero_and_moves_no_padding(conservative: bool, preconditio
 
 @pytest.mark.parametrize("regularised", [False, True])
 def test_padded_batch_has_the_loss_and_gradient_of_its_members(regularised: bool):
-    config = ObjectiveConfig(estimator="exact")
+    config = ObjectiveConfig()
     expert = Expert(SMALLEST, NETWORK, (5, 3))
     parameters = perturbed(expert)
     x0 = jax.vmap(centre)(jax.random.normal(jax.random.key(3), (2, 5, 3)), molecules().mask)
