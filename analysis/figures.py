@@ -88,18 +88,18 @@ def fokker_planck_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[fl
 
 
 def loss_curves(history: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Losses over steps, from the lists `step`, `denoising` and `fokker_planck` of each expert.
+    """Losses over steps, from the lists `step`, `denoising` and `consistency` of each expert.
 
-    The residual has a panel only where an expert used it.
+    The consistency term has a panel only where an expert used it.
     """
     panels = {"denoising": "denoising loss"}
-    if any(np.any(values["fokker_planck"]) for values in history.values()):
-        panels["fokker_planck"] = "Fokker-Planck residual R²/D²"
+    if any(np.any(values["consistency"]) for values in history.values()):
+        panels["consistency"] = "consistency term"
     figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
     for panel, (part, label) in zip(axes.flat, panels.items(), strict=True):
         for colour, (name, values) in zip(cycle(COLOURS), history.items(), strict=False):
-            used = np.flatnonzero(values[part])  # A residual that does not count yet is 0.
+            used = np.flatnonzero(values[part])  # A term that does not count yet is 0.
             if used.size:
                 steps, raw = (np.asarray(values[key], float)[used] for key in ("step", part))
                 panel.plot(steps, _on_log_axis(raw), color=colour, alpha=0.25, linewidth=0.8)

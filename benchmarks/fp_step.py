@@ -39,7 +39,7 @@ def main() -> None:
 
     config = PRESETS["mueller-brown"]("fokker-planck", "paper")
     (regularised,) = config.experts
-    plain = replace(regularised, fokker_planck=0.0)
+    plain = replace(regularised, consistency_weight=0.0)
     objectives = {
         "plain": (plain, config.objective),
         "weak": (regularised, replace(config.objective, estimator="weak")),
@@ -47,7 +47,7 @@ def main() -> None:
         "exact": (regularised, replace(config.objective, estimator="exact")),
         "exact on a quarter of the batch": (
             regularised,
-            replace(config.objective, estimator="exact", fp_fraction=0.25),
+            replace(config.objective, estimator="exact", consistency_fraction=0.25),
         ),
     }
     batches = jax.random.normal(jax.random.key(0), (BLOCK, config.train.batch_size, 2))

@@ -70,7 +70,7 @@ class Progress:
     step: int = 0
     steps: int = 0
     denoising: float = float("nan")
-    fokker_planck: float = float("nan")
+    consistency: float = float("nan")
     gradient_norm: float = float("nan")
     samples_per_second: float = 0.0
     seconds_left: float = float("nan")
@@ -199,11 +199,11 @@ class _Loop:
         path = self.job.directory / f"non-finite-batch-{step}.npy"
         np.save(path, rows[row])
         epoch, batch = divmod(step, self.plan.steps_per_epoch)
-        denoising, fokker_planck, gradient = losses = [value[row] for value in values]
+        denoising, consistency, gradient = losses = [value[row] for value in values]
         update = ", but an update that is not finite" if np.isfinite(losses).all() else ""
         kept = self.checkpoints.latest_step
         return NonFiniteLoss(
-            f"expert {self.job.name}: loss {denoising:g}, residual {fokker_planck:g}, gradient {gradient:g}"
+            f"expert {self.job.name}: loss {denoising:g}, consistency {consistency:g}, gradient {gradient:g}"
             f"{update} at step {step}, batch {batch} of epoch {epoch} (written to {path}); "
             + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet")
         )
@@ -257,7 +257,7 @@ class _Recorder:
         now = time.perf_counter()
         elapsed = now - self._start
         means = {name: float(values.mean()) for name, values in metrics._asdict().items()}
-        self._losses.append(means["denoising"] + self._job.expert.fokker_planck * means["fokker_planck"])
+        self._losses.append(means["denoising"] + self._job.expert.consistency_weight * means["consistency"])
         done = begin + count
         # The rate of the last block alone would jump; that of all steps would remember the compilation.
         rate = (done - self._first) / max(now - self._beginning, 1e-9)
@@ -278,7 +278,7 @@ class _Recorder:
     def _write(self, step: int, means: dict[str, float]) -> None:
         scalars = {
             "loss/denoising": means["denoising"],
-            "loss/fokker_planck": means["fokker_planck"],
+            "loss/consistency": means["consistency"],
             "gradient_norm": means["gradient_norm"],
             "learning_rate": float(np.asarray(self._schedule(step))),
             "samples_per_second": self.progress.samples_per_second,

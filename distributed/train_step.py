@@ -36,7 +36,7 @@ class StepMetrics(NamedTuple):
     """What a step measures, before its update."""
 
     denoising: Float[Array | np.ndarray, "*steps"]
-    fokker_planck: Float[Array | np.ndarray, "*steps"]
+    consistency: Float[Array | np.ndarray, "*steps"]
     gradient_norm: Float[Array | np.ndarray, "*steps"]
 
 
@@ -77,7 +77,7 @@ def make_train_step(
     `molecules` holds what `Batch.system` counts.
     """
     update = optimiser(config, steps).update
-    first_regularised = round(objective.fp_start * steps)
+    first_regularised = round(objective.consistency_start * steps)
 
     def gradient(parameters: Parameters, batch: Batch, key: PRNGKeyArray, regularised: bool):
         own = jax.tree.map(lambda table: table[batch.system], molecules)
@@ -89,7 +89,7 @@ def make_train_step(
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
         noise_key = jax.random.fold_in(key, state.step)
-        if expert.config.fokker_planck == 0:
+        if expert.config.consistency_weight == 0:
             (_, losses), gradients = gradient(state.parameters, batch, noise_key, False)
         elif first_regularised == 0:
             (_, losses), gradients = gradient(state.parameters, batch, noise_key, True)
@@ -106,7 +106,7 @@ def make_train_step(
         if config.restart_from_ema:
             restart = done % steps_per_epoch == 0
             parameters = jax.tree.map(lambda p, a: jnp.where(restart, a, p), parameters, average)
-        metrics = StepMetrics(losses.denoising, losses.fokker_planck, optax.tree.norm(gradients))
+        metrics = StepMetrics(losses.denoising, losses.consistency, optax.tree.norm(gradients))
         return TrainState(done, parameters, average, optimiser_state), metrics
 
     return step

@@ -109,9 +109,10 @@ def estimated_cost(job: ExpertJob) -> float:
     """Work of one expert in arbitrary units: weights × epochs × evaluations of the network in a step."""
     widths = (job.expert.hidden[0], *job.expert.hidden)
     weights = sum(a * b for a, b in zip(widths, job.expert.hidden, strict=False))
-    evaluations = 1.0
-    if job.expert.fokker_planck:
-        evaluations += {"weak": 7.0, "hutchinson": 3.0, "exact": 3.0}[job.objective.estimator] * (
-            job.objective.fp_fraction
-        )
+    evaluations = 1.0 if job.expert.conservative else 0.4
+    if job.expert.consistency_weight:
+        kind, estimator = job.objective.consistency, job.objective.estimator
+        term = estimator if kind == "fokker-planck" else kind
+        costs = {"weak": 7.0, "hutchinson": 3.0, "exact": 3.0, "rne": 1.2, "diffclf": 0.5}
+        evaluations += costs[term] * job.objective.consistency_fraction
     return weights * job.expert.epochs * evaluations

@@ -135,10 +135,10 @@ def _grid(rows: list[Row]) -> Table:
     """The rows below the names of their values; only the bars give way on a narrow terminal."""
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", show_header=bool(names))
-    grid.add_column(f"  {rows[0].kind}", no_wrap=True, vertical="bottom")
+    grid.add_column(f"  {rows[0].kind}", no_wrap=True)
     grid.add_column("", max_width=BAR_WIDTH)
     for name in names:
-        grid.add_column(name.replace("-", "-\n"), no_wrap=True, vertical="bottom")
+        grid.add_column(name, no_wrap=True)
     grid.add_column("", no_wrap=True)
     for row in rows:
         bar = ProgressBar(total=1.0, completed=row.part)
@@ -156,7 +156,7 @@ def _training_row(name: str, progress: Progress | None) -> Row:
         return row(part, values, "done before" if progress.finished else "")
     values |= {
         "loss": f"{progress.denoising:.4f}",
-        "Fokker-Planck": f"{progress.fokker_planck:.3g}" if progress.fokker_planck else "",
+        "term": f"{progress.consistency:.3g}" if progress.consistency else "",
         "samples/s": short(progress.samples_per_second),
     }
     state = f"took {clock(progress.seconds)}" if progress.finished else f"{clock(progress.seconds_left)} left"

@@ -35,7 +35,7 @@ class _Layout:
 
 
 def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> tuple[ExpertConfig, ...]:
-    """The experts of a method; `weight` is that of the residual, which the smallest times alone have."""
+    """The experts of a method; `weight` is that of the consistency term, of the smallest times alone."""
     paper = recipe == "paper"
     if method not in ("mixture", "both"):
         return (
@@ -45,7 +45,7 @@ def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> 
                 epochs=layout.single_epochs,
                 midpoint=layout.single_midpoint,
                 conservative=method != "score",
-                fokker_planck=weight,
+                consistency_weight=weight,
                 relative_time=False,
             ),
         )
@@ -60,7 +60,7 @@ def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> 
             epochs=layout.epochs[i],
             midpoint=layout.midpoints[i],
             conservative=i < layout.energies,
-            fokker_planck=weight if i == 0 else 0.0,
+            consistency_weight=weight if i == 0 else 0.0,
             relative_time=i > 0 or not paper,
         )
         for i, interval in enumerate(intervals)
@@ -103,7 +103,7 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
         **common,
         data=MuellerBrownConfig(),
         network=MLPConfig(precondition=True),
-        objective=ObjectiveConfig(estimator="exact", fp_fraction=0.25),
+        objective=ObjectiveConfig(estimator="exact", consistency_fraction=0.25),
         train=TrainConfig(),
         sample=SampleConfig(),
         simulate=SimulateConfig(chains=200, burn_in=10_000, force_time=force_time),
@@ -177,7 +177,7 @@ def _molecules(
         ),
         objective=ObjectiveConfig(estimator="weak")
         if paper
-        else ObjectiveConfig(consistency="diffclf", fp_fraction=0.5, log_sigma_fraction=0.5),
+        else ObjectiveConfig(consistency="diffclf", consistency_fraction=0.5, log_sigma_fraction=0.5),
         train=TrainConfig(
             batch_size=size.batch,
             learning_rate=3e-4 if paper else 1e-3,

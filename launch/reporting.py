@@ -86,20 +86,20 @@ EXPERT_COLUMNS = (
     "steps",
     "trained in",
     "denoising loss",
-    "Fokker-Planck residual",
+    "consistency term",
 )
 
 
 def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
     count = trained.count(trained.load(job.directory))
-    residual = history["fokker_planck"][-1]
+    term = history["consistency"][-1]
     return (
         job.name,
         f"{count:,}",
         f"{history['step'][-1]:,.0f}",
         clock(history["seconds"][-1]),
         f"{history['denoising'][-1]:.4f}",
-        f"{residual:.4g}" if residual else "not used",
+        f"{term:.4g}" if term else "not used",
     )
 
 

@@ -38,8 +38,8 @@ class ExpertConfig:
     """Diffusion time that halves the denoising weight of the interval."""
     conservative: bool = True
     """The score is the gradient of a log-density; otherwise a free vector field."""
-    fokker_planck: NotNegative = 0.0
-    """Weight λ of the Fokker-Planck residual (0: none)."""
+    consistency_weight: NotNegative = 0.0
+    """Weight λ of the consistency term (0: none)."""
     relative_time: bool = True
     """Feed the time relative to the interval as well."""
     train_interval: tuple[Positive, Fraction] | None = None
@@ -62,8 +62,10 @@ class ExpertConfig:
             )
         if not self.hidden:
             raise ValueError("hidden names no layer: give at least one width")
-        if self.fokker_planck and not self.conservative:
-            raise ValueError("fokker_planck needs conservative=true: the residual is that of a log-density")
+        if self.consistency_weight and not self.conservative:
+            raise ValueError(
+                "consistency_weight needs conservative=true: the consistency term is that of a log-density"
+            )
 
     @property
     def times(self) -> tuple[float, float]:
@@ -132,9 +134,9 @@ class ObjectiveConfig:
     """What ties the densities of different times together."""
     estimator: Estimator = "exact"
     """Estimator of the Fokker-Planck residual."""
-    fp_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    consistency_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Part of each batch on which the residual is taken."""
-    fp_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    consistency_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the training after which the residual counts."""
     log_sigma_fraction: Fraction = 0.0
     """Part of the diffusion times drawn uniformly in log σ instead of t; weights undo the preference."""

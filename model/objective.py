@@ -1,4 +1,4 @@
-"""The training loss: denoising score matching plus the Fokker–Planck residual."""
+"""The training loss: denoising score matching plus a consistency term."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ class Losses(NamedTuple):
     """The two parts of the loss, the second before its weight λ."""
 
     denoising: Float[Array, ""]
-    fokker_planck: Float[Array, ""]
+    consistency: Float[Array, ""]
 
 
 def denoising_weight(t: Times, interval: tuple[float, float], midpoint: float) -> Times:
@@ -66,9 +66,9 @@ def draw_times(
 ) -> tuple[Times, Times]:
     """Diffusion times, and the density of uniform ones over that of these.
 
-    `log_sigma_fraction` of them are uniform in log σ, each place of the batch equally often, as the residual
-    is taken on the first of them only. All are weighed by the mixture of both densities (the balance
-    heuristic of Veach 1997), so that no weight exceeds that of the uniform part.
+    `log_sigma_fraction` of them are uniform in log σ, each place of the batch equally often, as the
+    consistency term is taken on the first of them only. All are weighed by the mixture of both densities (the
+    balance heuristic of Veach 1997), so that no weight exceeds that of the uniform part.
     """
     start, end = ends
     uniform = jax.random.uniform(key, (count,))
@@ -95,10 +95,10 @@ def loss(
     *,
     regularised: bool,
 ) -> tuple[Float[Array, ""], Losses]:
-    """Denoising loss, plus λ times the residual's if `regularised`, on one batch of normalised frames.
+    """Denoising loss, plus λ times the consistency term if `regularised`, on one batch of normalised frames.
 
-    Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D. Residual (eq. 13): mean of w(t) R·R′ / D² over
-    the first `fp_fraction` of the batch, whose score comes from the same linearisation.
+    Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D. The term, such as the mean of w(t) R·R′ / D²
+    (eq. 13), is over the first `consistency_fraction` of the batch, whose scores come with it.
     """
     t, weight, noise, probe_key = drawn
     batch, schedule = x0.shape[0], expert.schedule
@@ -107,7 +107,7 @@ def loss(
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
     dimension = jnp.asarray(expert.dimension(molecules))
-    count = max(1, round(config.fp_fraction * batch)) if regularised else 0
+    count = max(1, round(config.consistency_fraction * batch)) if regularised else 0
     parts: Any = (
         jax.tree.map(lambda a, part=part: a[part], (x, t, molecules))
         for part in (np.s_[:count], np.s_[count:])
@@ -122,4 +122,4 @@ def loss(
         scores = jnp.concatenate([taken, scores])
     errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / dimension
     denoising = jnp.mean(weight * errors)
-    return denoising + expert.config.fokker_planck * term, Losses(denoising, term)
+    return denoising + expert.config.consistency_weight * term, Losses(denoising, term)

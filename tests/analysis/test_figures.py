@@ -34,7 +34,7 @@ def history(steps: int, residual: list[float] | None = None) -> dict[str, list[f
     return {
         "step": [512.0 * (i + 1) for i in range(steps)],
         "denoising": list(1 / np.arange(1.0, steps + 1)),
-        "fokker_planck": residual or [0.0] * steps,
+        "consistency": residual or [0.0] * steps,
     }
 
 
@@ -146,7 +146,7 @@ def test_losses_have_a_panel_each_and_lines_of_the_experts_that_used_them():
     denoising, residual = figure.axes
     assert (denoising.get_ylabel(), residual.get_ylabel()) == (
         "denoising loss",
-        "Fokker-Planck residual R²/D²",
+        "consistency term",
     )
     assert (legend(denoising), legend(residual)) == (["0-0.1", "0.1-1"], ["0-0.1"])
     assert denoising.get_yscale() == residual.get_yscale() == "log"

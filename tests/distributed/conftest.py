@@ -39,7 +39,7 @@ os.environ.setdefault("XLA_FLAGS", cluster.ONE_THREAD)
 CPUS = 2
 FRAMES = 300
 SEED = 7
-SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=240, midpoint=0.05, fokker_planck=1e-3)
+SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=240, midpoint=0.05, consistency_weight=1e-3)
 LARGER = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=160, midpoint=0.5)
 TRAIN = TrainConfig(batch_size=32, block=8, checkpoint_every=240)
 """Nine steps an epoch, so that blocks straddle epochs."""
@@ -109,7 +109,7 @@ def small_job(directory: Path, data: Path, index: int) -> ExpertJob:
         data=data,
         expert=(SMALLEST, LARGER)[index],
         network=MLPConfig(precondition=True),
-        objective=ObjectiveConfig(fp_fraction=0.5),
+        objective=ObjectiveConfig(consistency_fraction=0.5),
         train=replace(TRAIN, restart_from_ema=index == 0),
         seed=SEED,
     )

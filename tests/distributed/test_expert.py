@@ -24,7 +24,7 @@ from .conftest import LARGER, TRAIN, gaussian, restored, saving_often, steps_on_
 
 SCALARS = {
     "loss/denoising",
-    "loss/fokker_planck",
+    "loss/consistency",
     "gradient_norm",
     "learning_rate",
     "samples_per_second",

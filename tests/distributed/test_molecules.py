@@ -54,9 +54,9 @@ def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def jobs(compilations, peptides: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJob, ...]:
     """The smallest expert an energy with a residual, the other a score."""
-    smallest = ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=4, midpoint=0.03, fokker_planck=1e-4)
+    smallest = ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=4, midpoint=0.03, consistency_weight=1e-4)
     larger = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=2, midpoint=0.5, conservative=False)
-    objective = ObjectiveConfig(fp_fraction=0.125, fp_start=0.5, log_sigma_fraction=0.25)
+    objective = ObjectiveConfig(consistency_fraction=0.125, consistency_start=0.5, log_sigma_fraction=0.25)
     root = tmp_path_factory.mktemp("experts")
     found = tuple(
         ExpertJob(

@@ -73,5 +73,5 @@ def test_the_error_of_the_stationary_density_is_zero(make_job: MakeJob):
 
 def test_a_score_has_no_curve(make_job: MakeJob):
     score = with_zero_network(make_job(1, expert=replace(LARGER, conservative=False)))
-    energy = with_zero_network(make_job(expert=replace(SMALLEST, fokker_planck=0)))
+    energy = with_zero_network(make_job(expert=replace(SMALLEST, consistency_weight=0)))
     assert list(tasks.fokker_planck_curves([score, energy], TIMES)) == ["smallest"]

@@ -22,7 +22,7 @@ CONFIG = TrainConfig(ema_decay=0.9)
 KEY = jax.random.key(1)
 SMALL = ExpertConfig(interval=(0, 0.1), hidden=(8, 8), epochs=1, midpoint=0.05)
 EXPERT = Expert(SMALL, MLPConfig(), (2,))
-REGULARISED = Expert(replace(SMALL, fokker_planck=1e-3), MLPConfig(), (2,))
+REGULARISED = Expert(replace(SMALL, consistency_weight=1e-3), MLPConfig(), (2,))
 OBJECTIVE = ObjectiveConfig()
 STEPS = 12
 
@@ -109,9 +109,9 @@ def test_a_shorter_block_takes_its_steps_only_and_by_the_same_program():
 
 
 def test_residual_counts_from_its_start_on():
-    step = make_step(REGULARISED, objective=ObjectiveConfig(fp_start=0.5))
+    step = make_step(REGULARISED, objective=ObjectiveConfig(consistency_start=0.5))
     _, metrics = train_block(step, initial(REGULARISED), batches(STEPS), STEPS, KEY)
-    counted = np.asarray(metrics.fokker_planck) != 0
+    counted = np.asarray(metrics.consistency) != 0
     assert counted.tolist() == [False] * 6 + [True] * 6
 
 

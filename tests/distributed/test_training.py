@@ -173,7 +173,7 @@ def test_a_group_leaves_the_same_history_and_scalars(together: Together, undistu
     events.Reload()
     for kind, tag in (
         ("denoising", "loss/denoising"),
-        ("fokker_planck", "loss/fokker_planck"),
+        ("consistency", "loss/consistency"),
         ("gradient_norm", "gradient_norm"),
     ):
         assert ours[kind] == theirs[kind]
@@ -249,11 +249,11 @@ def test_a_watcher_that_fails_leaves_no_process_behind(make_job: MakeJob):
 
 
 def test_costs_order_the_experts_of_the_paper(make_job: MakeJob):
-    plain = make_job(expert=replace(SMALLEST, hidden=(64, 64), epochs=10, fokker_planck=0))
+    plain = make_job(expert=replace(SMALLEST, hidden=(64, 64), epochs=10, consistency_weight=0))
     assert estimated_cost(plain) == 10 * 2 * 64 * 64
     dearer = [
         make_job(expert=replace(plain.expert, epochs=11)),
         make_job(expert=replace(plain.expert, hidden=(64, 64, 64))),
-        make_job(expert=replace(plain.expert, fokker_planck=1e-3)),
+        make_job(expert=replace(plain.expert, consistency_weight=1e-3)),
     ]
     assert all(estimated_cost(job) > estimated_cost(plain) for job in dearer)

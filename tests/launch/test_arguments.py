@@ -243,7 +243,7 @@ def test_runs_of_different_methods_and_recipes_have_different_names():
         (["--experts.2.hidden", "8"], "experts.2.hidden", (8,)),
         (["--simulate.timestep", "2e-3"], "simulate.timestep", 0.002),
         (["--seed", "3"], "seed", 3),
-        (["--objective.fp-fraction", "0.5"], "objective.fp_fraction", 0.5),
+        (["--objective.consistency-fraction", "0.5"], "objective.consistency_fraction", 0.5),
         (["--cluster.address", "auto"], "cluster.address", "auto"),
         (["--cluster.address", "null"], "cluster.address", None),
         (["--cluster.address", "None"], "cluster.address", None),

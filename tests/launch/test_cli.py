@@ -85,7 +85,7 @@ def test_a_run_leaves_figures(whole: tuple[Path, Result]):
 def test_tensorboard_shows_the_losses_of_every_expert_and_the_free_energy(whole: tuple[Path, Result]):
     for index in range(3):
         tags = board(whole[0] / "experts" / str(index)).Tags()["scalars"]
-        assert {"loss/denoising", "loss/fokker_planck", "gradient_norm", "input_wait"} <= {*tags}
+        assert {"loss/denoising", "loss/consistency", "gradient_norm", "input_wait"} <= {*tags}
     evaluated = board(whole[0] / "evaluate")
     assert evaluated.Tags()["images"] == ["free_energy"]
     metrics = json.loads((whole[0] / "metrics.json").read_text())

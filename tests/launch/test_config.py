@@ -47,7 +47,7 @@ def test_strings_become_what_the_field_is():
         ("train.clip", "wide", "train.clip", "must be a number, not 'wide'"),
         ("train.clip", "nan", "train.clip", "must be a finite number, not 'nan'"),
         ("train.ema_decay", 1, "train.ema_decay", "must be below 1, not 1"),
-        ("objective.fp_fraction", 2, "objective.fp_fraction", "must be at most 1, not 2"),
+        ("objective.consistency_fraction", 2, "objective.consistency_fraction", "must be at most 1, not 2"),
         ("sample.evaluations", 1, "sample.evaluations", "must be at least 2, not 1"),
         ("train.restart_from_ema", "often", "train.restart_from_ema", "must be true or false, not 'often'"),
         ("cluster.address", 7, "cluster.address", "must be text, not 7"),

@@ -18,14 +18,14 @@ RUNNING = Progress(
     step=300,
     steps=1500,
     denoising=0.86397,
-    fokker_planck=1234.5,
+    consistency=1234.5,
     gradient_norm=2.0,
     samples_per_second=12_345.0,
     seconds_left=75.0,
     input_wait=0.01,
     seconds=20.0,
 )
-ENDED = Progress(**vars(RUNNING) | {"step": 1500, "fokker_planck": 0.0, "seconds": 3723.0})
+ENDED = Progress(**vars(RUNNING) | {"step": 1500, "consistency": 0.0, "seconds": 3723.0})
 EXPERTS: dict[str, Progress | None] = {"0-0.1": RUNNING, "0.1-0.6": ENDED, "0.6-1": None}
 
 
@@ -85,7 +85,7 @@ def test_plain_lines_name_step_losses_rate_and_time_left(plain: Display):
     with plain.watching():
         plain.training(EXPERTS)
     assert printed(plain).splitlines() == [
-        "  expert 0-0.1  step 300/1500  loss 0.8640  Fokker-Planck 1.23e+03  samples/s 12.3k  1:15 left",
+        "  expert 0-0.1  step 300/1500  loss 0.8640  term 1.23e+03  samples/s 12.3k  1:15 left",
         "  expert 0.1-0.6  step 1500/1500  loss 0.8640  samples/s 12.3k  took 1:02:03",
         "  expert 0.6-1  waiting for room",
     ]
@@ -136,9 +136,8 @@ def test_a_terminal_shows_the_last_progress_below_the_names_of_its_values(live: 
         live.training(dict.fromkeys(EXPERTS))
         live.training(EXPERTS | {"0-0.1": Progress(**vars(RUNNING) | {"step": 100})})
         live.training(EXPERTS)
-    head, names, first, second, third = screen(live)
-    assert head.split() == ["Fokker-"]
-    assert names.split() == ["expert", "step", "loss", "Planck", "samples/s"]
+    names, first, second, third = screen(live)
+    assert names.split() == ["expert", "step", "loss", "term", "samples/s"]
     assert re.sub("[━╸╺]+", "BAR", first).split() == [
         *("0-0.1", "BAR", "300/1500", "0.8640", "1.23e+03", "12.3k", "1:15", "left")
     ]

@@ -17,7 +17,7 @@ BEADS = Beads.from_sequence("GA", BeadMap.parse("backbone"))
 SMALL = [
     *("--data", "GA.xtc", "--data.topology", "GA.pdb", "--data.evaluate", "train"),
     *("--network.heads", "2", "--network.head-width", "4", "--train.batch-size", "32", "--train.block", "8"),
-    *("--objective.fp-fraction", "0.0625", "--sample.samples", "40", "--sample.chunk", "40"),
+    *("--objective.consistency-fraction", "0.0625", "--sample.samples", "40", "--sample.chunk", "40"),
     *("--sample.evaluations", "10", "--simulate.frames", "200", "--simulate.chains", "20"),
     *("--simulate.chunk", "10", "--simulate.stride", "2", "--simulate.burn-in", "4"),
     *("--experts.0.hidden", "8", "--experts.0.epochs", "4", "--experts.1.hidden", "8"),

@@ -54,7 +54,7 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     for job in run.jobs:
         job.directory.mkdir(parents=True)
         parameters.save(job.directory, {"kernel": np.zeros((2, 8))})
-        line = {"step": 10, "denoising": 0.5, "fokker_planck": 0.0, "gradient_norm": 1.0, "seconds": 65.0}
+        line = {"step": 10, "denoising": 0.5, "consistency": 0.0, "gradient_norm": 1.0, "seconds": 65.0}
         (job.directory / HISTORY).write_text(json.dumps(line) + "\n")
     run.add_timing("train", 3661.0)
     points = np.random.default_rng(0).normal((-0.6, 1.4), 0.2, size=(100, 2))

@@ -28,7 +28,7 @@ OTHERS = {
     "seed": 3,
     "data": {"seed": 1},
     "network": {"bond_width": 0.2},
-    "objective": {"fp_start": 0.5},
+    "objective": {"consistency_start": 0.5},
     "train": {"clip": 5.0},
 }
 
@@ -81,7 +81,7 @@ def test_a_claim_saves_the_settings_once(directory: Path):
         ("data", "data.seed"),
         ("experts", "experts.1.epochs"),
         ("network", "network.bond_width"),
-        ("objective", "objective.fp_start"),
+        ("objective", "objective.consistency_start"),
         ("train", "train.clip"),
     ],
 )

@@ -70,7 +70,7 @@ def test_paths_name_sections_experts_and_fields():
     assert found["seed"].value == 0
     assert found["experts.1.hidden"].value == (64, 64)
     assert not {"preset", "method", "recipe", "experts", "data"} & found.keys()
-    assert option("experts.0.fokker_planck") == "--experts.0.fokker-planck"
+    assert option("experts.0.consistency_weight") == "--experts.0.consistency-weight"
 
 
 def test_choices_are_those_of_the_type():

@@ -40,9 +40,9 @@ def test_times_of_training_are_the_interval_but_for_the_first_instant():
         ({"hidden": (64, 0)}, r"hidden.1\n.*greater than 0"),
         ({"epochs": 0}, r"epochs\n.*greater than 0"),
         ({"epochs": 1.5}, r"epochs\n.*integer"),
-        ({"fokker_planck": -1}, r"fokker_planck\n.*greater than or equal to 0"),
-        ({"fokker_planck": float("nan")}, r"fokker_planck\n"),
-        ({"fokker_planck": 1e-3, "conservative": False}, r"fokker_planck needs conservative=true"),
+        ({"consistency_weight": -1}, r"consistency_weight\n.*greater than or equal to 0"),
+        ({"consistency_weight": float("nan")}, r"consistency_weight\n"),
+        ({"consistency_weight": 1e-3, "conservative": False}, r"consistency_weight needs conservative=true"),
         ({"widths": (64,)}, r"widths\n.*[Uu]nexpected"),
     ],
 )
@@ -93,8 +93,8 @@ def test_gaps_and_overlaps_are_refused(intervals: list[tuple[float, float]], mes
         ),
         (SimulateConfig, {"timestep": -1e-3}, "timestep"),
         (SimulateConfig, {"integrator": "verlet"}, "integrator\n.*'langevin' or 'baoab'"),
-        (ObjectiveConfig, {"fp_fraction": 0}, "fp_fraction"),
-        (ObjectiveConfig, {"fp_start": 1}, "fp_start"),
+        (ObjectiveConfig, {"consistency_fraction": 0}, "consistency_fraction"),
+        (ObjectiveConfig, {"consistency_start": 1}, "consistency_start"),
         (ObjectiveConfig, {"estimator": "hutchison"}, "estimator\n.*'weak', 'hutchinson' or 'exact'"),
     ],
 )

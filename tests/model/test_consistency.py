@@ -37,7 +37,7 @@ class Wrong(MixtureExpert):
 
     def log_density(self, parameters, x, t, molecule=None):
         moved = parameters["log_weight"] + 16 * t * jnp.array([1.0, -1.0, 0.0])
-        return super().log_density(parameters | {"log_weight": moved}, x, t)
+        return super().log_density({**parameters, "log_weight": moved}, x, t)
 
 
 @pytest.mark.parametrize("term", get_args(Consistency))

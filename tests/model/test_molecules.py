@@ -15,7 +15,7 @@ from fokker.model.potential import Potential
 from fokker.model.residual import exact, hutchinson
 from fokker.model.samplers import sample
 
-SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(16, 16), epochs=1, midpoint=0.03, fokker_planck=0.1)
+SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(16, 16), epochs=1, midpoint=0.03, consistency_weight=0.1)
 NETWORK = GraphTransformerConfig(precondition=True, heads=2, head_width=8)
 BEADS = np.asarray([5, 3])
 

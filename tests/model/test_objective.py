@@ -127,12 +127,12 @@ def test_the_residual_on_a_fraction_of_the_batch_has_the_same_mean(by_sigma: flo
         data_key, key = jax.random.split(key)
         x0 = jax.random.normal(data_key, (8, 2))
         whole = ObjectiveConfig(estimator="hutchinson", log_sigma_fraction=by_sigma)
-        configs = (replace(whole, fp_fraction=0.25), whole)
+        configs = (replace(whole, consistency_fraction=0.25), whole)
         return [loss_of(parameters, expert, each, x0, key, regularised=True)[1] for each in configs]
 
     quarter, whole = parts(jax.random.split(jax.random.key(1), 4000))
-    assert deviation(quarter.fokker_planck - whole.fokker_planck, 0) < 4
-    assert np.std(quarter.fokker_planck) > 1.5 * np.std(whole.fokker_planck), "of fewer terms"
+    assert deviation(quarter.consistency - whole.consistency, 0) < 4
+    assert np.std(quarter.consistency) > 1.5 * np.std(whole.consistency), "of fewer terms"
     np.testing.assert_allclose(quarter.denoising, whole.denoising, rtol=1e-4)
 
 
@@ -144,7 +144,7 @@ def test_the_residual_is_weighed_like_the_denoising_and_taken_per_squared_dimens
     @jax.jit
     @jax.vmap
     def residuals(key):
-        return loss_of(flat, expert, EXACT, jnp.ones((256, 2)), key, regularised=True)[1].fokker_planck
+        return loss_of(flat, expert, EXACT, jnp.ones((256, 2)), key, regularised=True)[1].consistency
 
     found = residuals(jax.random.split(jax.random.key(0), 200))
     early, late = (
@@ -158,10 +158,10 @@ def test_the_residual_is_weighed_like_the_denoising_and_taken_per_squared_dimens
 @pytest.mark.parametrize("estimator", ["weak", "exact"])
 def test_the_loss_is_its_parts_and_its_gradient_that_of_both(estimator: Estimator):
     """The gradient along one random direction of the parameters against a difference of losses."""
-    expert = small(fokker_planck=0.3)
+    expert = small(consistency_weight=0.3)
     parameters, direction = random_parameters(expert), random_parameters(expert, seed=1)
     x0 = jnp.asarray(np.random.default_rng(0).normal(size=(8, 2)))
-    config = ObjectiveConfig(estimator=estimator, fp_fraction=0.5)
+    config = ObjectiveConfig(estimator=estimator, consistency_fraction=0.5)
 
     def losses(step):
         moved = jax.tree.map(lambda p, d: p + step * d, parameters, direction)
@@ -169,7 +169,7 @@ def test_the_loss_is_its_parts_and_its_gradient_that_of_both(estimator: Estimato
 
     values_and_slopes = jax.jit(lambda step: jax.jvp(losses, (step,), (jnp.ones(()),)))
     (total, parts), (_, slopes) = values_and_slopes(jnp.zeros(()))
-    np.testing.assert_allclose(total, parts.denoising + 0.3 * parts.fokker_planck, rtol=1e-12)
+    np.testing.assert_allclose(total, parts.denoising + 0.3 * parts.consistency, rtol=1e-12)
     ahead, behind = (values_and_slopes(jnp.asarray(step))[0][1] for step in (1e-5, -1e-5))
     for slope, a, b in zip(slopes, ahead, behind, strict=True):
         np.testing.assert_allclose(slope, (a - b) / 2e-5, rtol=1e-6)
@@ -177,7 +177,7 @@ def test_the_loss_is_its_parts_and_its_gradient_that_of_both(estimator: Estimato
 
 
 def test_without_regularisation_there_is_no_residual_and_the_same_denoising():
-    expert = small(fokker_planck=0.3)
+    expert = small(consistency_weight=0.3)
     parameters, x0 = random_parameters(expert), jnp.ones((8, 2))
 
     @jax.jit
@@ -185,16 +185,16 @@ def test_without_regularisation_there_is_no_residual_and_the_same_denoising():
         return [loss_of(parameters, expert, EXACT, x0, key, regularised=r) for r in (False, True)]
 
     (plain, without), (_, regularised) = both(jax.random.key(0))
-    assert without.fokker_planck == 0
+    assert without.consistency == 0
     assert plain == without.denoising
-    assert regularised.fokker_planck != 0
+    assert regularised.consistency != 0
     np.testing.assert_allclose(without.denoising, regularised.denoising, rtol=1e-5)
 
 
 def test_at_least_one_configuration_is_regularised():
     expert = small()
-    config = replace(EXACT, fp_fraction=1e-3)
-    take = jax.jit(lambda p, x, key: loss_of(p, expert, config, x, key, regularised=True)[1].fokker_planck)
+    config = replace(EXACT, consistency_fraction=1e-3)
+    take = jax.jit(lambda p, x, key: loss_of(p, expert, config, x, key, regularised=True)[1].consistency)
     assert take(random_parameters(expert), jnp.ones((8, 2)), jax.random.key(0)) != 0
 
 
