@@ -5,14 +5,16 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test format lock bench
+DATA ?= trajectories/alanine-dipeptide
+.PHONY: help setup run test format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
 	@echo '               (make run ARGS="--name mine --method mixture" hands options to fokker)'
 	@echo 'make setup     only prepare .venv'
 	@echo 'make test      lint, types and tests'
-	@echo 'make bench     every script in benchmarks/, about five minutes'
+	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
+	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
 	@echo 'make lock      resolve requirements.lock again'
 	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
@@ -29,7 +31,11 @@ test: $(READY)
 	$(BIN)/pytest $(ARGS)
 
 bench: $(READY)
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
+	  $(BIN)/python $$script || exit 1; done
+
+bench-consistency: $(READY)
+	$(BIN)/python benchmarks/consistency.py --data $(DATA)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -1,0 +1,175 @@
+"""What each consistency term is worth on alanine dipeptide: sim JS and PMF over wall time.
+
+The expert of the smallest times of alanine-dipeptide-small trains for the same wall time with every term, one
+after another in one process on one CPU thread (unless --gpu). Its moving average is simulated several times
+on the way, by chains from frames of the data. Needs the trajectory, as --data PATH. The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from fokker.distributed import cluster
+
+TERMS = {
+    "none": {"weight": 0.0},
+    "fokker-planck": {"weight": 1e-4, "consistency_fraction": 0.125, "consistency_start": 0.8},
+    "rne": {"weight": 1e-4, "consistency_fraction": 0.5, "consistency_start": 0.5},
+    "diffclf": {"weight": 0.02, "consistency_fraction": 0.5},
+}
+"""Weight and where it is taken, each as it did best in short trials; the Fokker-Planck residual is exact."""
+BLOCK = 64
+FRAME_PICOSECONDS = 0.2
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="trajectory of alanine dipeptide")
+    parser.add_argument("--minutes", type=float, default=10, help="training time of each term (default 10)")
+    parser.add_argument("--points", type=int, default=2, help="simulations of each term (default 2)")
+    parser.add_argument("--terms", default=",".join(TERMS), help=f"default {','.join(TERMS)}")
+    parser.add_argument("--chains", type=int, default=200, help="chains of a simulation (default 200)")
+    parser.add_argument("--picoseconds", type=float, default=40, help="length of each (default 40)")
+    parser.add_argument("--gpu", action="store_true", help="run on JAX's default device")
+    arguments = parser.parse_args()
+    unknown = set(arguments.terms.split(",")) - {*TERMS}
+    if unknown:
+        sys.exit(f"--terms: unknown {', '.join(unknown)}: choose from {', '.join(TERMS)}")
+    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    with tempfile.TemporaryDirectory() as folder:
+        measure(arguments, Path(folder))
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> None:
+    """Train and simulate with every term."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from fokker.analysis.evaluation import floor
+    from fokker.analysis.metrics import compare
+    from fokker.analysis.observables import sign_changes
+    from fokker.analysis.systems import System
+    from fokker.data.bead_map import BeadMap
+    from fokker.data.convert import convert, finish_conversion
+    from fokker.data.loader import Plan, blocks
+    from fokker.data.readers import open_source
+    from fokker.distributed.molecules import molecule_of, molecules_of
+    from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
+    from fokker.launch.presets import PRESETS
+    from fokker.model import langevin
+    from fokker.model.experts import Expert
+    from fokker.model.potential import Potential
+
+    config = PRESETS["alanine-dipeptide-small"]("both", "fokker")
+    (source,) = open_source(arguments.data)
+    convert(source, BeadMap.parse("alanine-dipeptide"), folder)
+    dataset = finish_conversion(folder, [source], {"name": "alanine-dipeptide", "units": "nm"})
+    split, system = dataset.split("train"), System.of(dataset, source.name, config.data)
+    assert system.beads is not None
+    reference = split.read()
+    points = system.points(reference)
+    molecule = molecule_of(system.beads, dataset.springs, dataset.norm)
+    molecules, mass = molecules_of(dataset, split.shape), jnp.asarray(system.masses)[:, None]
+    settings = config.simulate
+    stride = round(FRAME_PICOSECONDS / settings.timestep)
+    frames = round(0.8 * arguments.picoseconds / FRAME_PICOSECONDS)
+    burn_in = round(0.2 * arguments.picoseconds / settings.timestep)
+    bath = langevin.Bath(system.kT, mass, settings.friction, settings.timestep)
+    key = jax.random.key(config.seed)
+
+    def run(term: str) -> list[dict[str, float]]:
+        objective = {name: value for name, value in TERMS[term].items() if name != "weight"}
+        kind = {} if term == "none" else {"consistency": term}
+        expert = Expert(
+            replace(config.experts[0], consistency_weight=TERMS[term]["weight"]), config.network, split.shape
+        )
+        potential = Potential(expert, system.kT, settings.force_time, system.norm, molecule)
+
+        def program(steps: int):
+            chosen = replace(config.objective, **objective, **kind)
+            step = make_train_step(expert, chosen, config.train, steps, len(split), molecules)
+            return jax.jit(partial(train_block, step))
+
+        @jax.jit
+        def walk(parameters, start, key):
+            force, keys = partial(potential.force, parameters), jax.random.split(key, 3)
+            return langevin.run("baoab", force, bath, start, keys, frames, stride, burn_in).position
+
+        source_of = blocks(
+            split, Plan(len(split), config.train.batch_size, 1000, 0), BLOCK, norm=dataset.norm
+        )
+
+        def batch() -> Batch:
+            return Batch(*map(np.ascontiguousarray, next(source_of)))
+
+        # How many steps fit, from the price of one before and after the term begins.
+        trial, first = program(1000), init_state(expert, config.train, 1000, key)
+        begins = TERMS[term].get("consistency_start", 0.0)
+        prices, data = [], batch()
+        for at in (0, 999) if begins else (0,):
+            state = first._replace(step=jnp.asarray(at))
+            jax.block_until_ready(trial(state, data, 1, key))
+            begin = time.perf_counter()
+            jax.block_until_ready(trial(state, data, 16, key))
+            prices.append((time.perf_counter() - begin) / 16)
+        steps = int(60 * arguments.minutes / (prices[0] * begins + prices[-1] * (1 - begins)))
+        train, state, rows, spent = program(steps), init_state(expert, config.train, steps, key), [], 0.0
+        marks = [round(steps * (i + 1) / arguments.points) for i in range(arguments.points)]
+        done = 0
+        while done < steps:
+            data, count = batch(), min(BLOCK, min(mark for mark in marks if mark > done) - done)
+            begin = time.perf_counter()
+            state, _ = jax.block_until_ready(train(state, data, count, key))
+            spent, done = spent + time.perf_counter() - begin, done + count
+            if done in marks:
+                chosen = np.random.default_rng(0).integers(len(reference), size=arguments.chains)
+                start = jnp.asarray(reference[np.sort(chosen)])
+                walks = np.asarray(walk(state.average, start, key)).swapaxes(0, 1)
+                finite = system.finite(walks)
+                angles = system.points(walks)
+                found = compare(points, angles[finite], system.plane)["corrected"]
+                spread = system.bonds(walks[finite]).std(axis=0) / system.bonds(reference).std(axis=0)
+                rows.append(
+                    {
+                        "minutes": spent / 60,
+                        "steps": done,
+                        "js": found["js"],
+                        "pmf": found["pmf"],
+                        "phi_positive": float((angles[finite][:, 0] > 0).mean()),
+                        "phi_crossings": sign_changes(angles),
+                        "bond_spread": float(spread.max()),
+                        "not_finite": int((~finite).sum()),
+                    }
+                )
+                last = rows[-1]
+                print(
+                    f"{term:<14} {last['minutes']:8.1f} {done:7d} {last['js']:8.4f} {last['pmf']:8.3f} "
+                    f"{last['phi_positive']:8.4f} {last['phi_crossings']:6d} {last['bond_spread']:7.2f}",
+                    flush=True,
+                )
+        source_of.close()
+        return rows
+
+    print(
+        f"{'term':<14} {'minutes':>8} {'steps':>7} {'sim JS':>8} {'sim PMF':>8} {'p(φ>0)':>8} {'cross':>6} "
+        f"{'bonds':>7}"
+    )
+    figures = {term: run(term) for term in arguments.terms.split(",")}
+    lowest = floor(points, arguments.chains * frames, system.plane, 0)["corrected"]
+    print(f"{'floor':<14} {'':>8} {'':>7} {lowest['js']:8.4f} {lowest['pmf']:8.3f}")
+    device = jax.devices()[0].device_kind
+    print(json.dumps({"benchmark": "consistency", "device": device, "floor": lowest, **figures}))
+
+
+if __name__ == "__main__":
+    main()
