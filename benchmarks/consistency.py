@@ -110,7 +110,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         )
 
         def batch() -> Batch:
-            return Batch(*map(np.ascontiguousarray, next(source_of)))
+            rows, systems = next(source_of)
+            return Batch(jnp.asarray(rows), jnp.asarray(systems))
 
         # How many steps fit, from the price of one before and after the term begins.
         trial, first = program(1000), init_state(expert, config.train, 1000, key)

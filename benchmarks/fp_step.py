@@ -140,7 +140,7 @@ def block(expert, objective, train, batches, molecules=None) -> Callable[[], Any
 
 
 def compared(runs: dict[str, Callable[[], Any]], count: int, baseline: str) -> dict[str, dict[str, float]]:
-    """Time every variant in turn and print them; milliseconds, and ratios to the plain step and the baseline."""
+    """Time every variant in turn and print it; milliseconds, and ratios to the plain step and a baseline."""
     import numpy as np
 
     def seconds(name: str) -> float:
