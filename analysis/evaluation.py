@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from .metrics import (
     pmf_histogram,
     reported,
 )
-from .observables import sign_changes, wasserstein
+from .observables import distances, sign_changes, wasserstein
 from .systems import System
 
 Metrics = dict[str, dict[str, float]]
@@ -85,7 +86,7 @@ def judge(
         result["sim_error"] = _chain_error(system.plane, points["reference"], walked)
     if system.beads is not None:
         result["molecule"] = {
-            "bonds": _bonds(system, system.beads, sets),
+            **_structure(system.beads, sets),
             "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
             "phi_crossings": sign_changes(walks[..., 0]),
         }
@@ -116,7 +117,7 @@ def judge_samples(
     }
     if system.beads is not None:
         result["molecule"] = {
-            "bonds": _bonds(system, system.beads, sets),
+            **_structure(system.beads, sets),
             "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
         }
     return result
@@ -139,17 +140,31 @@ def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> d
     return {"js": float(js_sd), "pmf": float(pmf_sd)}
 
 
-def _bonds(system: System, beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Length and spread (nm) of every bond in every set, and W1 of the others from the reference."""
-    lengths = {kind: system.bonds(frames) for kind, frames in sets.items()}
-    others = [kind for kind in lengths if kind != "reference"]
+def _structure(beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Bonds, and distances of all pairs of Cα: length and spread (nm) in every set, W1 of the others."""
+    carbons = [bead for bead, atom in enumerate(beads.atoms) if atom == "CA"]
     return {
-        f"{beads.labels[first]} {beads.labels[second]}": {
-            kind: _spread(values[:, i]) for kind, values in lengths.items()
-        }
-        | {f"w1_{kind}": wasserstein(lengths["reference"][:, i], lengths[kind][:, i]) for kind in others}
-        for i, (first, second) in enumerate(beads.bonds)
+        "bonds": _lengths(beads, beads.bonds, sets),
+        "ca_distances": _lengths(beads, [*combinations(carbons, 2)], sets),
     }
+
+
+def _lengths(
+    beads: Beads, pairs: Sequence[tuple[int, int]], sets: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    others = [kind for kind in sets if kind != "reference"]
+    found = {}
+    for first, second in pairs:
+        index = np.array([[first, second]])
+        lengths = {kind: distances(_flat(frames), index)[:, 0] for kind, frames in sets.items()}
+        found[f"{beads.labels[first]} {beads.labels[second]}"] = {
+            kind: _spread(values) for kind, values in lengths.items()
+        } | {f"w1_{kind}": wasserstein(lengths["reference"], lengths[kind]) for kind in others}
+    return found
+
+
+def _flat(frames: np.ndarray) -> np.ndarray:
+    return frames.reshape(-1, *frames.shape[-2:])
 
 
 def _spread(values: Float[np.ndarray, "n"]) -> list[float]:

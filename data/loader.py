@@ -27,6 +27,9 @@ class Plan:
     batch: int
     epochs: int
     seed: int
+    alike: tuple[int, ...] = ()
+    """How many frames each system has, one after another, if all are to be drawn equally often: then an epoch
+    has as many frames as ever, some of them several times or not at all."""
 
     def __post_init__(self):
         if self.batch > self.frames:
@@ -52,12 +55,22 @@ class Plan:
         return numbers
 
     def _permutation(self, epoch: int) -> Int[np.ndarray, "frames"]:
-        return _permutation(self.frames, self.seed, epoch)
+        return _permutation(self.frames, self.seed, epoch, self.alike)
 
 
 @lru_cache(maxsize=2)
-def _permutation(frames: int, seed: int, epoch: int) -> Int[np.ndarray, "frames"]:
-    return np.random.default_rng([seed, epoch]).permutation(frames)
+def _permutation(
+    frames: int, seed: int, epoch: int, alike: tuple[int, ...] = ()
+) -> Int[np.ndarray, "frames"]:
+    random = np.random.default_rng([seed, epoch])
+    if not alike:
+        return random.permutation(frames)
+    quota, parts, first = -(-frames // len(alike)), [], 0
+    for count in alike:
+        rounds = [random.permutation(count) for _ in range(-(-quota // count))]
+        parts.append(first + np.concatenate(rounds)[:quota])
+        first += count
+    return random.permutation(np.concatenate(parts))[:frames]
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,14 @@ class Split:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    @property
+    def frames_of_systems(self) -> tuple[int, ...]:
+        """How many frames each system has, in the order in which they follow one another."""
+        counts: dict[int, int] = {}
+        for shard, number in zip(self.shards, self.systems, strict=True):
+            counts[number] = counts.get(number, 0) + len(shard)
+        return tuple(counts.values())
+
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape of one frame; where systems differ, of the largest."""

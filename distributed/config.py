@@ -1,6 +1,6 @@
 """The training's settings. Free of JAX and Ray, so that the command line starts at once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,6 +14,8 @@ class TrainConfig:
 
     batch_size: Count = 128
     """Frames in a batch, over all devices of an expert."""
+    mix: Literal["frames", "equal"] = "frames"
+    """How often each system is drawn: as it has frames, or all equally often."""
     learning_rate: Positive = 1e-3
     """Learning rate at the start of the cosine."""
     final_learning_rate: NotNegative = 1e-5

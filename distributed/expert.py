@@ -59,7 +59,8 @@ class ExpertJob:
         dataset = Dataset(self.data)
         split = dataset.split("train")
         expert = Expert(self.expert, self.network, split.shape)
-        plan = Plan(len(split), self.train.batch_size, self.expert.epochs, seed=self.seed)
+        alike = split.frames_of_systems if self.train.mix == "equal" else ()
+        plan = Plan(len(split), self.train.batch_size, self.expert.epochs, self.seed, alike)
         return dataset, expert, plan
 
 

@@ -165,6 +165,10 @@ class Simulation(_Trained):
         """Every stride-th frame of `chunk` chains after their burn-in."""
         frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
         chosen = np.random.default_rng([self.seed, index]).integers(len(frames), size=self.config.chunk)
+        if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
+            rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)
+            if len(rare):
+                chosen[0] = rare[0]
         key = jax.random.fold_in(jax.random.key(self.seed), index)
         trajectory = self._run(self.parameters[0], frames.gather(chosen), key)
         positions = self.system.centred(np.asarray(trajectory.position).swapaxes(0, 1))

@@ -190,7 +190,10 @@ def _molecules(
         if paper
         else SampleConfig(samples=50_000, chunk=1000),
         simulate=SimulateConfig(
-            **simulate, integrator="langevin" if paper else "baoab", force_time=_force_time(method)
+            **simulate,
+            integrator="langevin" if paper else "baoab",
+            force_time=_force_time(method),
+            first_phi_positive=paper and name.startswith("alanine"),
         ),
         cluster=ClusterConfig(),
         reference=ALANINE_REFERENCE if name.startswith("alanine") else DIPEPTIDE_REFERENCE,

@@ -9,10 +9,12 @@ from ..analysis.metrics import TABLE_HEADER, Points, reported, table
 from ..analysis.report import Report, Table, render
 from ..distributed import parameters as trained
 from ..distributed.expert import HISTORY, read_history
+from ..model.config import SimulateConfig
 from .config import to_dict
 from .display import clock
 from .run import Run
 
+FORCED = ", the first at one of φ > 0, as in the paper"
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
 
@@ -67,7 +69,7 @@ def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, byte
         tables=[
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
-            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"])),
+            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], config.simulate)),
             *_molecule_tables(metrics["systems"]),
             (
                 "Versions",
@@ -103,7 +105,7 @@ def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
     )
 
 
-def _simulation_rows(counts: dict) -> list[tuple[str, str]]:
+def _simulation_rows(counts: dict, settings: SimulateConfig) -> list[tuple[str, str]]:
     measured = counts["kinetic_temperature"]
     temperature = "not finite" if measured is None else f"{measured:.3f}"
     return [
@@ -112,6 +114,7 @@ def _simulation_rows(counts: dict) -> list[tuple[str, str]]:
         ("chains that left the physical range", str(counts["chains_left_range"])),
         ("chains that became non-finite", str(counts["chains_not_finite"])),
         ("kinetic temperature", f"{temperature} (bath: {counts['temperature']:g})"),
+        ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
     ]
 
 
@@ -130,11 +133,11 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
                 *(f"{1000 * bond[kind][0]:.1f} ± {1000 * bond[kind][1]:.1f}" for kind in positive),
                 *(f"{1000 * bond[f'w1_{kind}']:.1f}" for kind in ("iid", "sim")),
             )
-            for label, bond in molecule["bonds"].items()
+            for label, bond in (molecule["bonds"] | molecule["ca_distances"]).items()
         ]
         modes = ("p(φ > 0)", *(f"{value:.4f}" for value in positive.values()), "", "")
         crossings = ("φ crossings", "", "", str(molecule["phi_crossings"]), "", "")
-        header = ("bond, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
+        header = ("bond or Cα distance, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
         tables.append((name, header, [modes, crossings, *bonds]))
     return tables
 

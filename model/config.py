@@ -184,6 +184,8 @@ class SimulateConfig:
     """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit)."""
     force_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which forces are read."""
+    first_phi_positive: bool = False
+    """Start the first chain at a frame of φ > 0 if there is one, as the paper does of alanine dipeptide."""
 
     def __post_init__(self):
         if self.chains % self.chunk:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fokker.analysis.evaluation import floor, judge, mean
+from fokker.analysis.evaluation import floor, judge, judge_samples, mean
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, compare
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
@@ -68,6 +68,19 @@ def test_a_molecule_is_judged_by_its_bonds_and_modes_too():
     phi = system.points(frames)[:, 0]
     assert found["phi_positive"] == dict.fromkeys(("reference", "iid", "sim"), (phi > 0).mean())
     assert found["phi_crossings"] > 0
+
+
+def test_distances_of_alpha_carbons_are_judged_as_bonds_are():
+    beads = Beads.from_sequence("AGA", BeadMap.parse("backbone"))
+    system = System("aga", RAMACHANDRAN, 2.5, tuple(beads.masses), 10.0, beads, (0.14,) * len(beads.bonds))
+    frames = np.random.default_rng(0).normal(size=(50, len(beads), 3)).astype(np.float32)
+    found = judge_samples(system, frames, 2 * frames)["molecule"]["ca_distances"]
+    assert [*found] == ["ALA1-CA GLY2-CA", "ALA1-CA ALA3-CA", "GLY2-CA ALA3-CA"]
+    first, last = (beads.labels.index(name) for name in ("ALA1-CA", "ALA3-CA"))
+    length = np.linalg.norm(frames[:, first] - frames[:, last], axis=-1)
+    pair = found["ALA1-CA ALA3-CA"]
+    assert pair["reference"] == pytest.approx([length.mean(), length.std()], rel=1e-5)
+    assert pair["w1_samples"] == pytest.approx(length.mean(), rel=1e-5)
 
 
 def test_means_and_their_spread_are_those_over_systems():

@@ -165,3 +165,18 @@ def test_a_stream_leaves_no_thread_behind_when_it(split, end: str):
     for thread in threads:
         thread.join(timeout=10)  # Grain lets its threads finish what they do.
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_systems_are_drawn_equally_often_if_they_are_to_be():
+    sizes = (10, 100, 40)
+    plan = Plan(150, 15, epochs=4, seed=3, alike=sizes)
+    system_of = np.repeat(np.arange(3), sizes)
+    steps = np.arange(plan.steps)
+    rows = np.stack([plan.frames_of(steps, row) for row in range(15)])
+    for epoch in range(4):
+        drawn = rows[:, epoch * 10 : (epoch + 1) * 10].ravel()
+        assert np.bincount(system_of[drawn]).tolist() == [50, 50, 50]
+        smallest = np.bincount(drawn[drawn < 10], minlength=10)
+        assert smallest.tolist() == [5] * 10, "each of its frames as often as the others"
+        assert np.bincount(drawn[drawn >= 10]).max() <= 2
+    assert (rows[:, :10] != rows[:, 10:20]).any()

@@ -110,6 +110,23 @@ def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
     assert measured == pytest.approx(1, abs=4 * np.sqrt(2 / (10 * 40 * 24)) + 0.01)
 
 
+def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, peptides, tmp_path: Path):
+    found = Dataset(peptides)
+    frames = found.split("train", "AV").read()[:60]
+    system = System.of(found, "AV", MoleculesConfig(temperature=300.0))
+    frames *= -np.sign(system.points(frames)[:, :1, None])  # A mirror image has the other sign of φ.
+    frames[41] *= -1
+    shards.write_system(tmp_path / "data", "AV", found.description("AV"), {"train": frames})
+    shards.finish(tmp_path / "data", found.manifest["source"], ("AV",))
+    moved = tuple(replace(job, data=tmp_path / "data") for job in jobs)
+    still = SimulateConfig(frames=20, chains=20, chunk=10, stride=1, timestep=1e-6)
+    for forced, signs in ((True, 1), (False, -1)):
+        work = Simulation(moved, system, replace(still, first_phi_positive=forced), tmp_path, 3)
+        first, second = (system.points(work.compute(index)[0][:, 0])[:, 0] for index in (0, 1))
+        assert np.sign(first[0]) == signs
+        assert (second < 0).all()
+
+
 def test_only_energies_have_an_error_and_it_counts_every_peptides_own_coordinates(jobs):
     curves = tasks.fokker_planck_curves(jobs, np.array([0.01, 0.05, 0.5], np.float32))
     ((name, (times, errors)),) = curves.items()
