@@ -53,6 +53,7 @@ def command(argv: Sequence[str]) -> int:
 def other(arguments: "OtherArguments", display: "Display") -> None:
     """What is not a stage of a run."""
     from . import arguments as given
+    from . import molecule_arguments as molecules
 
     if isinstance(arguments, given.ExportArguments):
         from .trained import load
@@ -63,11 +64,11 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
         from .reproduce import reproduce
 
         reproduce(arguments, display)
-    elif isinstance(arguments, given.TakenArguments):
+    elif isinstance(arguments, molecules.TakenArguments):
         from . import taken
 
         taken.carry_out(arguments, display)
-    elif isinstance(arguments, given.JudgeArguments):
+    elif isinstance(arguments, molecules.JudgeArguments):
         from . import judge
 
         judge.carry_out(arguments, display)

@@ -23,9 +23,9 @@ from ..data.shards import MANIFEST, Dataset
 from ..data.sources import Source
 from ..distributed import cluster, tasks
 from ..distributed.config import ClusterConfig
-from .arguments import ConvertArguments, GenerateArguments, InspectArguments
 from .config import ConfigError
 from .display import Display
+from .molecule_arguments import ConvertArguments, GenerateArguments, InspectArguments
 from .run import locked
 
 POLL_SECONDS = 1.0

@@ -9,9 +9,9 @@ from ..data.bead_map import BeadMap
 from ..data.readers import open_source
 from ..data.residues import MoleculeError
 from ..data.sources import Source, coarse_frames
-from .arguments import JudgeArguments
 from .config import ConfigError
 from .display import Display
+from .molecule_arguments import JudgeArguments
 from .run import write_json
 
 COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference", "broken bonds")

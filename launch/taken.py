@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis import trajectories
-from .arguments import TakenArguments
 from .display import Display
+from .molecule_arguments import TakenArguments
 from .trained import Model, load
 
 

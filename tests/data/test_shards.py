@@ -210,6 +210,13 @@ def test_a_split_of_one_system_holds_its_frames_alone(peptides):
             np.testing.assert_array_equal(own.system_of(np.arange(frames)), np.full(frames, number))
 
 
+def test_a_split_knows_how_many_frames_each_of_its_systems_has(peptides):
+    train = peptides.split("train")
+    expected = tuple(splits["train"] for _, splits in PEPTIDES.values() if "train" in splits)
+    assert train.frames_of_systems == expected
+    assert sum(expected) == len(train)
+
+
 def test_frames_of_all_systems_are_gathered_with_zeros_for_the_beads_they_lack(peptides):
     train = peptides.split("train")
     assert (len(train), train.shape) == (12, (3, 3))
