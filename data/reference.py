@@ -21,12 +21,10 @@ import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
 
-from .building import build, phi_torsions, require_openmm
+from .building import FORCE_FIELDS, SOLVENT, build, make_system, phi_torsions, require_openmm
 from .config import ReferenceConfig
 from .residues import MoleculeError
 
-FORCE_FIELDS = {"amber14": "amber14/protein.ff14SB.xml", "amber99sb-ildn": "amber99sbildn.xml"}
-SOLVENT = "OBC2"
 BINS = 72
 """Bins of a torsion's bias over the circle."""
 HILL_WIDTH = 0.2  # radians
@@ -273,31 +271,6 @@ class _Walk:
         for force, bias in zip(self._forces, values, strict=True):
             force.getTabulatedFunction(0).setFunctionParameters([*bias, bias[0]], -pi, pi)
             force.updateParametersInContext(self._context)
-
-
-def make_system(topology: Any, force_field: Any) -> Any:
-    """OpenMM system of a peptide in OBC2 solvent; bonds to hydrogen constrained, hydrogens of 3 amu.
-
-    OpenMM's file for OBC2 makes a CustomGBForce, which is interpreted; as a GBSAOBCForce of the same radii
-    and scales, which this is, the model is some thirty times as fast.
-    """
-    import openmm
-    from openmm import app, unit
-    from openmm.app.internal.customgbforces import GBSAOBC2Force
-
-    system = force_field.createSystem(
-        topology,
-        nonbondedMethod=app.NoCutoff,
-        constraints=app.HBonds,
-        hydrogenMass=unit.Quantity(3.0, unit.amu),
-    )
-    (nonbonded,) = (force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
-    nonbonded.setReactionFieldDielectric(1)
-    solvent = openmm.GBSAOBCForce()
-    for index, (radius, scale) in enumerate(GBSAOBC2Force.getStandardParameters(topology)):
-        solvent.addParticle(nonbonded.getParticleParameters(index)[0], radius, scale)
-    system.addForce(solvent)
-    return system
 
 
 def _torsion_force(openmm: Any, atoms: Sequence[int]) -> Any:

@@ -1,13 +1,21 @@
-"""Structures that dynamics start from have every atom, L-amino acids and possible bonds."""
+"""Structures have every atom, L-amino acids and possible bonds; their systems the right forces."""
 
 import importlib.util
 
 import mdtraj
 import numpy as np
+import openmm
 import pytest
-from openmm import app
+from openmm import app, unit
 
-from fokker.data.building import build, heavy_atoms, phi_torsions, require_openmm
+from fokker.data.building import (
+    FORCE_FIELDS,
+    build,
+    heavy_atoms,
+    make_system,
+    phi_torsions,
+    require_openmm,
+)
 from fokker.data.residues import CODES, MoleculeError
 
 EVERY = "".join(CODES)
@@ -56,3 +64,22 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MoleculeError, match=r"openmm is missing: .* pip install 'fokker\[openmm\]'"):
         require_openmm()
+
+
+@pytest.mark.parametrize(("sequence", "name"), [("ACE-ALA-NME", "amber99sb-ildn"), ("HW", "amber14")])
+def test_the_fast_solvent_has_the_energies_and_forces_of_openmms_own(sequence: str, name: str):
+    force_field = app.ForceField(FORCE_FIELDS[name])
+    topology, positions = build(sequence, force_field)
+    theirs = app.ForceField(FORCE_FIELDS[name], "implicit/obc2.xml").createSystem(
+        topology, constraints=app.HBonds, hydrogenMass=unit.Quantity(3.0, unit.amu)
+    )
+    energies, forces = [], []
+    for system in (make_system(topology, force_field), theirs):
+        platform = openmm.Platform.getPlatformByName("Reference")
+        context = openmm.Context(system, openmm.VerletIntegrator(1e-3), platform)
+        context.setPositions(positions)
+        state = context.getState(getEnergy=True, getForces=True)
+        energies.append(state.getPotentialEnergy()._value)
+        forces.append(np.asarray(state.getForces(asNumpy=True)._value))
+    assert energies[0] == pytest.approx(energies[1], rel=1e-4)
+    np.testing.assert_allclose(*forces, atol=1e-4 * np.abs(forces[1]).max())
