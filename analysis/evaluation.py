@@ -52,6 +52,12 @@ def floor(points: Points, count: int, plane: Plane, seed: int) -> Metrics:
     return _combine(sizes, lambda values: values[0] * (values[0] / values[1]) ** doublings)
 
 
+def floor_of(system: System, reference: np.ndarray, count: int, seed: int) -> Metrics:
+    """The floor of a system's reference frames, a mean over its planes."""
+    planes = range(len(system.planes))
+    return _combine([floor(system.points(reference, i), count, system.plane, seed) for i in planes], np.mean)
+
+
 def _combine(results: Sequence[Any], how: Callable[[list[float]], Any]) -> Any:
     """The values at one place of nested dictionaries, made one, at every place."""
     if isinstance(results[0], Mapping):
@@ -72,15 +78,21 @@ def judge(
     """
     finite = system.finite(chains)
     sets = {"reference": reference, "iid": samples[system.finite(samples)], "sim": chains[finite]}
-    with np.errstate(invalid="ignore"):
-        walks = system.points(chains)
-    points = {kind: system.points(sets[kind]) for kind in ("reference", "iid")} | {"sim": walks[finite]}
-    compared = {kind: compare(points["reference"], points[kind], system.plane) for kind in ("iid", "sim")}
-    compared["floor"] = floor
-    result: dict[str, Any] = {
-        definition: {kind: values[definition] for kind, values in compared.items()}
-        for definition in DEFINITIONS
-    }
+    middle, each = len(system.planes) // 2, {}
+    walks, points = chains, {}
+    for index, name in enumerate(system.planes):
+        with np.errstate(invalid="ignore"):
+            angles = system.points(chains, index)
+        here = {kind: system.points(sets[kind], index) for kind in ("reference", "iid")}
+        here["sim"] = angles[finite]
+        each[name] = _compared(here, system.plane)
+        if index == middle:
+            walks, points = angles, here
+    result: dict[str, Any] = _combine([*each.values()], np.mean)
+    for definition in DEFINITIONS:
+        result[definition]["floor"] = floor[definition]
+    if len(each) > 1:
+        result["residues"] = each
     if len(chains) > 1:
         walked = [walk[kept] for walk, kept in zip(walks, finite, strict=True)]
         result["sim_error"] = _chain_error(system.plane, points["reference"], walked)
@@ -93,6 +105,16 @@ def judge(
     return result
 
 
+def _compared(points: Mapping[str, Points], plane: Plane) -> dict[str, Any]:
+    """By definition, the metrics of every set against the reference."""
+    found = {
+        kind: compare(points["reference"], points[kind], plane) for kind in points if kind != "reference"
+    }
+    return {
+        definition: {kind: values[definition] for kind, values in found.items()} for definition in DEFINITIONS
+    }
+
+
 def judge_samples(
     system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
@@ -102,13 +124,16 @@ def judge_samples(
     """
     finite = samples[system.finite(samples)]
     sets = {"reference": reference, "samples": finite}
-    points = {kind: system.points(part) for kind, part in sets.items()}
-    lowest = floor(points["reference"], len(finite), system.plane, seed)
-    compared = compare(points["reference"], points["samples"], system.plane)
-    result: dict[str, Any] = {
-        definition: {"samples": compared[definition], "floor": lowest[definition]}
-        for definition in DEFINITIONS
+    each = {
+        name: _compared({kind: system.points(part, i) for kind, part in sets.items()}, system.plane)
+        for i, name in enumerate(system.planes)
     }
+    result: dict[str, Any] = _combine([*each.values()], np.mean)
+    lowest = floor_of(system, reference, len(finite), seed)
+    for definition in DEFINITIONS:
+        result[definition]["floor"] = lowest[definition]
+    if len(each) > 1:
+        result["residues"] = each
     whole = system.physical(finite)
     result["frames"] = {
         "count": len(samples),
@@ -118,7 +143,9 @@ def judge_samples(
     if system.beads is not None:
         result["molecule"] = {
             **_structure(system.beads, sets),
-            "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
+            "phi_positive": {
+                kind: float((system.points(part)[:, 0] > 0).mean()) for kind, part in sets.items()
+            },
         }
     return result
 

@@ -59,22 +59,33 @@ class System:
 
     @cached_property
     def _torsions(self) -> np.ndarray:
+        """Beads of φ and ψ of every pair."""
         assert self.beads is not None
         pairs = self.beads.ramachandran
         if not pairs:
             raise MoleculeError(
                 f"{self.name}: its beads hold no pair of torsions φ and ψ: use a map with N, CA and C"
             )
-        # Longer peptides: the pair in the middle; its neighbours are alike.
-        phi, psi = pairs[len(pairs) // 2]
-        return np.asarray([phi.beads, psi.beads])
+        return np.asarray([[phi.beads, psi.beads] for phi, psi in pairs])
 
-    def points(self, frames: Frames) -> Float[np.ndarray, "*batch 2"]:
-        """Where the frames lie on the plane: themselves, or the torsions (φ, ψ) in radians."""
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes on which it is judged: the residues with both torsions; a toy has one."""
+        if self.beads is None:
+            return (self.name,)
+        numbers = [phi.residue for phi, _ in self.beads.ramachandran[: len(self._torsions)]]
+        return tuple(f"{self.beads.residues[number]}{number + 1}" for number in numbers)
+
+    def points(self, frames: Frames, plane: int | None = None) -> Float[np.ndarray, "*batch 2"]:
+        """Where the frames lie on a plane: themselves, or the torsions (φ, ψ) in radians of a residue.
+
+        Unless it is given, that of the residue in the middle.
+        """
         if self.beads is None:
             return frames
-        batch = frames.shape[:-2]
-        return dihedrals(frames.reshape(-1, *frames.shape[-2:]), self._torsions).reshape(*batch, 2)
+        batch, torsions = frames.shape[:-2], self._torsions
+        chosen = torsions[len(torsions) // 2 if plane is None else plane]
+        return dihedrals(frames.reshape(-1, *frames.shape[-2:]), chosen).reshape(*batch, 2)
 
     def bonds(self, frames: Frames) -> Float[np.ndarray, "frames bonds"]:
         """Bond lengths (nm) of a molecule's frames, one frame after another."""

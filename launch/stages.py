@@ -225,13 +225,13 @@ def _system_metrics(
                 f"one of the settings {stage}.* asks too much of it"
             )
     # A floor is that of as many frames: fewer lie farther from any reference.
-    count, points = min(len(samples), simulated), system.points(reference)
+    count = min(len(samples), simulated)
     if system.beads is None:
         independent = dataset.split("reference", system.name).read()
         drawn = np.random.default_rng(0).choice(independent, min(count, len(independent)), replace=False)
-        floor = compare(points, drawn, system.plane)
+        floor = compare(reference, drawn, system.plane)
     else:
-        floor = evaluation.floor(points, count, system.plane, run.config.data.seed)
+        floor = evaluation.floor_of(system, reference, count, run.config.data.seed)
     result = evaluation.judge(system, reference, samples, chains, floor)
     for name, work in ((SAMPLES, sampling), (SIMULATION, simulation)):
         total = pool.tally(work)[0].total

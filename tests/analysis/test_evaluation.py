@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fokker.analysis.evaluation import floor, judge, judge_samples, mean
+from fokker.analysis.evaluation import floor, floor_of, judge, judge_samples, mean
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, compare
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
@@ -68,6 +68,33 @@ def test_a_molecule_is_judged_by_its_bonds_and_modes_too():
     phi = system.points(frames)[:, 0]
     assert found["phi_positive"] == dict.fromkeys(("reference", "iid", "sim"), (phi > 0).mean())
     assert found["phi_crossings"] > 0
+
+
+def test_a_longer_peptide_is_judged_residue_by_residue():
+    beads = Beads.from_sequence("AGAS", BeadMap.parse("backbone"))
+    system = System("agas", RAMACHANDRAN, 2.5, tuple(beads.masses), 10.0, beads, (0.14,) * len(beads.bonds))
+    assert system.planes == ("GLY2", "ALA3")
+    random = np.random.default_rng(0)
+    reference, samples = random.normal(size=(2, 600, len(beads), 3)).astype(np.float32)
+    chains = random.normal(size=(20, 30, len(beads), 3)).astype(np.float32)
+    lowest = floor_of(system, reference, 600, 0)
+    found = judge(system, reference, samples, chains, lowest)
+    foreign = judge_samples(system, reference, samples)
+    for kind, frames in (("iid", samples), ("sim", chains.reshape(-1, len(beads), 3))):
+        each = [
+            compare(system.points(reference, i), system.points(frames, i), RAMACHANDRAN) for i in range(2)
+        ]
+        for definition in ("paper", "corrected"):
+            for i, name in enumerate(system.planes):
+                assert found["residues"][name][definition][kind] == each[i][definition]
+            for metric in ("js", "pmf"):
+                mean_of = np.mean([part[definition][metric] for part in each])
+                assert found[definition][kind][metric] == pytest.approx(mean_of)
+                if kind == "iid":
+                    assert foreign[definition]["samples"][metric] == pytest.approx(mean_of)
+    floors = [floor(system.points(reference, i), 600, RAMACHANDRAN, 0) for i in range(2)]
+    assert lowest["paper"]["js"] == pytest.approx(np.mean([part["paper"]["js"] for part in floors]))
+    np.testing.assert_array_equal(system.points(reference), system.points(reference, 1))
 
 
 def test_distances_of_alpha_carbons_are_judged_as_bonds_are():
