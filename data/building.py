@@ -65,6 +65,7 @@ def build(sequence: str, force_field: Any) -> tuple[Any, Any]:
 
     `force_field` is an `openmm.app.ForceField`. Raises MoleculeError for a residue that it does not know.
     """
+    import openmm
     from openmm import app, unit
 
     nanometer: Any = vars(unit)["nanometer"]  # Made at run time, so that type checkers do not see it.
@@ -73,7 +74,9 @@ def build(sequence: str, force_field: Any) -> tuple[Any, Any]:
     state = random.getstate()
     random.seed(0)  # OpenMM puts hydrogens near their places with Python's global generator.
     try:
-        modeller.addHydrogens(force_field, pH=7.0)
+        # Whose sums have one order: threads of the CPU platform would start every run elsewhere.
+        platform = openmm.Platform.getPlatformByName("Reference")
+        modeller.addHydrogens(force_field, pH=7.0, platform=platform)
     except ValueError as error:
         raise MoleculeError(f"sequence {sequence!r}: {error}") from None
     finally:
