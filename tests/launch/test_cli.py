@@ -102,7 +102,7 @@ def test_a_run_prints_settings_stages_progress_and_metrics_in_80_columns(whole: 
         *("train", "sample", "simulate", "evaluate"),
         *("whole", "report"),
     ]
-    last = r"^  expert 0-0.1  step 1500/1500  loss \S+  Fokker-Planck \S+  samples/s \S+  took \d+:\d\d$"
+    last = r"^  expert 0-0.1  step 1500/1500  loss \S+  term \S+  samples/s \S+  took \d+:\d\d$"
     assert re.search(last, result.stdout, re.MULTILINE)
     assert "chunk 20/20  frames 400" in result.stdout
     table = result.stdout.partition("\nwhole ")[2]
