@@ -119,11 +119,19 @@ def _simulation_rows(counts: dict, settings: SimulateConfig) -> list[tuple[str, 
 
 
 def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
-    """Metrics of each peptide where there are several, then modes and bonds of each."""
+    """Metrics of each peptide and of each residue where there are several, then modes and bonds of each."""
     tables: list[Table] = []
     if len(systems) > 1:
         rows = [(name, *row) for name, result in systems.items() for row in table(reported(result))]
         tables.append(("Systems", ("system", *TABLE_HEADER), rows))
+    for name, result in systems.items():
+        rows = [
+            (residue, *_residue_row(part["corrected"]))
+            for residue, part in result.get("residues", {}).items()
+        ]
+        if rows:
+            header = ("residue", "JS iid", "JS sim", "PMF iid", "PMF sim")
+            tables.append((f"{name} by residue (JS corrected)", header, rows))
     molecules = {name: result["molecule"] for name, result in systems.items() if "molecule" in result}
     for name, molecule in molecules.items():
         positive = molecule["phi_positive"]
@@ -140,6 +148,10 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
         header = ("bond or Cα distance, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
         tables.append((name, header, [modes, crossings, *bonds]))
     return tables
+
+
+def _residue_row(metrics: dict[str, dict[str, float]]) -> list[str]:
+    return [f"{metrics[kind][metric]:.4f}" for metric in ("js", "pmf") for kind in ("iid", "sim")]
 
 
 def warnings(metrics: dict) -> list[str]:

@@ -59,10 +59,14 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     run.add_timing("train", 3661.0)
     points = np.random.default_rng(0).normal((-0.6, 1.4), 0.2, size=(100, 2))
     found = metrics(simulate={"kinetic_temperature": temperature, "frames_not_finite": 1})
+    iid, sim = {"js": 0.01, "pmf": 0.2}, {"js": 0.03, "pmf": 0.4}
+    found["systems"]["AKF"] = {**metrics(), "residues": {"LYS2": {"corrected": {"iid": iid, "sim": sim}}}}
+    found["systems"]["mueller-brown"] = metrics()
     reporting.write(run, found, {"": dict.fromkeys(("reference", "iid", "simulation"), points)})
     report = (tmp_path / "report.html").read_text()
     assert f"<td>kinetic temperature</td><td>{shown}</td>" in report
     assert "<td>0-0.1</td><td>16</td><td>10</td><td>1:05</td><td>0.5000</td><td>not used</td>" in report
+    assert "<td>LYS2</td><td>0.0100</td><td>0.0300</td><td>0.2000</td><td>0.4000</td>" in report
     assert "<td>train</td><td>1:01:01</td>" in report
     assert "1 of 400 frames of the chains of the simulation are not finite" in report
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
