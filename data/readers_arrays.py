@@ -236,7 +236,7 @@ def require_reader(path: Path) -> None:
         raise MoleculeError(f"{path} is missing")
     if path.suffix in HDF5 and importlib.util.find_spec("tables") is None:
         raise MoleculeError(
-            f"{path}: HDF5 needs the package tables: pip install tables, or convert the file to .xtc and .pdb"
+            f"{path}: HDF5 needs the package tables: pip install 'fokker[hdf5]', or convert to .xtc and .pdb"
         )
 
 
