@@ -28,7 +28,7 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \

@@ -22,7 +22,7 @@ def edge_tensor_energy(parameters, x, nodes, mask, heads=3):
     def split(inputs):
         return inputs.reshape(*inputs.shape[:-1], heads, -1)
 
-    x = x - x[mask].mean(0)
+    x = x - jnp.mean(x, axis=0, where=mask[:, None])
     edges = (x[None, :] - x[:, None]) @ p["edge_kernel"] + p["edge_bias"]
     nodes = dense(p["nodes"], nodes)
     for layer in (p[f"layer_{i}"] for i in range(sum(name.startswith("layer_") for name in p))):
@@ -37,4 +37,4 @@ def edge_tensor_energy(parameters, x, nodes, mask, heads=3):
         nodes = gated(layer["attention_gate"], dense(a["out"], attended), nodes)
         wide = jax.nn.gelu(dense(layer["widen"], norm(layer["feed_forward_norm"], nodes)))
         nodes = gated(layer["feed_forward_gate"], dense(layer["narrow"], wide), nodes)
-    return jnp.sum(dense(p["decoder"], nodes)[mask])
+    return jnp.sum(dense(p["decoder"], nodes), where=mask[:, None])
