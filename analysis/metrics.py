@@ -19,6 +19,8 @@ Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Definition = Literal["paper", "corrected", "text"]
 DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
 """Those that are reported."""
+COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
+"""What a table of results shows of each definition, in the order of the paper."""
 
 EMPTY = 1e-6
 """Proportion of an empty bin in the PMF error."""

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from platform import python_version
 
 from ..analysis import figures
-from ..analysis.metrics import TABLE_HEADER, Points, reported, table
+from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
 from ..analysis.report import Report, Table, render
 from ..distributed import parameters as trained
 from ..distributed.expert import HISTORY, read_history
@@ -126,11 +126,11 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
         tables.append(("Systems", ("system", *TABLE_HEADER), rows))
     for name, result in systems.items():
         rows = [
-            (residue, *_residue_row(part["corrected"]))
+            (residue, *(f"{part['corrected'][kind][metric]:.4f}" for kind, metric in COLUMNS))
             for residue, part in result.get("residues", {}).items()
         ]
         if rows:
-            header = ("residue", "JS iid", "JS sim", "PMF iid", "PMF sim")
+            header = ("residue", *(f"{metric.upper()} {kind}" for kind, metric in COLUMNS))
             tables.append((f"{name} by residue (JS corrected)", header, rows))
     molecules = {name: result["molecule"] for name, result in systems.items() if "molecule" in result}
     for name, molecule in molecules.items():
@@ -148,10 +148,6 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
         header = ("bond or Cα distance, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
         tables.append((name, header, [modes, crossings, *bonds]))
     return tables
-
-
-def _residue_row(metrics: dict[str, dict[str, float]]) -> list[str]:
-    return [f"{metrics[kind][metric]:.4f}" for metric in ("js", "pmf") for kind in ("iid", "sim")]
 
 
 def warnings(metrics: dict) -> list[str]:

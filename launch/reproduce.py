@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from ..analysis import figures
-from ..analysis.metrics import DEFINITIONS, compare
+from ..analysis.metrics import COLUMNS, DEFINITIONS, compare
 from ..data.config import MuellerBrownConfig
 from ..data.shards import Dataset
 from ..distributed import cluster, tasks
@@ -21,7 +21,6 @@ from .config import Method
 from .display import Display
 from .run import Run, locked, write_json
 
-COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
 REFERENCE_SEED = 1000
 """First seed of the reference sets, away from those of the training data."""
 
