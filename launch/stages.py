@@ -73,17 +73,23 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
             raise StageError(
                 f"data: name your trajectories with --data PATH, or let OpenMM make them: {error}"
             ) from None
-        directory = run.directory.absolute() / REFERENCE
-        folders = {"train": config.sequences, config.evaluate: config.held_out}
-        references = [
-            Reference(sequence, run.config.reference, directory / split)
-            for split, sequences in folders.items()
-            for sequence in sequences or ()
-        ]
-        display.stage("data", f"references of {len(references)} peptides with OpenMM")
-        datasets.generate(references, run.config.cluster, display)
-        config = replace(config, path=str(directory))
+        made = references(run)
+        display.stage("data", f"references of {len(made)} peptides with OpenMM")
+        datasets.generate(made, run.config.cluster, display)
+        config = replace(config, path=str(run.directory.absolute() / REFERENCE))
     return datasets.convert(config, run.data, origin, run.config.cluster, display)
+
+
+def references(run: Run) -> list[Reference]:
+    """What a run of molecules without data simulates: its peptides, those of the judged split last."""
+    config, settings = run.config.data, run.config.reference
+    assert isinstance(config, MoleculesConfig) and settings is not None  # noqa: PT018
+    splits = (("train", config.sequences), (config.evaluate, config.held_out))
+    return [
+        Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)
+        for split, sequences in splits
+        for sequence in sequences or ()
+    ]
 
 
 def train(runs: Sequence[Run], display: Display) -> None:

@@ -17,7 +17,7 @@ from fokker.distributed import parameters
 from fokker.distributed.chunks import ChunkStore, summarise
 from fokker.launch import stages
 from fokker.launch.display import Display
-from fokker.launch.presets import PRESETS
+from fokker.launch.presets import PRESETS, TRAINED
 from fokker.launch.run import Run, write_json
 from fokker.launch.stages import STAGES, StageError
 
@@ -199,3 +199,17 @@ def test_a_temperature_that_is_not_finite_is_null_for_programs(run: Run):
     path = run.directory / "metrics.json"
     write_json(path, stages._metrics(run))
     assert json.loads(path.read_text())["simulate"]["kinetic_temperature"] is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "folders"),
+    [
+        ("alanine-dipeptide-small", ["train/ACE-ALA-NME"]),
+        ("dipeptides-small", [*(f"train/{name}" for name in TRAINED), "validation/ET", "validation/LA"]),
+    ],
+)
+def test_a_run_without_data_simulates_every_peptide_also_where_it_judges_those_of_training(
+    tmp_path: Path, preset: str, folders: list[str]
+):
+    made = stages.references(Run(PRESETS[preset]("both", "fokker"), tmp_path))
+    assert [f"{one.directory.name}/{one.sequence}" for one in made] == folders
