@@ -1,18 +1,20 @@
 """The train step of one expert: pure functions of a state and a batch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..model.config import ObjectiveConfig
 from ..model.experts import Expert, Parameters
 from ..model.molecules import Molecule
-from ..model.objective import draw, loss
+from ..model.objective import Losses, draw, loss
 from .config import TrainConfig
 
 
@@ -71,30 +73,53 @@ def make_train_step(
     steps: int,
     steps_per_epoch: int,
     molecules: Molecule | None = None,
+    devices: int = 1,
 ) -> TrainStep:
     """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step.
 
-    `molecules` holds what `Batch.system` counts.
+    `molecules` holds what `Batch.system` counts. All is drawn for the whole batch; it is taken in one part on
+    each of the devices that it is sharded over, and in `config.accumulate` one after another, which changes
+    nothing but the rounding.
     """
     update = optimiser(config, steps).update
     first_regularised = round(objective.consistency_start * steps)
 
-    def gradient(parameters: Parameters, batch: Batch, key: PRNGKeyArray, regularised: bool):
+    def gradient(
+        parameters: Parameters, batch: Batch, key: PRNGKeyArray, regularised: bool
+    ) -> tuple[Losses, Parameters]:
         own = jax.tree.map(lambda table: table[batch.system], molecules)
         x0 = expert.augment(batch.frames, jax.random.fold_in(key, 0))
         drawn = draw(expert, objective, x0.shape, own, key)
-        return jax.value_and_grad(loss, has_aux=True)(
-            parameters, expert, objective, x0, drawn, own, regularised=regularised
-        )
+
+        def part_gradient(part: Any) -> tuple[Losses, Parameters]:
+            x0, drawn, own = part
+            slope = jax.grad(loss, has_aux=True)
+            gradients, losses = slope(parameters, expert, objective, x0, drawn, own, regularised=regularised)
+            return losses, gradients
+
+        whole = x0, drawn, own
+        if devices == config.accumulate == 1:
+            return part_gradient(whole)
+        split = partial(_parts, objective.groups(len(x0)), config.accumulate, devices)
+        like = Losses(jnp.zeros(()), jnp.zeros(())), parameters
+        vector, unravel = ravel_pytree(like)
+
+        def add(total: Array, parts: Any) -> tuple[Array, None]:
+            """The gradients of a part on each device, as vectors: their mean is all that devices exchange."""
+            return total + jax.vmap(lambda part: ravel_pytree(part_gradient(part))[0])(parts), None
+
+        zeros = jnp.zeros((devices, vector.size), vector.dtype)
+        total, _ = jax.lax.scan(add, zeros, jax.tree.map(split, whole))
+        return unravel(total.mean(axis=0) / config.accumulate)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
         noise_key = jax.random.fold_in(key, state.step)
         if expert.config.consistency_weight == 0:
-            (_, losses), gradients = gradient(state.parameters, batch, noise_key, False)
+            losses, gradients = gradient(state.parameters, batch, noise_key, False)
         elif first_regularised == 0:
-            (_, losses), gradients = gradient(state.parameters, batch, noise_key, True)
+            losses, gradients = gradient(state.parameters, batch, noise_key, True)
         else:
-            (_, losses), gradients = jax.lax.cond(
+            losses, gradients = jax.lax.cond(
                 state.step >= first_regularised,
                 lambda: gradient(state.parameters, batch, noise_key, True),
                 lambda: gradient(state.parameters, batch, noise_key, False),
@@ -110,6 +135,13 @@ def make_train_step(
         return TrainState(done, parameters, average, optimiser_state), metrics
 
     return step
+
+
+def _parts(groups: int, accumulate: int, devices: int, rows: Array) -> Array:
+    """A batch as (accumulate, devices, rows of a part), each part with its share of the regularised rows."""
+    batch, rest = len(rows), rows.shape[1:]
+    parts = rows.reshape(devices, accumulate, groups // (devices * accumulate), batch // groups, *rest)
+    return jnp.moveaxis(parts, 1, 0).reshape(accumulate, devices, -1, *rest)
 
 
 def train_block(

@@ -1,6 +1,7 @@
 """The model's settings. Free of JAX, so that the command line starts at once."""
 
 from itertools import pairwise
+from math import gcd
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -140,6 +141,20 @@ class ObjectiveConfig:
     """Part of the training after which the residual counts."""
     log_sigma_fraction: Fraction = 0.0
     """Part of the diffusion times drawn uniformly in log σ instead of t; weights undo the preference."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in for the denoising part. Parameters, sums of energies and the consistency term
+    are float32 in any case."""
+
+    def regularised_rows(self, batch: int) -> int:
+        """How many rows of a batch the consistency term is taken on."""
+        return max(1, round(self.consistency_fraction * batch))
+
+    def groups(self, batch: int) -> int:
+        """Equal groups that a batch consists of, in each of which the first rows are regularised.
+
+        As many as possible: so all devices have the same share of the term, however many there are.
+        """
+        return gcd(self.regularised_rows(batch), batch)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -15,7 +15,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from .config import ObjectiveConfig
 from .experts import Expert, Parameters
@@ -41,18 +41,19 @@ def consistency(
     config: ObjectiveConfig,
     x: Batch,
     t: Times,
-    weight: Times,
     molecules: Molecule | None,
-    key: PRNGKeyArray,
+    weight: Times,
+    probes: Key[Array, "batch"],
+    partner: Times,
 ) -> tuple[Scalar, Batch]:
     """The term at noised configurations x, before its λ, and their scores, which it needs anyway.
 
-    Residuals count as w(t) R·R′/D², the classification in nats.
+    Residuals count as w(t) R·R′/D², the classification from the `partner` times in nats. `probes` are keys.
     """
     if config.consistency == "diffclf":
         log_density = partial(expert.log_density, parameters)
         values, scores = jax.vmap(jax.value_and_grad(log_density))(x, t, molecules)
-        others = jax.vmap(log_density)(x, t[neighbours(t)], molecules)
+        others = jax.vmap(log_density)(x, partner, molecules)
         return jnp.mean(diffclf(values, others)), scores
 
     def residuals(x: Configuration, t: Scalar, molecule: Molecule | None, key: PRNGKeyArray) -> Residuals:
@@ -68,7 +69,7 @@ def consistency(
         dimension = expert.dimension(molecule)
         return estimate(config.estimator, log_density, expert.schedule, x, t, key, dimension)
 
-    found = jax.vmap(residuals)(x, t, molecules, jax.random.split(key, len(x)))
+    found = jax.vmap(residuals)(x, t, molecules, probes)
     squares = found.first * found.second / jnp.asarray(expert.dimension(molecules)) ** 2
     return jnp.mean(weight * squares), found.score
 

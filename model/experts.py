@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,16 @@ class Expert:
     network: MLPConfig | GraphTransformerConfig
     shape: tuple[int, ...]
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """What the network multiplies in; its parameters and outputs, and all sums over them, are float32."""
 
     @cached_property
     def _module(self) -> MLP | MoleculeNetwork:
         hidden, conservative, network = self.config.hidden, self.config.conservative, self.network
         if network.kind == "mlp":
-            return MLP(hidden, 1 if conservative else prod(self.shape))
+            return MLP(hidden, 1 if conservative else prod(self.shape), self.compute)
         transformer = GraphTransformer(
-            hidden[0], len(hidden), 1 if conservative else 3, network.heads, network.head_width
+            hidden[0], len(hidden), 1 if conservative else 3, network.heads, network.head_width, self.compute
         )
         return MoleculeNetwork(transformer, network.embedding == "one-hot")
 
@@ -110,7 +112,8 @@ class Expert:
     def _outputs(self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None) -> Array:
         # Single or tensor-float precision costs bonds and residuals their digits on GPUs.
         with jax.default_matmul_precision("highest"):
-            return self._module.apply({"params": parameters}, *self._inputs(x, t, molecule))  # pyright: ignore[reportReturnType]
+            outputs: Any = self._module.apply({"params": parameters}, *self._inputs(x, t, molecule))
+            return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
     def _inputs(self, x: Configuration, t: Time, molecule: Molecule | None) -> tuple[Any, ...]:
         features = time_features(t, self.config.interval, self.config.relative_time)

@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from .molecules import Mask, Molecule, centre
+from .networks import reduced
 
 Nodes = Float[Array, "beads width"]
 Positions = Float[Array, "beads 3"]
@@ -50,7 +51,8 @@ class GraphTransformer(nn.Module):
     """A number of outputs for every bead, unchanged when all beads move by one vector.
 
     Layers of pre-norm attention and feed-forward, both with gated residuals. Padding (`mask` false) changes
-    nothing for the other beads, and its own outputs are zero.
+    nothing for the other beads, and its own outputs are zero. Layers multiply in `compute`; positions, which
+    need all their digits until they are differences, enter in their own type.
     """
 
     width: int
@@ -58,6 +60,7 @@ class GraphTransformer(nn.Module):
     outputs: int
     heads: int = 8
     head_width: int = 64
+    compute: str = "float32"
 
     @nn.compact
     def __call__(
@@ -69,57 +72,66 @@ class GraphTransformer(nn.Module):
             self.param("edge_kernel", _KERNEL, (3, self.width)),
             self.param("edge_bias", _BIAS, (self.width,)),
         )
-        nodes = nn.Dense(self.width, name="nodes")(nodes)
+        dtype = reduced(self.compute)
+        nodes = nn.Dense(self.width, name="nodes", dtype=dtype)(nodes)
         for layer in range(self.layers):
-            nodes = _Layer(self.width, self.heads, self.head_width, name=f"layer_{layer}")(
+            nodes = _Layer(self.width, self.heads, self.head_width, dtype, name=f"layer_{layer}")(
                 nodes, x, edge, mask
             )
-        return jnp.where(mask[:, None], nn.Dense(self.outputs, name="decoder")(nodes), 0)
+        return jnp.where(mask[:, None], nn.Dense(self.outputs, name="decoder", dtype=dtype)(nodes), 0)
 
 
 class _Layer(nn.Module):
     width: int
     heads: int
     head_width: int
+    dtype: jnp.dtype | None
 
     @nn.compact
     def __call__(self, nodes: Nodes, x: Positions, edge: tuple[Array, Array], mask: Mask) -> Nodes:
-        normal = nn.LayerNorm(name="attention_norm")(nodes)
-        attended = _Attention(self.width, self.heads, self.head_width, name="attention")(
+        dtype = self.dtype
+        normal = nn.LayerNorm(name="attention_norm", dtype=dtype)(nodes)
+        attended = _Attention(self.width, self.heads, self.head_width, dtype, name="attention")(
             normal, x, edge, mask
         )
-        nodes = _GatedResidual(name="attention_gate")(attended, nodes)
-        normal = nn.LayerNorm(name="feed_forward_norm")(nodes)
-        wide = nn.gelu(nn.Dense(4 * self.width, name="widen")(normal))
-        return _GatedResidual(name="feed_forward_gate")(nn.Dense(self.width, name="narrow")(wide), nodes)
+        nodes = _GatedResidual(dtype, name="attention_gate")(attended, nodes)
+        normal = nn.LayerNorm(name="feed_forward_norm", dtype=dtype)(nodes)
+        wide = nn.gelu(nn.Dense(4 * self.width, name="widen", dtype=dtype)(normal))
+        narrow = nn.Dense(self.width, name="narrow", dtype=dtype)(wide)
+        return _GatedResidual(dtype, name="feed_forward_gate")(narrow, nodes)
 
 
 class _Attention(nn.Module):
     width: int
     heads: int
     head_width: int
+    dtype: jnp.dtype | None
 
     @nn.compact
     def __call__(self, nodes: Nodes, x: Positions, edge: tuple[Array, Array], mask: Mask) -> Nodes:
         inner = self.heads * self.head_width
-        query, key, value = (nn.Dense(inner, name=name)(nodes) for name in ("query", "key", "value"))
+        query, key, value = (
+            nn.Dense(inner, name=name, dtype=self.dtype)(nodes) for name in ("query", "key", "value")
+        )
         kernel = self.param("edge_kernel", _KERNEL, (self.width, inner))
         bias = edge[1] @ kernel + self.param("edge_bias", _BIAS, (inner,))
         # Both maps in one: it has no batch axis, so that a batch multiplies by three rows, not by `width`.
-        moved = x @ (edge[0] @ kernel)
+        moved, bias = (part.astype(value.dtype) for part in (x @ (edge[0] @ kernel), bias))
         query, key, moved_value = (self._split(part) for part in (query, key + moved, value + moved))
         logits = jnp.einsum("ihd,jhd->hij", query, key) / jnp.sqrt(self.head_width)
         weights = jax.nn.softmax(jnp.where(mask, logits, -jnp.inf))
         attended = jnp.einsum("hij,jhd->ihd", weights, moved_value).reshape(-1, inner)
-        return nn.Dense(self.width, name="out")(attended - moved + bias)
+        return nn.Dense(self.width, name="out", dtype=self.dtype)(attended - moved + bias)
 
     def _split(self, part: Float[Array, "beads inner"]) -> Float[Array, "beads heads head_width"]:
         return part.reshape(-1, self.heads, self.head_width)
 
 
 class _GatedResidual(nn.Module):
+    dtype: jnp.dtype | None
+
     @nn.compact
     def __call__(self, new: Nodes, old: Nodes) -> Nodes:
         both = jnp.concatenate([new, old, new - old], axis=-1)
-        gate = nn.sigmoid(nn.Dense(1, use_bias=False)(both))
+        gate = nn.sigmoid(nn.Dense(1, use_bias=False, dtype=self.dtype)(both))
         return new * gate + old * (1 - gate)

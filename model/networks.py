@@ -26,14 +26,21 @@ def _harmonics(t: Time) -> list[Time]:
 
 
 class MLP(nn.Module):
-    """Swish layers of the given widths and a linear last layer."""
+    """Swish layers of the given widths and a linear last layer, which multiply in `compute`."""
 
     hidden: Sequence[int]
     outputs: int
+    compute: str = "float32"
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "inputs"]) -> Float[Array, "outputs"]:
         """Outputs of one input; batch with `jax.vmap`."""
+        dtype = reduced(self.compute)
         for width in self.hidden:
-            inputs = nn.swish(nn.Dense(width)(inputs))
-        return nn.Dense(self.outputs)(inputs)
+            inputs = nn.swish(nn.Dense(width, dtype=dtype)(inputs))
+        return nn.Dense(self.outputs, dtype=dtype)(inputs)
+
+
+def reduced(compute: str) -> jnp.dtype | None:
+    """The type that layers cast to, None where they keep that of their parameters (float64 in some tests)."""
+    return None if compute == "float32" else jnp.dtype(compute)

@@ -1,20 +1,22 @@
 """The training loss: denoising score matching plus a consistency term."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from .config import ObjectiveConfig
-from .consistency import consistency
+from .consistency import consistency, neighbours
 from .experts import Expert, Parameters
 from .molecules import Molecule
 from .schedule import NoiseSchedule
 
 Times = Float[Array, "batch"]
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Losses(NamedTuple):
@@ -37,7 +39,10 @@ class Noise(NamedTuple):
     weight: Times
     """w(t), over how often such a time is drawn."""
     noise: Float[Array, "batch *shape"]
-    probes: PRNGKeyArray
+    probes: Key[Array, "batch"]
+    """A key for each row."""
+    partner: Times
+    """The time that each regularised row is told from (DiffCLF); its own for the others."""
 
 
 def draw(
@@ -54,7 +59,12 @@ def draw(
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
     noise = jax.vmap(expert.project)(jax.random.normal(noise_key, shape), molecules)
-    return Noise(t, weight, noise, probe_key)
+    # For the whole batch, so that it makes no difference in how many parts its loss is taken.
+    grouped = t.reshape(config.groups(shape[0]), -1)
+    count = config.regularised_rows(shape[0]) // len(grouped)
+    taken = grouped[:, :count].reshape(-1)
+    partner = grouped.at[:, :count].set(taken[neighbours(taken)].reshape(-1, count)).reshape(-1)
+    return Noise(t, weight, noise, jax.random.split(probe_key, shape[0]), partner)
 
 
 def draw_times(
@@ -66,9 +76,10 @@ def draw_times(
 ) -> tuple[Times, Times]:
     """Diffusion times, and the density of uniform ones over that of these.
 
-    `log_sigma_fraction` of them are uniform in log σ, each place of the batch equally often, as the
-    consistency term is taken on the first of them only. All are weighed by the mixture of both densities (the
-    balance heuristic of Veach 1997), so that no weight exceeds that of the uniform part.
+    `log_sigma_fraction` of them are uniform in log σ, each place equally often, and spread such that the rows
+    on which the consistency term is taken have their share, whichever they are. All are weighed by the
+    mixture of both densities (the balance heuristic of Veach 1997), so that no weight exceeds that of the
+    uniform part.
     """
     start, end = ends
     uniform = jax.random.uniform(key, (count,))
@@ -78,7 +89,9 @@ def draw_times(
         return t, jnp.ones(count)
     first, last = jnp.log(schedule.sigma(jnp.asarray([start, end])))
     log_sigma = first + (last - first) * uniform
-    place = by_sigma * jnp.arange(count) + jax.random.randint(jax.random.fold_in(key, 0), (), 0, count)
+    # Ranks of multiples of the golden ratio: every regular part of them is spread evenly.
+    rank = np.argsort(np.argsort(np.arange(count) * GOLDEN_RATIO % 1))
+    place = rank + jax.random.randint(jax.random.fold_in(key, 0), (), 0, count)
     t = jnp.where(place % count < by_sigma, schedule.time_of_sigma(jnp.exp(log_sigma)), t)
     fraction = by_sigma / count
     density = schedule.log_sigma_rate(t) * (end - start) / (last - first)
@@ -97,29 +110,35 @@ def loss(
 ) -> tuple[Float[Array, ""], Losses]:
     """Denoising loss, plus λ times the consistency term if `regularised`, on one batch of normalised frames.
 
-    Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D. The term, such as the mean of w(t) R·R′ / D²
-    (eq. 13), is over the first `consistency_fraction` of the batch, whose scores come with it.
+    Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D, by networks in `config.compute`. The term, such as
+    the mean of w(t) R·R′ / D² (eq. 13), is over the first rows of each of `config.groups`, whose scores come
+    with it in float32.
     """
-    t, weight, noise, probe_key = drawn
+    t, weight, noise, probes, partner = drawn
     batch, schedule = x0.shape[0], expert.schedule
     wide = (batch, *(1 for _ in x0.shape[1:]))
     sigma = schedule.sigma(t).reshape(wide)
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
     dimension = jnp.asarray(expert.dimension(molecules))
-    count = max(1, round(config.consistency_fraction * batch)) if regularised else 0
-    parts: Any = (
-        jax.tree.map(lambda a, part=part: a[part], (x, t, molecules))
-        for part in (np.s_[:count], np.s_[count:])
-    )
-    first, rest = parts
-    scores = jax.vmap(partial(expert.score, parameters))(*rest)
+    count = config.regularised_rows(batch) if regularised else 0
+    groups = config.groups(batch) if regularised else batch
+
+    def rows(part: slice) -> Any:
+        def take(a: Array) -> Array:
+            grouped = a.reshape(groups, -1, *a.shape[1:])
+            return grouped[:, part].reshape(-1, *a.shape[1:])
+
+        return jax.tree.map(take, (x, t, molecules, weight, probes, partner))
+
+    first, rest = (rows(part) for part in (np.s_[: count // groups], np.s_[count // groups :]))
+    coarse = replace(expert, compute=config.compute)
+    scores = jax.vmap(partial(coarse.score, parameters))(*rest[:3])
     term = jnp.zeros(())
     if count:
-        term, taken = consistency(
-            parameters, expert, config, first[0], first[1], weight[:count], first[2], probe_key
-        )
-        scores = jnp.concatenate([taken, scores])
+        term, taken = consistency(parameters, expert, config, *first)
+        both = (part.reshape(groups, -1, *x.shape[1:]) for part in (taken, scores))
+        scores = jnp.concatenate([*both], axis=1).reshape(x.shape)
     errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / dimension
     denoising = jnp.mean(weight * errors)
     return denoising + expert.config.consistency_weight * term, Losses(denoising, term)

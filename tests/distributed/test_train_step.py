@@ -137,3 +137,35 @@ def test_noise_depends_on_the_step_and_not_on_history():
     later = state._replace(step=jnp.asarray(3, jnp.int32))
     first, again, other = (compiled_step(EXPERT)(s, batch(0), KEY)[1] for s in (state, state, later))
     assert float(first.denoising) == float(again.denoising) != float(other.denoising)
+
+
+RANDOM_TERMS = {
+    "hutchinson": ObjectiveConfig(estimator="hutchinson", consistency_fraction=0.5),
+    "rne": ObjectiveConfig(consistency="rne", consistency_fraction=0.5, log_sigma_fraction=0.5),
+    "diffclf": ObjectiveConfig(consistency="diffclf", consistency_fraction=0.5, log_sigma_fraction=0.5),
+}
+
+
+@pytest.mark.parametrize(("accumulate", "devices"), [(4, 1), (1, 4), (2, 2)])
+@pytest.mark.parametrize("term", RANDOM_TERMS)
+def test_a_batch_in_parts_takes_the_same_step(term: str, accumulate: int, devices: int):
+    """Also where the term draws probes, or pairs rows with each other: they belong to rows, not to parts."""
+    objective, state = RANDOM_TERMS[term], initial(REGULARISED)
+    config = replace(CONFIG, accumulate=accumulate)
+    whole = jax.jit(make_step(REGULARISED, objective=objective))
+    parts = jax.jit(make_train_step(REGULARISED, objective, config, STEPS, 3, devices=devices))
+    (_, expected), (_, found) = (step(state, batch(0), KEY) for step in (whole, parts))
+    np.testing.assert_allclose(np.array(found), np.array(expected), rtol=2e-5)
+
+
+def test_bfloat16_is_for_the_denoising_part_alone():
+    expert = replace(REGULARISED, config=replace(REGULARISED.config, hidden=(64, 64)))
+    state = init_state(expert, CONFIG, STEPS, jax.random.key(0))
+    exact = ObjectiveConfig(consistency_fraction=0.5)
+    full, half = (
+        jax.jit(make_step(expert, objective=replace(exact, compute=compute)))(state, batch(0), KEY)
+        for compute in ("float32", "bfloat16")
+    )
+    assert full[1].consistency == half[1].consistency, "the residual keeps its digits"
+    assert 0 < abs(float(full[1].denoising - half[1].denoising)) < 0.01 * float(full[1].denoising)
+    assert {leaf.dtype for leaf in jax.tree.leaves(half[0].parameters)} == {np.dtype(np.float32)}

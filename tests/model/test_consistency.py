@@ -47,7 +47,9 @@ def test_a_term_is_smaller_for_the_exact_density(float64: None, term: Consistenc
     def value(kind: type[MixtureExpert], key: jax.Array):
         x, t = noised(512, key)
         expert = kind(EXPERT.config, EXPERT.network, (3,))
-        return consistency(DATA, expert, config, x, t, weight, None, key)[0]
+        return consistency(
+            DATA, expert, config, x, t, None, weight, jax.random.split(key, 512), t[neighbours(t)]
+        )[0]
 
     keys = jax.random.split(jax.random.key(0), 40)
     right, wrong = (
@@ -65,7 +67,8 @@ def test_a_term_is_smaller_for_the_exact_density(float64: None, term: Consistenc
 def test_a_term_gives_the_scores_as_well(float64: None, term: Consistency):
     x, t = noised(64, jax.random.key(1))
     config = ObjectiveConfig(consistency=term)
-    _, scores = consistency(DATA, EXPERT, config, x, t, jnp.ones(64), None, jax.random.key(2))
+    probes = jax.random.split(jax.random.key(2), 64)
+    _, scores = consistency(DATA, EXPERT, config, x, t, None, jnp.ones(64), probes, t[neighbours(t)])
     expected = jax.vmap(lambda y, s: EXPERT.score(DATA, y, s))(x, t)
     np.testing.assert_allclose(scores, expected, rtol=1e-10)
 

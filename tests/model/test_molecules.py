@@ -118,7 +118,11 @@ def test_padded_batch_has_the_loss_and_gradient_of_its_members(regularised: bool
     each = []
     for row, beads in enumerate(BEADS):
         member = Noise(
-            drawn.t[row][None], drawn.weight[row][None], drawn.noise[row, :beads][None], drawn.probes
+            drawn.t[row][None],
+            drawn.weight[row][None],
+            drawn.noise[row, :beads][None],
+            drawn.probes[row][None],
+            drawn.partner[row][None],
         )
         alone = Expert(SMALLEST, NETWORK, (int(beads), 3))
         own = jax.tree.map(lambda table: table[None], only(row, int(beads)))
