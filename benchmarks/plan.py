@@ -1,0 +1,97 @@
+"""What `fokker plan --device cpu` predicts for a training step, against the step itself.
+
+The experts of the smallest times of two presets, on one CPU thread. The prediction is made as the command
+makes it: this machine is measured, and the compiler says what the step asks of it. Then compiled blocks of
+steps run on arrays of the real shapes. Prediction and measurement take turns and are in processor time, which
+other load on the machine does not lengthen; the figures are medians, wall time of the step stands beside
+them. The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fokker.distributed import cluster
+
+PRESETS = ("mueller-brown", "alanine-dipeptide-small")
+BLOCK = {"mueller-brown": 256, "alanine-dipeptide-small": 8}
+"""Steps in one call."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=15, help="times that each is taken (default 15)")
+    parser.add_argument("--method", default="both", help="row of the paper's tables (default both)")
+    arguments = parser.parse_args()
+    os.environ.update(cluster.worker_environment(on_gpu=False))
+    print(f"{'preset':<26} {'predicted ms':>13} {'measured ms':>12} {'ratio':>7} {'wall ms':>9}")
+    figures = {preset: compared(preset, arguments.method, arguments.turns) for preset in PRESETS}
+    print(json.dumps({"benchmark": "plan", "device": "cpu", **figures}))
+
+
+def compared(preset: str, method: Any, turns: int) -> dict[str, float]:
+    """Milliseconds of a step as predicted and as measured, and their ratio."""
+    import numpy as np
+
+    from fokker.distributed.calibration import this_machine
+    from fokker.launch import presets
+    from fokker.launch.planned import steps_of
+    from fokker.launch.planned_data import sizes
+
+    config = presets.PRESETS[preset](method, "fokker")
+    data = sizes(config, Path("runs-of-nobody"))
+    steps = steps_of(config, data)
+    cost = steps.cost(config.experts[0], 1)
+    run, count = block(steps, config.experts[0], BLOCK[preset]), BLOCK[preset]
+    run()
+    predicted, measured, wall = [], [], []
+    for _ in range(turns):
+        predicted.append(1e3 * cost.seconds(this_machine()))
+        begin, clock = time.process_time(), time.perf_counter()
+        run()
+        measured.append(1e3 * (time.process_time() - begin) / count)
+        wall.append(1e3 * (time.perf_counter() - clock) / count)
+    found = {
+        "predicted": float(np.median(predicted)),
+        "measured": float(np.median(measured)),
+        "ratio": float(np.median(np.divide(predicted, measured))),
+        "wall": float(np.median(wall)),
+        "flops": cost.flops,
+        "traffic": cost.traffic,
+    }
+    print(
+        f"{preset:<26} {found['predicted']:13.3f} {found['measured']:12.3f} {found['ratio']:7.2f} "
+        f"{found['wall']:9.3f}"
+    )
+    return found
+
+
+def block(steps: Any, expert: Any, count: int) -> Callable[[], Any]:
+    """A block of compiled training steps, from the same state each time."""
+    import jax
+    import jax.numpy as jnp
+
+    from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
+    from fokker.model.experts import Expert
+
+    model = Expert(expert, steps.network, steps.shape)
+    step = make_train_step(model, steps.objective, steps.train, 10_000, 781, steps.molecules)
+    run, state = (
+        jax.jit(partial(train_block, step)),
+        init_state(model, steps.train, 10_000, jax.random.key(2)),
+    )
+    rows = (count, steps.train.batch_size)
+    batches = Batch(jax.random.normal(jax.random.key(0), (*rows, *steps.shape)), jnp.zeros(rows, jnp.int32))
+    return lambda: jax.block_until_ready(run(state, batches, count, jax.random.key(1)))
+
+
+if __name__ == "__main__":
+    main()

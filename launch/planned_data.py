@@ -1,0 +1,118 @@
+"""The sizes of the data of a training that is planned: those of a dataset, or what the settings say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.bead_map import BeadMap
+from ..data.beads import Beads
+from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.shards import MANIFEST, Dataset
+from ..data.springs import measure, pool
+from ..distributed.molecules import molecules_of
+from ..model.molecules import Molecule
+from .config import Config, ConfigError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a train step needs to know of the data."""
+
+    frames: int
+    """Of training."""
+    shape: tuple[int, ...]
+    """Of one frame."""
+    molecules: Molecule | None
+    origin: str
+    """Where the sizes come from, for people."""
+
+
+@dataclass(frozen=True)
+class _Imagined(Dataset):
+    """A dataset without files."""
+
+    content: Mapping[str, Any]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest would hold."""
+        return dict(self.content)
+
+
+def sizes(config: Config, directory: Path, frames: int | None = None, beads: int | None = None) -> Sizes:
+    """Sizes of the data of a run in a directory, as far as `frames` and `beads` do not say otherwise.
+
+    ConfigError if neither a dataset nor the settings tell them, or a batch is larger than the data.
+    """
+    found = _found(config, directory, frames, beads)
+    if config.train.batch_size > found.frames:
+        raise ConfigError(
+            f"{config.train.batch_size} is larger than the data, {found.frames} frames", "train.batch_size"
+        )
+    return found
+
+
+def _found(config: Config, directory: Path, frames: int | None, beads: int | None) -> Sizes:
+    data = config.data
+    if beads is not None:
+        if isinstance(data, MuellerBrownConfig):
+            raise ConfigError("--beads: the Müller-Brown potential has none, only --frames")
+        # A chain of one bead a residue; which atoms they are changes no shape but those of few springs.
+        imagined = _of_sequences(("A" * beads,), "calpha")
+        known = _frames(config, directory) if frames is None else frames
+        return Sizes(known, (beads, 3), molecules_of(imagined, (beads, 3)), "as given")
+    if dataset := _dataset(config, directory):
+        split = dataset.split("train")
+        own = molecules_of(dataset, split.shape)
+        return Sizes(frames or len(split), split.shape, own, str(dataset.directory))
+    if isinstance(data, MuellerBrownConfig):
+        return Sizes(frames or data.frames, (2,), None, "by the settings")
+    if not data.sequences:
+        raise ConfigError(
+            "how large are the molecules? Give --frames N and --beads N, or a dataset as --data"
+        )
+    imagined = _of_sequences(data.sequences, data.beads)
+    parts = (len(Beads.from_json(imagined.description(name)["beads"])) for name in imagined.systems)
+    shape = (max(parts), 3)
+    known = _frames(config, directory) if frames is None else frames
+    return Sizes(known, shape, molecules_of(imagined, shape), "by the settings")
+
+
+def _frames(config: Config, directory: Path) -> int:
+    """Training frames of molecules: those of the dataset, or of the reference that would be made."""
+    if dataset := _dataset(config, directory):
+        return len(dataset.split("train"))
+    assert isinstance(config.data, MoleculesConfig)
+    if config.data.path is not None:
+        raise ConfigError(
+            f"{config.data.path} is no converted dataset: give --frames N, or what fokker data convert makes "
+            "of it as --data"
+        )
+    if not config.data.sequences or config.reference is None:
+        raise ConfigError("how many frames are there? Give --frames N, or a dataset as --data")
+    return config.reference.frames * len(config.data.sequences)
+
+
+def _dataset(config: Config, directory: Path) -> Dataset | None:
+    """That of the run, or one that the settings name."""
+    path = getattr(config.data, "path", None)
+    for place in (directory / "data", *([Path(path)] if path else [])):
+        if (place / MANIFEST).exists():
+            return Dataset(place)
+    return None
+
+
+def _of_sequences(sequences: tuple[str, ...], bead_map: str) -> Dataset:
+    """Molecules as they would be in a dataset; their springs are those of any frames."""
+    parsed = BeadMap.parse(bead_map)
+    every = {sequence: Beads.from_sequence(sequence, parsed) for sequence in sequences}
+    random = np.random.default_rng(0)
+    springs = pool([measure(beads, random.normal(size=(8, len(beads), 3))) for beads in every.values()])
+    systems = {
+        name: {"description": {"beads": beads.to_json()}, "splits": {}} for name, beads in every.items()
+    }
+    return _Imagined(Path(), {"systems": systems, "source": {"springs": springs}})
