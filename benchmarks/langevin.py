@@ -100,7 +100,7 @@ def pool_seconds(gpu: bool) -> float:
     from fokker.launch.run import Run
 
     _, config = preset()
-    config = replace(config, cluster=replace(config.cluster, devices_per_expert=int(gpu)))
+    config = replace(config, cluster=replace(config.cluster, device="gpu" if gpu else "cpu"))
     cluster.connect(config.cluster)  # Before JAX has threads: it starts processes.
     with tempfile.TemporaryDirectory() as directory:
         run = Run(config, Path(directory))

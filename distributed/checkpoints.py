@@ -1,36 +1,68 @@
-"""Checkpoints of one expert: asynchronous, atomic, the last and the best kept."""
+"""Checkpoints of one expert: asynchronous, atomic, the last two and the best kept.
 
+The state is the same on every process of a group, so the first alone reads and writes it, as plain arrays: no
+save waits for another process, and a state fits any number of them.
+"""
+
+import shutil
 import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from .train_step import TrainState
 
+FOLDER = "checkpoints"
+UNFINISHED = "*.orbax-checkpoint-tmp*"
+
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that does not fit the run or cannot be read; the message says which and what to do."""
+    """A checkpoint that does not fit the run; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint was made by."""
+
+    data: str
+    """Fingerprint of the dataset."""
+    hosts: int
+    devices: int
+    """Of the whole group."""
 
 
 class Checkpoints:
-    """The checkpoints under one directory. Every process of a group calls every method."""
+    """The checkpoints under one directory, for the first process of a group."""
 
-    def __init__(self, directory: Path, fingerprint: str):
-        """`fingerprint` is that of the data; a checkpoint made on other data is refused."""
-        self._fingerprint = fingerprint
+    def __init__(self, directory: Path, origin: Origin, other_data: bool = False):
+        """A checkpoint made on other data than `origin` says is refused, unless `other_data`."""
+        self._directory, self._origin, self._other_data = directory.resolve(), origin, other_data
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
-                checkpoint_managers.LatestN(1),
+                checkpoint_managers.LatestN(2),  # One to fall back on.
                 checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1),
             ]
         )
-        self._manager = ocp.CheckpointManager(
-            directory.resolve(),
-            options=ocp.CheckpointManagerOptions(preservation_policy=keep, cleanup_tmp_directories=True),
+        first_alone = MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
         )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=keep,
+            cleanup_tmp_directories=True,
+            multiprocessing_options=first_alone,
+            create=False,  # Orbax cannot, for a part of the processes.
+        )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return ocp.CheckpointManager(self._directory, options=options)
 
     @property
     def latest_step(self) -> int | None:
@@ -38,45 +70,132 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, loss: float) -> None:
-        """Save in the background; `loss`, the mean since the last checkpoint, ranks the best."""
+        """Save in the background; `loss`, the mean since the last checkpoint, ranks the best.
+
+        Raises what went wrong with this save or the last; nothing of a failed one is left, and the next may
+        succeed.
+        """
         step = int(state.step)
         if step == self.latest_step:
             return
-        meta = {"data_fingerprint": self._fingerprint, "step": step}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-        self._manager.save(step, args=args, metrics={"loss": loss})
+        plain = jax.tree.map(np.asarray, state)
+        meta = {"step": step, **asdict(self._origin)}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(plain), meta=ocp.args.JsonSave(meta))
+        try:
+            self._manager.save(step, args=args, metrics={"loss": loss})
+        except Exception:
+            self._forget_failed()
+            raise
+
+    def wait(self) -> None:
+        """Wait until everything is on disk; raises what went wrong with the last save."""
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception:
+            self._forget_failed()
+            raise
+
+    def check(self) -> None:
+        """Raise what went wrong with a save that has ended since; does not wait."""
+        try:
+            self._manager.check_for_errors()
+        except Exception:
+            self._forget_failed()
+            raise
+
+    def _forget_failed(self) -> None:
+        """A manager whose save has failed cannot be used again, and what it wrote takes room."""
+        for path in self._directory.glob(UNFINISHED):
+            shutil.rmtree(path, ignore_errors=True)
+        self._manager = self._open()
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state that can be read, with the shardings of `like`; None if there is no checkpoint.
+        """The newest state that can be read, as plain arrays of the shapes of `like`; None if there is none.
 
-        Damaged checkpoints are skipped with a warning and removed, so that their step can be saved again.
-        Raises CheckpointError if the state was trained on other data, and the OSError of a disk that fails.
+        Damaged checkpoints are skipped with a warning and put aside, so that their step can be saved again.
+        Raises CheckpointError if the state was trained on other data or is of other networks, and the OSError
+        of a disk that fails.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in sorted(self._manager.all_steps(), reverse=True):
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
             try:
-                found: Any = self._manager.restore(step, args=args)
+                found = self.read(step)
             except Exception as error:  # Orbax raises many kinds for files that are cut short.
                 if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
                     raise  # A missing file is damage; a disk or a mount that fails may come back.
-                warnings.warn(
-                    f"checkpoint {self._manager.directory / str(step)} cannot be read, an older one is used: "
-                    f"{str(error).splitlines()[0]}",
-                    stacklevel=2,
-                )
-                self._manager.delete(step)
+                self._put_aside(step, error)
                 continue
-            if found.meta["data_fingerprint"] != self._fingerprint:
-                raise CheckpointError(
-                    f"{self._manager.directory / str(step)} was trained on data "
-                    f"{found.meta['data_fingerprint'][:12]}, the run's data is {self._fingerprint[:12]}: "
-                    "restore that data or use another --name"
-                )
-            return found.state
+            self._check(step, found.meta)
+            plain = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+            return self._fitted(step, plain, found.state)
         return None
 
+    def read(self, step: int) -> Any:
+        """A checkpoint as it is on disk: `state`, nested plain arrays, and `meta`."""
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=args)
+
+    def _check(self, step: int, meta: dict[str, Any]) -> None:
+        if meta["data"] != self._origin.data and not self._other_data:
+            raise CheckpointError(
+                f"{self._directory / str(step)} was trained on data {meta['data'][:12]}, the run's data is "
+                f"{self._origin.data[:12]}: restore that data, use another --name, or go on with these by "
+                "--allow-changed data"
+            )
+
+    def _fitted(self, step: int, like: TrainState, state: Any) -> TrainState:
+        """The tree that orbax returns in the structure of the train state."""
+        paths = jax.tree_util.tree_flatten_with_path(like)[0]
+        leaves = []
+        for path, wanted in paths:
+            found = state
+            try:
+                for key in path:
+                    found = found[_name(key, found)]
+                fits = np.shape(found) == wanted.shape
+            except (KeyError, IndexError, TypeError):
+                fits = False
+            if not fits:
+                raise CheckpointError(
+                    f"{self._directory / str(step)} holds other parameters than the run's expert "
+                    f"({jax.tree_util.keystr(path)}): take another --name, or the network it was made with"
+                )
+            leaves.append(np.asarray(found, wanted.dtype))
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+    def _put_aside(self, step: int, error: Exception) -> None:
+        damaged = self._directory / str(step)
+        warnings.warn(
+            f"checkpoint {damaged} cannot be read, an older one is used: {str(error).splitlines()[0]}",
+            stacklevel=3,
+        )
+        aside = self._directory / f"damaged-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        damaged.rename(aside)
+        self._manager.reload()
+
     def close(self) -> None:
-        """Wait until everything is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait until everything is on disk, and let go."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+
+def verify(path: Path) -> str:
+    """Read one checkpoint without touching its folder: what is wrong with it, or nothing."""
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+    with ocp.CheckpointManager(path.parent.resolve(), options=options) as manager:
+        try:
+            found: Any = manager.restore(int(path.name), args=args)
+        except Exception as error:  # Orbax raises many kinds for files that are cut short.
+            return str(error).splitlines()[0]
+    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state))
+    return "" if finite else "it holds numbers that are not finite"
+
+
+def _name(key: Any, found: Any) -> Any:
+    """The name that orbax gives to a step of a path through a tree."""
+    name = getattr(key, "name", getattr(key, "key", getattr(key, "idx", None)))
+    return name if not isinstance(found, dict) or name in found else str(name)

@@ -3,9 +3,11 @@
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import ray
+from ray._private.state import state
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
@@ -22,7 +24,7 @@ class ClusterError(RuntimeError):
 def connect(config: ClusterConfig) -> None:
     """Join the configured cluster, a running one named by RAY_ADDRESS, or start one here.
 
-    Raises ClusterError if the address does not answer, or if no node has the GPUs of one expert.
+    Raises ClusterError if the address does not answer, or if no node has the GPUs of one host.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -44,13 +46,31 @@ def connect(config: ClusterConfig) -> None:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
-    devices = config.devices_per_expert
-    most = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    if devices > most:
-        raise ClusterError(
-            f"cluster.devices_per_expert {devices}: the cluster's largest node has {most:g} GPUs; "
-            "use fewer, or 0 to train on CPUs"
-        )
+    if config.device == "gpu":
+        most = max((node.get("GPU", 0) for node in nodes()), default=0)
+        if config.devices_per_host > most:
+            raise ClusterError(
+                f"cluster.devices_per_host {config.devices_per_host}: the cluster's largest node has "
+                f"{most:g} GPUs; use fewer, or cluster.device cpu"
+            )
+
+
+def nodes() -> list[dict[str, float]]:
+    """The resources of every node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def slots(bundle: Mapping[str, float]) -> int:
+    """How many such bundles the cluster's nodes can hold in all."""
+    wanted = {kind: amount for kind, amount in bundle.items() if amount}
+    return sum(
+        min(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in wanted.items()) for node in nodes()
+    )
+
+
+def draining() -> set[str]:
+    """Nodes that are about to be taken away, by their number."""
+    return {*state.get_draining_nodes()}
 
 
 def _reach(address: str) -> None:

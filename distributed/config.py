@@ -14,6 +14,8 @@ class TrainConfig:
 
     batch_size: Count = 128
     """Frames in a batch, over all devices of an expert."""
+    accumulate: Count = 1
+    """Parts of a batch that are taken one after another, where it does not fit the devices at once."""
     mix: Literal["frames", "equal"] = "frames"
     """How often each system is drawn: as it has frames, or all equally often."""
     learning_rate: Positive = 1e-3
@@ -43,11 +45,34 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ClusterConfig:
-    """Where it runs."""
+    """Where it runs, and what it survives."""
 
     address: str | None = None
     """Ray cluster to join ("auto", ray://… or host:port); none: join a running one or start one here."""
-    devices_per_expert: Annotated[int, Field(ge=0)] = 0
-    """GPUs for each expert (0: train on CPUs)."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """What experts are trained on."""
+    hosts: Literal["auto"] | tuple[Count, ...] = "auto"
+    """Hosts of each expert's group: one number for all, or one for each expert; auto: one, and on a cluster
+    of more hosts than experts what lets all end together, by the time of a few steps."""
+    devices_per_host: Count = 1
+    """GPUs of each host that a group takes; in place of GPUs, so many CPU devices in its process."""
     simulators: Annotated[int, Field(ge=0)] = 0
     """Actors in the simulation pool (0: one for each CPU, or each GPU where experts use them)."""
+    failures: Annotated[int, Field(ge=0)] = 3
+    """How often each expert's group may be lost or get stuck and start again."""
+    preemptions: Annotated[int, Field(ge=0)] = 100
+    """How often each group may be told to leave and start again."""
+    back_off: NotNegative = 1.0
+    """Seconds before a lost group starts again; doubled, up to a minute, each time it had taken no step."""
+    start_deadline: Positive = 600.0
+    """Seconds from the start of a group's processes to its first steps, compilation included."""
+    step_deadline: Positive = 600.0
+    """Seconds that a block of steps may take."""
+    save_deadline: Positive = 600.0
+    """Seconds that a checkpoint may hold up the training, and that a group may take to save and end."""
+    profile: tuple[Count, Count] | None = None
+    """First and last step of a trace of every expert that TensorBoard's profiler opens (null: none)."""
+
+    def __post_init__(self):
+        if self.profile and self.profile[0] > self.profile[1]:
+            raise ValueError(f"profile {self.profile[0]}:{self.profile[1]} ends before it begins")

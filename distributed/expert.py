@@ -1,132 +1,79 @@
-"""Training of one expert, as one process of its group sees it; a group of several hosts runs the same."""
+"""Training of one expert, as one process of its group sees it; every process of a group runs the same."""
 
-import json
-import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
-from tensorboardX import SummaryWriter
+from jax.experimental import multihost_utils
 
 from ..data.loader import Plan, blocks
 from ..data.shards import Dataset
-from ..model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
-from ..model.experts import Expert
 from . import parameters
-from .checkpoints import Checkpoints
-from .config import TrainConfig
-from .molecules import molecules_of
-from .train_step import (
-    Batch,
-    StepMetrics,
-    TrainState,
-    init_state,
-    learning_rate,
-    make_train_step,
-    train_block,
-)
-
-HISTORY = "history.jsonl"
-
-
-@dataclass(frozen=True)
-class ExpertJob:
-    """What one group has to train, and where it stands on disk."""
-
-    name: str
-    index: int
-    directory: Path
-    data: Path
-    expert: ExpertConfig
-    network: MLPConfig | GraphTransformerConfig
-    objective: ObjectiveConfig
-    train: TrainConfig
-    seed: int
-
-    @property
-    def trained(self) -> bool:
-        """Whether it is trained to its end: its averaged parameters are on disk."""
-        return (self.directory / parameters.FILE).exists()
-
-    def load(self) -> tuple[Dataset, Expert, Plan]:
-        """The data, the expert's functions and the plan of its batches."""
-        dataset = Dataset(self.data)
-        split = dataset.split("train")
-        expert = Expert(self.expert, self.network, split.shape)
-        alike = split.frames_of_systems if self.train.mix == "equal" else ()
-        plan = Plan(len(split), self.train.batch_size, self.expert.epochs, self.seed, alike)
-        return dataset, expert, plan
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where one expert stands."""
-
-    step: int = 0
-    steps: int = 0
-    denoising: float = float("nan")
-    consistency: float = float("nan")
-    gradient_norm: float = float("nan")
-    samples_per_second: float = 0.0
-    seconds_left: float = float("nan")
-    input_wait: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def compiled(self) -> bool:
-        """Whether steps have been taken since the process began."""
-        return self.samples_per_second > 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether every step was taken."""
-        return self.steps > 0 and self.step >= self.steps
+from .checkpoints import FOLDER, Checkpoints, Origin
+from .job import ExpertJob
+from .program import Program
+from .recording import Progress, Recorder
+from .train_step import StepMetrics, TrainState, learning_rate
 
 
 class NonFiniteLoss(RuntimeError):
     """The loss or its gradient left the finite numbers; the message names expert, step and batch."""
 
+    def __init__(self, message: str, step: int):
+        super().__init__(message, step)
+        self.step = step
 
-def train(job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[[], bool]) -> Progress:
-    """Train the expert to its last step, or until `stopped`; resumes from its newest checkpoint.
+    def __str__(self):
+        return self.args[0]
+
+
+def train(
+    job: ExpertJob, report: Callable[[Progress], None], stopped: Callable[[], bool], restarts: int = 0
+) -> Progress:
+    """Train the expert from its newest checkpoint to its last step, or until `stopped` on any process.
 
     Raises NonFiniteLoss with the last good checkpoint kept, and CheckpointError for a foreign checkpoint.
     """
     dataset, expert, plan = job.load()
-    key = jax.random.fold_in(jax.random.key(job.seed), job.index)
-    init_key, step_key = jax.random.split(key)
-    mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,))
-    replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "batch"))
-    molecules = molecules_of(dataset, expert.shape)
-    step = make_train_step(expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, molecules)
-    # The state is not donated: it is small beside the activations, and saves read it while steps go on.
-    # The key is an argument, so that every seed runs the same program.
-    compiled = jax.jit(partial(train_block, step), out_shardings=(replicated, replicated))
-    run = partial(compiled, key=step_key)
-    make_state = partial(init_state, expert, job.train, plan.steps)
-    state = jax.jit(make_state, out_shardings=replicated)(init_key)
-
-    checkpoints = Checkpoints(job.directory / "checkpoints", dataset.fingerprint)
+    program = Program(job, dataset, expert, plan)
+    checkpoints = None
+    if jax.process_index() == 0:
+        origin = Origin(dataset.fingerprint, jax.process_count(), jax.device_count())
+        checkpoints = Checkpoints(job.directory / FOLDER, origin, job.other_data)
     try:
-        state = checkpoints.restore(state) or state
-        first = int(state.step)
-        with _Recorder(job, plan, first, report) as recorder:
+        state = _restored(checkpoints, program)
+        first, writes, batch = int(state.step), checkpoints is not None, job.train.batch_size
+        recorder = Recorder(job.directory, plan.steps, first, batch, report, writes, program.utilisation)
+        with closing(recorder):
             if first < plan.steps:
-                block = min(job.train.block, plan.steps)
-                loop = _Loop(job, plan, block, sharded, checkpoints, recorder)
-                state = loop.run(run, state, dataset, stopped)
-            checkpoints.save(state, recorder.mean_loss())
+                loop = _Loop(job, plan, dataset, program, checkpoints, recorder, restarts)
+                state = loop.run(state, stopped)
+            recorder.note(phase="ending")
+            if checkpoints:
+                checkpoints.save(state, recorder.mean_loss())
+                checkpoints.wait()
+                recorder.note(saved=int(state.step))
+                if recorder.progress.finished:
+                    parameters.save(job.directory, state.average)
     finally:
-        checkpoints.close()
-    if recorder.progress.finished and jax.process_index() == 0:
-        parameters.save(job.directory, state.average)
+        if checkpoints:
+            checkpoints.close()
     return recorder.progress
+
+
+def _restored(checkpoints: Checkpoints | None, program: Program) -> TrainState:
+    """The newest checkpoint's state, which the first process reads for all, or else the initial one."""
+    state = program.initial
+    found = checkpoints.restore(state) if checkpoints else None
+    if jax.process_count() > 1:
+        there = multihost_utils.broadcast_one_to_all(np.asarray(found is not None))
+        if there and found is None:
+            found = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+        found = multihost_utils.broadcast_one_to_all(found) if there else None
+    return state if found is None else jax.device_put(found, program.replicated)
 
 
 @dataclass
@@ -135,177 +82,121 @@ class _Loop:
 
     job: ExpertJob
     plan: Plan
-    block: int
-    sharded: NamedSharding
-    checkpoints: Checkpoints
-    recorder: "_Recorder"
+    dataset: Dataset
+    program: Program
+    checkpoints: Checkpoints | None
+    """Of the first process alone."""
+    recorder: Recorder
+    restarts: int
 
-    def run(self, run, state: TrainState, dataset: Dataset, stopped: Callable[[], bool]) -> TrainState:
-        first = int(state.step)
-        source = blocks(
-            dataset.split("train"),
-            self.plan,
-            self.block,
-            first,
-            jax.process_index(),
-            jax.process_count(),
-            dataset.norm,
-        )
-        every = -(-self.job.train.checkpoint_every // self.block) * self.block
-        pending: tuple[int, int, StepMetrics, np.ndarray] | None = None
+    def run(self, state: TrainState, stopped: Callable[[], bool]) -> TrainState:
+        first, processes, block = int(state.step), jax.process_count(), self.program.block
+        split, norm = self.dataset.split("train"), self.dataset.norm
+        source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm)
+        every = -(-self.job.train.checkpoint_every // block) * block
+        profiler = _Profiler(self.job)
+        pending: tuple[int, int, StepMetrics] | None = None
+        agreed: Any = False
         try:
-            for begin in range(first, self.plan.steps, self.block):
+            for begin in range(first, self.plan.steps, block):
                 with self.recorder.waiting():
-                    rows, systems = next(source)
-                    place = partial(jax.make_array_from_process_local_data, self.sharded)
-                    batches = Batch(*(place(np.ascontiguousarray(part)) for part in (rows, systems)))
-                count = min(self.block, self.plan.steps - begin)
-                state, metrics = run(state, batches, count)
+                    batches = self.program.place(*next(source))
+                count, before = min(block, self.plan.steps - begin), agreed
+                profiler.at(begin, count)
+                state, metrics, agreed = self.program(state, batches, count, stopped())
                 if pending:
                     self._read(*pending)
-                pending = begin, count, metrics, rows
-                stop = stopped()
-                if stop or (begin + self.block) % every == 0:
+                pending = begin, count, metrics
+                stop = stopped() if processes == 1 else bool(before)  # One block later, for all.
+                if stop or (begin + block) % every == 0:
                     # Only a state that was found finite, and its every loss before, is saved.
                     self._read(*pending, state)
                     pending = None
-                    self.checkpoints.save(state, self.recorder.mean_loss())
+                    self._save(state)
                 if stop:
                     return state
             if pending:
                 self._read(*pending, state)
             return state
         finally:
+            profiler.stop()
             source.close()
 
-    def _read(
-        self,
-        begin: int,
-        count: int,
-        metrics: StepMetrics,
-        rows: np.ndarray,
-        after: TrainState | None = None,
-    ) -> None:
+    def _save(self, state: TrainState) -> None:
+        """Save; a disk that refuses, now or in the background since, is only warned of."""
+        if self.checkpoints is None:
+            return
+        with self.recorder.saving():
+            try:
+                self.checkpoints.save(state, self.recorder.mean_loss())
+            except Exception as error:  # Orbax and its parts raise many kinds.
+                self._failed_save(error)
+
+    def _failed_save(self, error: Exception) -> None:
+        text = str(error).splitlines()[0]
+        self.recorder.note(
+            warning=f"the save before step {self.recorder.progress.step} failed, training goes on: {text}"
+        )
+
+    def _read(self, begin: int, count: int, metrics: StepMetrics, after: TrainState | None = None) -> None:
         """Record a block; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
         values = StepMetrics(*(np.asarray(value)[:count] for value in metrics))
         finite: np.ndarray = np.asarray(np.isfinite(np.stack(values)).all(axis=0))
         # The losses of a step do not see what its update does to the parameters.
         finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
         if not finite.all():
-            raise self._non_finite(begin, int(np.argmin(finite)), values, rows)
-        self.recorder.record(begin, values)
+            raise self._non_finite(begin, int(np.argmin(finite)), values)
+        rate = learning_rate(self.job.train, self.plan.steps)(begin + count)
+        scalars = {"learning_rate": float(np.asarray(rate)), "restarts": float(self.restarts)}
+        self.recorder.record(begin, values, self.job.expert.consistency_weight, scalars)
+        if self.checkpoints:
+            try:
+                self.checkpoints.check()
+                saved = self.checkpoints.latest_step or 0
+                if saved != self.recorder.progress.saved:
+                    self.recorder.note(saved=saved)
+            except Exception as error:
+                self._failed_save(error)
 
-    def _non_finite(self, begin: int, row: int, values: StepMetrics, rows: np.ndarray) -> NonFiniteLoss:
+    def _non_finite(self, begin: int, row: int, values: StepMetrics) -> NonFiniteLoss:
         step = begin + row
-        path = self.job.directory / f"non-finite-batch-{step}.npy"
-        np.save(path, rows[row])
+        kept, path = None, self.job.directory / f"non-finite-batch-{step}.npy"
+        if self.checkpoints:
+            self.checkpoints.wait()
+            kept = self.checkpoints.latest_step
+            rows = [self.plan.frames_of(np.array([step]), r)[0] for r in range(self.plan.batch)]
+            np.save(path, self.dataset.norm * self.dataset.split("train").gather(np.asarray(rows)))
         epoch, batch = divmod(step, self.plan.steps_per_epoch)
         denoising, consistency, gradient = losses = [value[row] for value in values]
         update = ", but an update that is not finite" if np.isfinite(losses).all() else ""
-        kept = self.checkpoints.latest_step
         return NonFiniteLoss(
             f"expert {self.job.name}: loss {denoising:g}, consistency {consistency:g}, gradient {gradient:g}"
             f"{update} at step {step}, batch {batch} of epoch {epoch} (written to {path}); "
-            + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet")
+            + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet"),
+            step,
         )
 
 
-class _Recorder:
-    """Turns metrics into progress, TensorBoard scalars and the history file; process 0 alone writes."""
+class _Profiler:
+    """Traces the steps of `job.profile`, on the first process, in whole blocks."""
 
-    def __init__(self, job: ExpertJob, plan: Plan, first: int, report: Callable[[Progress], None]):
-        self._job, self._plan, self._report = job, plan, report
-        self._schedule = learning_rate(job.train, plan.steps)
-        self._first, self._start, self._waited = first, time.perf_counter(), 0.0
-        self._losses: list[float] = []
-        self._writes = jax.process_index() == 0
-        self._beginning = time.perf_counter()
-        self._before = _seconds_before(job.directory / HISTORY) if first else 0.0
-        self.progress = Progress(step=first, steps=plan.steps, seconds=self._before)
+    def __init__(self, job: ExpertJob):
+        self._job, self._running = job, False
+        self._wanted = job.profile if jax.process_index() == 0 else None
 
-    def __enter__(self):
-        if self._writes:
-            self._job.directory.mkdir(parents=True, exist_ok=True)
-            self._board = SummaryWriter(str(self._job.directory), purge_step=self._first + 1)
-            path = self._job.directory / HISTORY
-            cut = path.exists() and not path.read_text().endswith("\n")
-            self._history = open(path, "a")
-            self._history.write("\n" if cut else "")  # Ends a line that was cut short.
-        self._report(self.progress)
-        return self
+    def at(self, begin: int, count: int) -> None:
+        """Called before the block that takes `count` steps from `begin` on."""
+        if self._wanted is None:
+            return
+        start, stop = self._wanted
+        if begin >= stop:
+            self.stop()
+        elif begin + count > start and not self._running:
+            jax.profiler.start_trace(str(self._job.directory))
+            self._running = True
 
-    def __exit__(self, *_):
-        if self._writes:
-            self._board.close()
-            self._history.close()
-
-    @contextmanager
-    def waiting(self):
-        """Count the time inside as waiting for data."""
-        begin = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - begin
-
-    def mean_loss(self) -> float:
-        """Mean loss since the last call (infinite if no step was taken)."""
-        mean = float(np.mean(self._losses)) if self._losses else float("inf")
-        self._losses.clear()
-        return mean
-
-    def record(self, begin: int, metrics: StepMetrics) -> None:
-        """Take up the metrics of the block that began at this step."""
-        count = len(metrics.denoising)
-        now = time.perf_counter()
-        elapsed = now - self._start
-        means = {name: float(values.mean()) for name, values in metrics._asdict().items()}
-        self._losses.append(means["denoising"] + self._job.expert.consistency_weight * means["consistency"])
-        done = begin + count
-        # The rate of the last block alone would jump; that of all steps would remember the compilation.
-        rate = (done - self._first) / max(now - self._beginning, 1e-9)
-        self.progress = replace(
-            self.progress,
-            **means,
-            step=done,
-            samples_per_second=self._job.train.batch_size * count / elapsed,
-            seconds_left=(self._plan.steps - done) / rate,
-            input_wait=self._waited / elapsed,
-            seconds=self._before + now - self._beginning,
-        )
-        self._start, self._waited = now, 0.0
-        self._report(self.progress)
-        if self._writes:
-            self._write(done, means)
-
-    def _write(self, step: int, means: dict[str, float]) -> None:
-        scalars = {
-            "loss/denoising": means["denoising"],
-            "loss/consistency": means["consistency"],
-            "gradient_norm": means["gradient_norm"],
-            "learning_rate": float(np.asarray(self._schedule(step))),
-            "samples_per_second": self.progress.samples_per_second,
-            "input_wait": self.progress.input_wait,
-        }
-        for tag, value in scalars.items():
-            self._board.add_scalar(tag, value, step)
-        entry = {"step": step, **means, "seconds": self.progress.seconds}
-        self._history.write(json.dumps(entry) + "\n")
-        self._history.flush()
-
-
-def read_history(path: Path) -> dict[str, list[float]]:
-    """Losses over steps; of a step taken again after a restart, the last counts."""
-    lines = {}
-    for text in path.read_text().splitlines():
-        try:
-            entry = json.loads(text)
-        except ValueError:
-            continue  # Cut short when its process was killed; the step was taken again.
-        lines[entry["step"]] = entry
-    ordered = [lines[step] for step in sorted(lines)]
-    return {name: [float(entry[name]) for entry in ordered] for name in ordered[0]} if ordered else {}
-
-
-def _seconds_before(history: Path) -> float:
-    """Seconds of training that the history of earlier processes ends with."""
-    entries = read_history(history) if history.exists() else {}
-    return entries["seconds"][-1] if entries else 0.0
+    def stop(self) -> None:
+        """End the trace, if it is going on, and write it."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running, self._wanted = False, None

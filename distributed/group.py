@@ -1,22 +1,47 @@
 """An expert group: a placement group with one actor on each host, in fresh processes.
 
-This release places one host in a group. The actor initialises `jax.distributed` when there are more, and the
-train loop shards its batches over all devices of the group either way.
+A group that has lost a process is never repaired: it is removed, and another is started.
 """
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
-from contextlib import suppress
+import time
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import jax
 import ray
 from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from .cluster import worker_environment
-from .expert import ExpertJob, Progress, train
+from .expert import train
+from .job import ExpertJob
+from .recording import Progress
+
+ANSWER_SECONDS = 2.0
+HEARTBEAT_SECONDS = 100
+
+
+@dataclass(frozen=True)
+class Place:
+    """A process's part in its group."""
+
+    rank: int
+    hosts: int
+    devices: int
+    """Devices of each host."""
+    on_gpu: bool
+    start_seconds: int
+    restarts: int
+    """How often the expert's group was started before."""
 
 
 class ExpertWorker:
@@ -25,25 +50,73 @@ class ExpertWorker:
     def __init__(self, yields: bool):
         self._yields = yields
         self._progress = Progress()
-        self._stop = threading.Event()
+        self._told_to_stop = threading.Event()
+        # Of a cluster that takes the host away; the others learn of it with the steps.
+        signal.signal(signal.SIGTERM, lambda *_: self._told_to_stop.set())
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-    def train(self, job: ExpertJob) -> Progress:
-        """Train to the end, or to the next block after `stop`."""
+    def address(self) -> str:
+        """Where the group's coordinator can listen, on this host."""
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def train(self, job: ExpertJob, place: Place, address: str) -> Progress:
+        """Join the group and train to the end, or to the next block after any process was told to stop."""
 
         def report(progress: Progress) -> None:
             self._progress = progress
 
         if self._yields:
             _yield_cpu()
-        return train(job, report, self._stop.is_set)
+        _join(place, address)
+        return train(job, report, self._told_to_stop.is_set, place.restarts)
 
     def progress(self) -> Progress:
         """The last progress."""
         return self._progress
 
     def stop(self) -> None:
-        """Make `train` save and return."""
-        self._stop.set()
+        """Make the whole group save and return."""
+        self._told_to_stop.set()
+
+    def whereabouts(self) -> tuple[str, int]:
+        """The node and the process."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def stack(self) -> str:
+        """Where every thread of this process stands that runs Python, but for the one that answers."""
+        frames = {ident: frame for ident, frame in sys._current_frames().items()}
+        frames.pop(threading.get_ident(), None)
+        return "\n".join("".join(traceback.format_stack(frame)) for frame in frames.values())
+
+
+def _end_with(parent: int) -> None:
+    """End this process when Ray's own that started it has ended; by itself it would wait for its steps."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _join(place: Place, address: str) -> None:
+    """Make JAX see the devices of the whole group."""
+    # Its service for preemption would take SIGTERM, and count the steps that orbax asks it about as ours.
+    jax.config.update("jax_enable_preemption_service", False)
+    if not place.on_gpu:
+        jax.config.update("jax_num_cpu_devices", place.devices)
+    if place.hosts > 1:
+        jax.distributed.initialize(
+            address,
+            place.hosts,
+            place.rank,
+            initialization_timeout=place.start_seconds,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    if jax.process_count() != place.hosts or jax.local_device_count() != place.devices:
+        raise RuntimeError(
+            f"rank {place.rank} sees {jax.process_count()} processes and {jax.local_device_count()} devices "
+            f"of its own, not {place.hosts} and {place.devices}"
+        )
 
 
 def _yield_cpu() -> None:
@@ -56,47 +129,174 @@ def _yield_cpu() -> None:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one process of a group asks of its host."""
+    """What a group asks for."""
 
+    hosts: int
+    devices: int
+    """Devices of each host."""
     cpus: float
-    gpus: int
+    """CPUs of each host."""
+    on_gpu: bool
     yields: bool = False
     """Run only where the other groups leave a core idle."""
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """Of each host, in Ray's words."""
+        return {"CPU": self.cpus} | ({"GPU": float(self.devices)} if self.on_gpu else {})
+
+
+@dataclass
+class Member:
+    """What the driver knows of one process of a group."""
+
+    worker: Any
+    result: ray.ObjectRef
+    answer: ray.ObjectRef
+    where: ray.ObjectRef
+    progress: Progress | None = None
+    changed: float = 0.0
+    """When its progress last was another than before."""
+    heard: float = 0.0
+    """When it last answered."""
 
 
 class ExpertGroup:
     """A placed group that trains one expert; Ray starts it when there is room."""
 
-    def __init__(self, job: ExpertJob, resources: Resources):
-        self.job, self.yields = job, resources.yields
-        bundle = {"CPU": resources.cpus} | ({"GPU": float(resources.gpus)} if resources.gpus else {})
-        self._placement: PlacementGroup = placement_group([bundle])
+    def __init__(self, job: ExpertJob, resources: Resources, start_seconds: float = 600, restarts: int = 0):
+        self.job, self.resources = job, resources
+        self._placement: PlacementGroup = placement_group([resources.bundle] * resources.hosts, "SPREAD")
         options = {
             "num_cpus": resources.cpus,
-            "num_gpus": resources.gpus,
-            "max_concurrency": 2,  # `progress` and `stop` answer while `train` runs.
-            "runtime_env": {"env_vars": worker_environment(on_gpu=resources.gpus > 0)},
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._placement),
+            "num_gpus": resources.devices if resources.on_gpu else 0,
+            "max_concurrency": 2,  # Questions are answered while `train` runs.
+            "runtime_env": {"env_vars": worker_environment(resources.on_gpu)},
         }
-        self._worker: Any = ray.remote(ExpertWorker).options(**options).remote(resources.yields)
-        self.result = self._worker.train.remote(job)
-        self._answer = self._worker.progress.remote()
-        self.progress: Progress | None = None
+        ranks = range(resources.hosts)
+        workers: list[Any] = [
+            ray.remote(ExpertWorker)
+            .options(
+                **options,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    self._placement, placement_group_bundle_index=rank
+                ),
+            )
+            .remote(resources.yields)
+            for rank in ranks
+        ]
+        address = workers[0].address.remote()
+        self.members = [
+            Member(
+                worker,
+                worker.train.remote(
+                    job,
+                    Place(
+                        rank,
+                        resources.hosts,
+                        resources.devices,
+                        resources.on_gpu,
+                        round(start_seconds),
+                        restarts,
+                    ),
+                    address,
+                ),
+                worker.progress.remote(),
+                worker.whereabouts.remote(),
+            )
+            for rank, worker in zip(ranks, workers, strict=True)
+        ]
+
+    @property
+    def progress(self) -> Progress | None:
+        """The newest that has arrived of the first process; None until it has started."""
+        return self.members[0].progress
+
+    @property
+    def results(self) -> list[ray.ObjectRef]:
+        """What each process will return."""
+        return [member.result for member in self.members]
 
     def poll(self) -> Progress | None:
-        """The newest progress that has arrived; None until the group has started."""
-        ready, _ = ray.wait([self._answer], timeout=0)
-        if ready:
-            with suppress(RayError):  # A lost process: `result` says so.
-                self.progress = ray.get(self._answer)
-                self._answer = self._worker.progress.remote()
+        """Take up the answers that have arrived, and ask again."""
+        now = time.monotonic()
+        waiting = {member.answer: member for member in self.members}
+        ready, _ = ray.wait([*waiting], num_returns=len(waiting), timeout=0)
+        for answer in ready:
+            member = waiting[answer]
+            try:
+                progress: Any = ray.get(answer)
+            except RayError:  # A lost process: its result says so.
+                continue
+            if member.progress is None or progress.moved(member.progress):
+                member.changed = now
+            member.progress, member.heard = progress, now
+            member.answer = member.worker.progress.remote()
         return self.progress
+
+    @property
+    def nodes(self) -> set[str]:
+        """The nodes that its processes are known to be on."""
+        refs = [member.where for member in self.members]
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        return {self._where(ref)[0] for ref in ready}
+
+    @staticmethod
+    def _where(ref: ray.ObjectRef) -> tuple[str, int]:
+        try:
+            where: Any = ray.get(ref, timeout=0)
+        except RayError:
+            return "", 0
+        return where
 
     def stop(self) -> None:
         """Ask the group to save and return."""
-        self._worker.stop.remote()
+        for member in self.members:
+            member.worker.stop.remote()
+
+    def stuck(self) -> int:
+        """The rank that the others most likely wait for: one that does not answer, or is behind."""
+
+        def lag(rank: int) -> tuple[bool, int, bool]:
+            member = self.members[rank]
+            answers = time.monotonic() - member.heard < ANSWER_SECONDS
+            progress = member.progress or Progress()
+            return answers, progress.blocks, progress.phase == "training"
+
+        return min(range(len(self.members)), key=lag)
+
+    def stack(self, rank: int) -> str:
+        """Where a process stands, by itself or, if it does not answer, by what its memory shows."""
+        member = self.members[rank]
+        try:
+            return ray.get(member.worker.stack.remote(), timeout=ANSWER_SECONDS)
+        except RayError:
+            node, process = self._where(member.where)
+        if not node:
+            return "it never answered"
+        look = ray.remote(_stack_from_outside).options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        )
+        try:
+            return ray.get(look.remote(process), timeout=10 * ANSWER_SECONDS)
+        except RayError as error:
+            return f"it does not answer, and its host does not either: {str(error).splitlines()[0]}"
 
     def remove(self) -> None:
         """End its processes and give back its place."""
-        ray.kill(self._worker)
+        for member in self.members:
+            ray.kill(member.worker)
         remove_placement_group(self._placement)
+
+
+def _stack_from_outside(process: int) -> str:
+    """The stack of another process of this host, without asking it."""
+    spy = Path(sys.executable).with_name("py-spy")  # Ray's own tool, installed with it.
+    try:
+        command = [spy, "dump", "--nonblocking", "--pid", str(process)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=5 * ANSWER_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it does not answer, and its memory cannot be read: {error}"
+    return done.stdout or f"it does not answer, and its memory cannot be read: {done.stderr.strip()}"

@@ -26,7 +26,7 @@ from ..model.potential import Potential
 from . import cluster, parameters
 from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
 from .config import ClusterConfig
-from .expert import ExpertJob
+from .job import ExpertJob
 from .molecules import molecule_of
 
 RESTARTS = 3
@@ -251,7 +251,7 @@ def run(works: Sequence[Work], config: ClusterConfig, watch: Watcher) -> list[Ta
 def _size(config: ClusterConfig) -> int:
     if config.simulators:
         return config.simulators
-    resource = "GPU" if config.devices_per_expert else "CPU"
+    resource = config.device.upper()
     return max(1, int(ray.cluster_resources().get(resource, 1)))
 
 
@@ -259,7 +259,7 @@ class _Pool:
     """Actors that take the next chunk as they get free."""
 
     def __init__(self, works: Sequence[Work], config: ClusterConfig, size: int):
-        gpus = 1 if config.devices_per_expert else 0
+        gpus = 1 if config.device == "gpu" else 0
         self._actor: Any = ray.remote(PoolWorker).options(
             num_cpus=min(1.0, cluster.cpus()),
             num_gpus=gpus,

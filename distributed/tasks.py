@@ -18,7 +18,7 @@ from ..data.reference import Reference
 from ..data.sources import Source
 from ..model.residual import exact
 from . import cluster, parameters
-from .expert import ExpertJob
+from .job import ExpertJob
 from .molecules import molecules_of
 
 ERROR_FRAMES = 1000

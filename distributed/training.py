@@ -1,118 +1,159 @@
-"""Training of all experts at once: one group for each, placed as room appears."""
+"""Training of all experts at once: one supervised group for each, placed as room appears."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 
-from . import cluster
+from . import cluster, costs
 from .config import ClusterConfig
-from .expert import ExpertJob, Progress
+from .events import Event
 from .group import ExpertGroup, Resources
+from .job import ExpertJob
+from .recording import Progress
+from .supervision import Outcome, Supervisor
 
-RESTARTS = 3
 POLL_SECONDS = 0.5
-STOP_SECONDS = 60.0
+GROW_SECONDS = 30.0
+"""How long there has to be room for a larger group before it is worth starting again."""
 
 Watcher = Callable[[Mapping[str, Progress | None]], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How the training of one expert ended."""
-
-    progress: Progress
-    error: str | None = None
-
-
 def train_experts(
-    jobs: Sequence[ExpertJob], config: ClusterConfig, at_once: int, watch: Watcher
+    jobs: Sequence[ExpertJob],
+    config: ClusterConfig,
+    at_once: int,
+    watch: Watcher,
+    record: Callable[[ExpertJob, Event], None] = lambda job, event: None,
 ) -> dict[str, Outcome]:
-    """Train every job; one that fails leaves the others undisturbed. A lost process starts again from disk.
+    """Train every job; one that fails leaves the others undisturbed. A lost group starts again from disk.
 
     `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every expert's progress twice a
-    second. On KeyboardInterrupt all groups save and stop before it goes on.
+    second, and `record` what happens to its group. On KeyboardInterrupt all groups save and stop before it
+    goes on.
     """
-    share = min(1.0, int(1e4 * cluster.cpus() / at_once) / 1e4)
-    costs = {job.name: estimated_cost(job) for job in jobs}
-    dearest = max(costs.values(), default=0.0)
-
-    def yields(job: ExpertJob) -> bool:
-        # On too few cores the expert that ends last goes first, so that all end when it would alone: the
-        # cheaper ones begin one by one when it has compiled, and take what it leaves.
-        return share < 1 and costs[job.name] < 0.5 * dearest
-
-    def start(job: ExpertJob) -> ExpertGroup:
-        return ExpertGroup(job, Resources(share, config.devices_per_expert, yields(job)))
-
-    ordered = sorted(jobs, key=lambda job: -costs[job.name])
-    running = {job.name: start(job) for job in ordered if not yields(job)}
-    later = [job for job in ordered if yields(job)]
-    restarts, seen = dict.fromkeys(costs, 0), dict[str, Progress | None].fromkeys(costs)
-    outcomes: dict[str, Outcome] = {}
+    placement = _Placement(jobs, config, at_once)
+    supervisors = [
+        Supervisor(job, config, placement.start, record)
+        for job in sorted(jobs, key=lambda job: -placement.costs[job.name])
+    ]
+    placement.supervisors = supervisors
     try:
-        while running:
-            done, _ = ray.wait([group.result for group in running.values()], timeout=POLL_SECONDS)
-            seen |= {name: group.poll() for name, group in running.items()}
-            watch(dict(seen))
-            for name in [name for name, group in running.items() if group.result in done]:
-                group = running.pop(name)
-                group.remove()
-                try:
-                    outcomes[name] = _outcome(group)
-                except RayError as error:  # Its process was lost.
-                    if restarts[name] < RESTARTS:
-                        restarts[name] += 1
-                        running[name] = start(group.job)
-                        continue
-                    message = f"expert {name}: its process died {RESTARTS + 1} times: {cluster.reason(error)}"
-                    outcomes[name] = Outcome(group.progress or Progress(), message)
-                seen[name] = outcomes[name].progress
-            if later and all(progress and progress.compiled for progress in map(seen.get, running)):
-                job = later.pop(0)
-                running[job.name] = start(job)
-        watch(dict(seen))
+        while any(supervisor.outcome is None for supervisor in supervisors):
+            for supervisor in supervisors:
+                if not supervisor.waits or placement.may_begin(supervisor):
+                    supervisor.check()
+            placement.grow()
+            watch({supervisor.job.name: supervisor.seen for supervisor in supervisors})
+            first = [s.group.results[0] for s in supervisors if s.group]
+            if first:
+                ray.wait(first, timeout=POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        _stop(list(running.values()))
+        _stop(supervisors, config)
         raise
     finally:
-        for group in running.values():
-            group.remove()
-    return outcomes
+        for supervisor in supervisors:
+            supervisor.remove()
+    return {s.job.name: s.outcome for s in supervisors if s.outcome is not None}
 
 
-def _outcome(group: ExpertGroup) -> Outcome:
-    """The outcome of a group that ended. RayError if its process was lost."""
-    try:
-        return Outcome(ray.get(group.result))
-    except RayTaskError as error:
-        cause = error.cause
-        return Outcome(group.progress or Progress(), f"{type(cause).__name__}: {cause}")
+class _Placement:
+    """Which expert may begin, and on how many hosts."""
+
+    def __init__(self, jobs: Sequence[ExpertJob], config: ClusterConfig, at_once: int):
+        self._config = config
+        self.supervisors: Sequence[Supervisor] = ()
+        self.costs = {job.name: costs.estimated(job) for job in jobs}
+        on_gpu, devices = config.device == "gpu", config.devices_per_host
+        fixed = config.hosts if isinstance(config.hosts, tuple) else (1,)
+        share = min(1.0, int(1e4 * cluster.cpus() / (at_once * devices * max(fixed))) / 1e4)
+        cpus = share if on_gpu else share * devices
+        self._resources = Resources(1, devices, cpus, on_gpu)
+        self._wanted = dict(zip(self.costs, costs.hosts(jobs, config, self._resources), strict=True))
+        dearest = max(self.costs.values(), default=0.0)
+        # On too few cores the expert that ends last goes first, so that all end when it would alone: the
+        # cheaper ones begin one by one when it has compiled, and take what it leaves.
+        self._yielding = {
+            name for name, cost in self.costs.items() if share < 1 and not on_gpu and cost < 0.5 * dearest
+        }
+        self._room_since: float | None = None
+
+    def may_begin(self, supervisor: Supervisor) -> bool:
+        """Whether its turn has come: cheap experts on too few cores let the others compile first."""
+        if supervisor.job.name not in self._yielding:
+            return True
+        for other in self.supervisors:
+            if other is supervisor:
+                return True
+            if other.outcome is None and not (other.seen and other.seen.compiled):
+                return False
+        return True
+
+    def start(self, job: ExpertJob, restarts: int) -> ExpertGroup | None:
+        """A group on as many of the wanted hosts as there are; None while others will make room for more."""
+        hosts = self._hosts(job, restarts)
+        if not hosts:
+            return None
+        resources = Resources(
+            hosts,
+            self._resources.devices,
+            self._resources.cpus,
+            self._resources.on_gpu,
+            job.name in self._yielding,
+        )
+        return ExpertGroup(job, resources, self._config.start_deadline, restarts)
+
+    def _hosts(self, job: ExpertJob, restarts: int) -> int:
+        wanted = self._wanted[job.name]
+        free = self._free()
+        if free >= wanted:
+            return wanted
+        others = any(s.group for s in self.supervisors)
+        if others and (free < 1 or not restarts):
+            return 0
+        return costs.fitting(job, self._resources.devices, max(1, free))
+
+    def _free(self) -> int:
+        """Hosts' worth of room that is left by the groups at work."""
+        held = sum(s.group.resources.hosts for s in self.supervisors if s.group)
+        return cluster.slots(self._resources.bundle) - held
+
+    def grow(self) -> None:
+        """Let one group that runs on fewer hosts than it should start again, once there is lasting room."""
+        smaller = [
+            s
+            for s in self.supervisors
+            if s.group and s.group.resources.hosts < self._wanted[s.job.name] and s.seen and s.seen.compiled
+        ]
+        waiting = any(s.waits for s in self.supervisors)
+        possible = [s for s in smaller if s.group and self._grown(s) > s.group.resources.hosts]
+        if waiting or not possible:
+            self._room_since = None
+            return
+        now = time.monotonic()
+        self._room_since = self._room_since or now
+        if now - self._room_since > GROW_SECONDS:
+            possible[0].resize()
+            self._room_since = None
+
+    def _grown(self, supervisor: Supervisor) -> int:
+        """Hosts that a group could have if it started again now."""
+        assert supervisor.group is not None
+        most = min(self._wanted[supervisor.job.name], supervisor.group.resources.hosts + self._free())
+        return costs.fitting(supervisor.job, self._resources.devices, most)
 
 
-def _stop(groups: list[ExpertGroup]) -> None:
+def _stop(supervisors: Sequence[Supervisor], config: ClusterConfig) -> None:
     """Let the groups save, those that have started, and wait for them as long as is fair."""
-    for group in groups:
-        group.stop()
-    deadline = time.monotonic() + STOP_SECONDS
-    started = [group for group in groups if group.progress is not None]
-    ray.wait(
-        [group.result for group in started],
-        num_returns=len(started),
-        timeout=max(0.0, deadline - time.monotonic()),
-    ) if started else None
-
-
-def estimated_cost(job: ExpertJob) -> float:
-    """Work of one expert in arbitrary units: weights × epochs × evaluations of the network in a step."""
-    widths = (job.expert.hidden[0], *job.expert.hidden)
-    weights = sum(a * b for a, b in zip(widths, job.expert.hidden, strict=False))
-    evaluations = 1.0 if job.expert.conservative else 0.4
-    if job.expert.consistency_weight:
-        kind, estimator = job.objective.consistency, job.objective.estimator
-        term = estimator if kind == "fokker-planck" else kind
-        costs = {"weak": 7.0, "hutchinson": 3.0, "exact": 3.0, "rne": 1.2, "diffclf": 0.5}
-        evaluations += costs[term] * job.objective.consistency_fraction
-    return weights * job.expert.epochs * evaluations
+    for supervisor in supervisors:
+        supervisor.stop()
+    started = [s.group for s in supervisors if s.group and s.group.progress is not None]
+    results = [ref for group in started for ref in group.results]
+    if results:
+        ray.wait(results, num_returns=len(results), timeout=config.save_deadline)
+    for supervisor in supervisors:
+        if supervisor.group is not None:
+            supervisor.stopped()

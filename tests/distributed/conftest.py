@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import ray
@@ -26,10 +25,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from fokker.data import shards
 from fokker.data.loader import Plan
 from fokker.distributed import cluster, expert, parameters
-from fokker.distributed.checkpoints import Checkpoints
+from fokker.distributed.checkpoints import Checkpoints, Origin
 from fokker.distributed.config import ClusterConfig, TrainConfig
-from fokker.distributed.expert import ExpertJob, Progress
 from fokker.distributed.group import ExpertGroup
+from fokker.distributed.job import ExpertJob
+from fokker.distributed.recording import Progress
 from fokker.distributed.train_step import TrainState, init_state
 from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 
@@ -175,18 +175,17 @@ def steps_on_disk(job: ExpertJob) -> list[int]:
 def restored(job: ExpertJob) -> TrainState:
     """The state of the newest checkpoint."""
     dataset, expert, plan = job.load()
-    checkpoints = Checkpoints(job.directory / "checkpoints", dataset.fingerprint)
-    shapes = jax.eval_shape(partial(init_state, expert, job.train, plan.steps), jax.random.key(0))
-    state = checkpoints.restore(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+    checkpoints = Checkpoints(job.directory / "checkpoints", Origin(dataset.fingerprint, 1, 1))
+    shapes: Any = jax.eval_shape(partial(init_state, expert, job.train, plan.steps), jax.random.key(0))
+    state = checkpoints.restore(shapes)
     checkpoints.close()
     assert state is not None
     return state
 
 
-def process_of(group: ExpertGroup) -> int:
-    """Number of the process that trains."""
-    worker: Any = group._worker
-    return ray.get(worker.__ray_call__.remote(lambda worker: os.getpid()))
+def process_of(group: ExpertGroup, rank: int = 0) -> int:
+    """Number of a process that trains."""
+    return ray.get(group.members[rank].where)[1]
 
 
 def wait_until_free() -> None:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fokker.distributed.checkpoints import CheckpointError, Checkpoints
+from fokker.distributed.checkpoints import CheckpointError, Checkpoints, Origin
 from fokker.distributed.train_step import TrainState
 
 
@@ -16,7 +16,7 @@ def state(step: int) -> TrainState:
 
 
 def written(directory: Path, losses: dict[int, float]) -> None:
-    checkpoints = Checkpoints(directory, "data-1")
+    checkpoints = Checkpoints(directory, Origin("data-1", 1, 1))
     for step, loss in losses.items():
         checkpoints.save(state(step), loss)
     checkpoints.close()
@@ -27,7 +27,7 @@ def steps(directory: Path) -> list[int]:
 
 
 def restored(directory: Path, fingerprint: str = "data-1") -> TrainState | None:
-    checkpoints = Checkpoints(directory, fingerprint)
+    checkpoints = Checkpoints(directory, Origin(fingerprint, 1, 1))
     try:
         return checkpoints.restore(state(0))
     finally:
@@ -41,12 +41,12 @@ def test_a_state_comes_back_bitwise(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, state(5))
 
 
-def test_the_last_and_the_best_are_kept(tmp_path):
-    written(tmp_path, {1: 3.0, 2: 0.5, 3: 2.0, 4: 1.0})
-    assert steps(tmp_path) == [2, 4]
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    written(tmp_path, {1: 3.0, 2: 0.5, 3: 2.0, 4: 1.0, 5: 1.5})
+    assert steps(tmp_path) == [2, 4, 5]
     found = restored(tmp_path)
     assert found is not None
-    assert int(found.step) == 4
+    assert int(found.step) == 5
 
 
 def test_no_checkpoint_is_no_state(tmp_path):
@@ -65,11 +65,12 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_can_be_saved_again(t
     for path in (tmp_path / "2" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
-    checkpoints = Checkpoints(tmp_path, "data-1")
+    checkpoints = Checkpoints(tmp_path, Origin("data-1", 1, 1))
     with pytest.warns(UserWarning, match=r"2 cannot be read, an older one is used"):
         found = checkpoints.restore(state(0))
     assert found is not None
     assert int(found.step) == 1
+    assert (tmp_path / "damaged-2" / "state").is_dir()
     checkpoints.save(state(2), 2.0)
     checkpoints.close()
     with warnings.catch_warnings():

@@ -52,11 +52,9 @@ def test_connecting_again_keeps_the_cluster(ray_cluster):
 
 
 def test_more_gpus_than_a_node_has_are_refused(ray_cluster):
-    message = (
-        r"cluster\.devices_per_expert 3: the cluster's largest node has 0 GPUs; use fewer, or 0 to train"
-    )
+    message = r"cluster\.devices_per_host 3: the cluster's largest node has 0 GPUs; use fewer, or .* cpu"
     with pytest.raises(ClusterError, match=message):
-        cluster.connect(ClusterConfig(devices_per_expert=3))
+        cluster.connect(ClusterConfig(device="gpu", devices_per_host=3))
 
 
 def test_a_worker_computes_on_one_cpu_thread(ray_cluster):

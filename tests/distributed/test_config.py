@@ -32,7 +32,7 @@ def test_impossible_training_is_refused(wrong: dict):
         TrainConfig(**wrong)
 
 
-@pytest.mark.parametrize("name", ["devices_per_expert", "simulators"])
+@pytest.mark.parametrize("name", ["devices_per_host", "simulators", "failures", "step_deadline"])
 def test_numbers_of_the_cluster_are_not_negative(name: str):
     wrong: dict[str, Any] = {name: -1}
     with pytest.raises(ValidationError, match=name):

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,11 @@ import numpy as np
 import pytest
 
 from fokker.data import shards
-from fokker.distributed import cluster, expert, parameters
+from fokker.distributed import cluster, parameters
 from fokker.distributed.checkpoints import CheckpointError
-from fokker.distributed.expert import ExpertJob, NonFiniteLoss
+from fokker.distributed.expert import NonFiniteLoss
+from fokker.distributed.job import ExpertJob
+from fokker.distributed.recording import HISTORY, read_history
 
 from .conftest import LARGER, TRAIN, gaussian, restored, saving_often, steps_on_disk, train
 
@@ -29,6 +32,8 @@ SCALARS = {
     "learning_rate",
     "samples_per_second",
     "input_wait",
+    "step_seconds",
+    "restarts",
 }
 
 
@@ -60,7 +65,7 @@ def test_stopped_and_resumed_is_bitwise_the_same_as_undisturbed(make_job, undist
     assert steps_on_disk(job)[-1] == 1000
     assert train(job).finished
     undisturbed[0].assert_same(job)
-    ours, theirs = (expert.read_history(j.directory / expert.HISTORY) for j in (job, undisturbed[0].job))
+    ours, theirs = (read_history(j.directory / HISTORY) for j in (job, undisturbed[0].job))
     assert ours["step"] == theirs["step"] == [*range(8, 2161, 8)]
     assert ours["denoising"] == theirs["denoising"]
     assert ours["seconds"] == sorted(ours["seconds"])
@@ -69,10 +74,10 @@ def test_stopped_and_resumed_is_bitwise_the_same_as_undisturbed(make_job, undist
 def test_a_training_that_died_before_its_average_was_written_takes_no_more_steps(undisturbed, tmp_path):
     job = copied(undisturbed[1].job, tmp_path / "copy")
     (job.directory / parameters.FILE).unlink()
-    history = (job.directory / expert.HISTORY).read_text()
+    history = (job.directory / HISTORY).read_text()
     assert train(job).finished
     undisturbed[1].assert_same(job)
-    assert (job.directory / expert.HISTORY).read_text() == history
+    assert (job.directory / HISTORY).read_text() == history
 
 
 KILLED = """
@@ -85,7 +90,7 @@ expert.train(job, lambda progress: None, lambda: False)
 
 def frozen(job: ExpertJob, process: subprocess.Popen, wanted) -> None:
     """Stop the process where the steps in its history and its unfinished save, if any, are `wanted`."""
-    history, checkpoints = job.directory / expert.HISTORY, job.directory / "checkpoints"
+    history, checkpoints = job.directory / HISTORY, job.directory / "checkpoints"
     while process.poll() is None:
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -160,7 +165,7 @@ def test_tensorboard_holds_every_scalar_of_an_expert(undisturbed):
     assert set(events.Tags()["scalars"]) == SCALARS
     scalars = {tag: events.Scalars(tag) for tag in SCALARS}
     assert [event.step for event in scalars["loss/denoising"]] == [*range(8, 2161, 8)]
-    history = expert.read_history(undisturbed[0].job.directory / expert.HISTORY)
+    history = read_history(undisturbed[0].job.directory / HISTORY)
     for tag, name in (("loss/denoising", "denoising"), ("gradient_norm", "gradient_norm")):
         np.testing.assert_allclose([event.value for event in scalars[tag]], history[name], rtol=1e-6)
     rates = [event.value for event in scalars["learning_rate"]]
@@ -173,17 +178,17 @@ def test_tensorboard_holds_every_scalar_of_an_expert(undisturbed):
 def test_history_goes_on_after_a_line_that_was_cut_short(make_job):
     job = make_job(1)
     train(job, stop_at=0)
-    path = job.directory / expert.HISTORY
+    path = job.directory / HISTORY
     path.write_text(path.read_text() + '{"step": 16, "deno')
-    assert expert.read_history(path)["step"] == [8]
+    assert read_history(path)["step"] == [8]
     train(job, stop_at=8)
-    assert expert.read_history(path)["step"] == [8, 16]
+    assert read_history(path)["step"] == [8, 16]
 
 
 def test_a_history_without_a_whole_line_is_empty(tmp_path):
-    path = tmp_path / expert.HISTORY
+    path = tmp_path / HISTORY
     path.write_text('{"step": 8, "deno')
-    assert expert.read_history(path) == {}
+    assert read_history(path) == {}
 
 
 def test_blocks_of_any_length_take_the_same_steps(make_job):
@@ -211,8 +216,8 @@ def placed(sharding, rows):
     shards.append([(shard.device.id, shard.data.shape) for shard in array.addressable_shards])
     return array
 jax.make_array_from_process_local_data = placed
-stop = []
-expert.train(job, stop.append, lambda: len(stop) > 1)
+seen = []
+expert.train(job, seen.append, lambda: seen[-1].step >= 8)
 print(shards[0])
 """
 
@@ -224,7 +229,7 @@ def test_a_batch_shared_by_two_devices_trains_as_on_one(make_job, tmp_path):
     pickled, dump = tmp_path / "job.pickle", tmp_path / "dump"
     pickled.write_bytes(pickle.dumps(shared))
     flags = "--xla_force_host_platform_device_count=2 --xla_dump_hlo_as_text"
-    flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=.*train_block.*"
+    flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=.*jit_block.*"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": flags,
@@ -234,7 +239,9 @@ def test_a_batch_shared_by_two_devices_trains_as_on_one(make_job, tmp_path):
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.strip() == "[(0, (8, 16, 2)), (1, (8, 16, 2))]"
     (program,) = dump.glob("*after_optimizations.txt")
-    assert "all-reduce" in program.read_text(), "the devices have to add up their gradients"
+    exchanged = re.findall(r"= (\S+) all-reduce\(", program.read_text())
+    weights = parameters.count(restored(alone).parameters)
+    assert sorted(exchanged) == [f"f32[{weights + 2}]{{0}}", "pred[]"], "all gradients at once"
     assert steps_on_disk(shared) == [16]
     # Sums in another order: a float32 keeps seven digits, of which sixteen steps may cost two.
     jax.tree.map(

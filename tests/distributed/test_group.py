@@ -8,8 +8,8 @@ import ray
 from ray.exceptions import RayActorError
 
 from fokker.distributed import parameters
-from fokker.distributed.expert import Progress
 from fokker.distributed.group import ExpertGroup, Resources
+from fokker.distributed.recording import Progress
 
 from .conftest import MakeJob, process_of, restored, steps_on_disk, wait_until_free
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def polled(group: ExpertGroup, until) -> Progress | None:
     """Poll until the progress is as wanted, or the group has ended."""
-    while not until(group.poll()) and not ray.wait([group.result], timeout=0.01)[0]:
+    while not until(group.poll()) and not ray.wait(group.results, timeout=0.01)[0]:
         pass
     return group.progress
 
 
 def test_a_group_trains_until_it_is_stopped_saves_and_gives_back_its_place(make_job: MakeJob):
     job = make_job(1)
-    group = ExpertGroup(job, Resources(0.5, gpus=0, yields=True))
+    group = ExpertGroup(job, Resources(1, 1, 0.5, on_gpu=False, yields=True))
     try:
         running = polled(group, lambda progress: progress is not None and progress.step > 0)
         assert running is not None
@@ -35,7 +35,7 @@ def test_a_group_trains_until_it_is_stopped_saves_and_gives_back_its_place(make_
         assert idle, "training takes what others leave"
         assert len(idle) < len(threads), "answers do not wait for others"
         group.stop()
-        last: Any = ray.get(group.result)
+        last: Any = ray.get(group.results[0])
     finally:
         group.remove()
     assert 0 < running.step <= last.step < 1440
@@ -45,13 +45,13 @@ def test_a_group_trains_until_it_is_stopped_saves_and_gives_back_its_place(make_
 
 
 def test_a_worker_that_dies_ends_the_result_and_not_the_poll(make_job: MakeJob):
-    group = ExpertGroup(make_job(1), Resources(0.5, gpus=0))
+    group = ExpertGroup(make_job(1), Resources(1, 1, 0.5, on_gpu=False))
     try:
         polled(group, lambda progress: progress is not None)
         os.kill(process_of(group), signal.SIGKILL)
         last = polled(group, lambda progress: False)
         assert group.poll() == last
         with pytest.raises(RayActorError):
-            ray.get(group.result)
+            ray.get(group.results[0])
     finally:
         group.remove()

@@ -15,7 +15,7 @@ from fokker.data.beads import Beads
 from fokker.data.config import MoleculesConfig
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
-from fokker.distributed.expert import ExpertJob
+from fokker.distributed.job import ExpertJob
 from fokker.distributed.molecules import molecule_of, molecules_of
 from fokker.distributed.pool import Sampling, Simulation
 from fokker.model.config import (

@@ -18,7 +18,7 @@ from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
 from fokker.distributed.chunks import ChunkStore, Summary, summarise
 from fokker.distributed.config import ClusterConfig
-from fokker.distributed.expert import ExpertJob
+from fokker.distributed.job import ExpertJob
 from fokker.distributed.pool import PoolError, Sampling, Simulation, Tally, Work
 from fokker.model.config import SampleConfig, SimulateConfig
 

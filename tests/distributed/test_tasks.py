@@ -11,7 +11,7 @@ from fokker.data import mueller_brown
 from fokker.data.config import MuellerBrownConfig
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
-from fokker.distributed.expert import ExpertJob
+from fokker.distributed.job import ExpertJob
 from fokker.model.config import MLPConfig
 
 from .conftest import LARGER, SMALLEST, MakeJob

@@ -1,0 +1,62 @@
+"""What happens to the groups of a run, as lines that programs can read."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+EVENTS = "events.jsonl"
+
+Kind = Literal[
+    "started",
+    "resumed",
+    "saved",
+    "lost",
+    "stuck",
+    "preempted",
+    "resized",
+    "rewound",
+    "warning",
+    "stopped",
+    "finished",
+    "failed",
+]
+LOUD = ("lost", "stuck", "preempted", "resized", "rewound", "warning")
+"""Those that a person is told of at once; of the others progress and results speak."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the group of one expert."""
+
+    kind: Kind
+    expert: str
+    text: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=time.time)
+
+    def append(self, directory: Path) -> None:
+        """Add it to the run's file. A disk that takes none has nothing to say against the run."""
+        moment = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
+        entry = {"time": moment, "event": self.kind, "expert": self.expert, **self.values}
+        if self.text:
+            entry["text"] = self.text
+        try:
+            with open(directory / EVENTS, "a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError:
+            pass
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    """The events of a run; lines that were cut short are left out."""
+    path, found = directory / EVENTS, []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found

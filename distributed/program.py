@@ -1,0 +1,124 @@
+"""The compiled steps of one expert on all devices of its group, and what goes into them."""
+
+import time
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt
+
+from ..data.loader import Plan
+from ..data.shards import Dataset
+from ..model.experts import Expert
+from . import devices
+from .job import ExpertJob
+from .molecules import molecules_of
+from .train_step import Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
+
+TIMED_STEPS = 16
+
+
+class Program:
+    """Blocks of steps, with the parameters on every device and the batches shared out among them."""
+
+    def __init__(self, job: ExpertJob, dataset: Dataset, expert: Expert, plan: Plan):
+        self._job, self._plan, self._expert, self._dataset = job, plan, expert, dataset
+        # In the order of the processes, each of which brings consecutive rows of a batch.
+        self.mesh = Mesh(np.asarray(jax.devices()), ("batch",), axis_types=(AxisType.Auto,))
+        self.replicated = NamedSharding(self.mesh, P())
+        self._rows, self._flags = (
+            NamedSharding(self.mesh, P(*axes)) for axes in ((None, "batch"), ("batch",))
+        )
+        self.block = min(job.train.block, plan.steps)
+        """Steps of one call."""
+        keys = jax.jit(partial(_keys, job.index), out_shardings=self.replicated)
+        init_key, self._step_key = keys(np.uint32(job.seed))
+        start = partial(init_state, expert, job.train, plan.steps)
+        self.initial: TrainState = jax.jit(start, out_shardings=self.replicated)(init_key)
+
+    def __call__(
+        self, state: TrainState, batches: Batch, count: int, stop: bool
+    ) -> tuple[TrainState, StepMetrics, Bool[Array, ""]]:
+        """Take `count` steps: the new state, the metrics, and whether any process said `stop`."""
+        flags = jax.make_array_from_process_local_data(
+            self._flags, np.full(len(self.mesh.local_devices), stop)
+        )
+        return self._compiled(state, batches, np.int32(count), flags, key=self._step_key)
+
+    def place(
+        self, frames: Float[np.ndarray, "block rows *shape"], systems: Int[np.ndarray, "block rows"]
+    ) -> Batch:
+        """This process's rows as its part of the global batches."""
+        place = partial(jax.make_array_from_process_local_data, self._rows)
+        return Batch(*(place(np.ascontiguousarray(part)) for part in (frames, systems.astype(np.int32))))
+
+    @cached_property
+    def _compiled(self) -> Any:
+        job, plan = self._job, self._plan
+        molecules = molecules_of(self._dataset, self._expert.shape)
+        step = make_train_step(
+            self._expert,
+            job.objective,
+            job.train,
+            plan.steps,
+            plan.steps_per_epoch,
+            molecules,
+            self.mesh.size,
+        )
+
+        # The state is not donated: it is small beside the activations, and saves read it while steps go on.
+        # The wish to stop travels with the steps, so that every process learns of it at the same block.
+        def block(
+            state: TrainState, batches: Batch, count: Array, stop: Bool[Array, "devices"], key: PRNGKeyArray
+        ) -> tuple[TrainState, StepMetrics, Bool[Array, ""]]:
+            return *train_block(step, state, batches, count, key), stop.any()
+
+        shape = (self.block, plan.batch)
+        frames: Any = jax.ShapeDtypeStruct((*shape, *self._expert.shape), np.float32, sharding=self._rows)
+        systems: Any = jax.ShapeDtypeStruct(shape, np.int32, sharding=self._rows)
+        count = jax.ShapeDtypeStruct((), np.int32)
+        stop = jax.ShapeDtypeStruct((self.mesh.size,), np.bool_, sharding=self._flags)
+        lowered = jax.jit(block, out_shardings=self.replicated).lower(
+            self.initial, Batch(frames, systems), count, stop, key=self._step_key
+        )
+        return lowered.compile()
+
+    @cached_property
+    def utilisation(self) -> float:
+        """Part of the devices' peak that one step a second needs; not a number where the peak is unknown.
+
+        Of a step with the consistency term, if there is one.
+        """
+        peak = devices.peak(jax.devices()[0].device_kind, self._job.objective.compute)
+        # The compiler counts the bodies of loops once: one step, and one of the parts of its batch.
+        flops = (self._compiled.cost_analysis() or {}).get("flops") if peak else None
+        return flops * self._job.train.accumulate / peak if flops and peak else float("nan")
+
+
+def _keys(index: int, seed: UInt[Array, ""]) -> Key[Array, "2"]:
+    """Of the initial parameters and of the noise of steps; arguments, so that all seeds share programs."""
+    return jax.random.split(jax.random.fold_in(jax.random.key(seed), index))
+
+
+def time_training(job: ExpertJob) -> float:
+    """Seconds that all steps of the expert would take here, by a few before and after its term sets in."""
+    dataset, expert, plan = job.load()
+    program, split = Program(job, dataset, expert, plan), dataset.split("train")
+    rows = np.random.default_rng(0).integers(len(split), size=(program.block, plan.batch))
+    batches = program.place(
+        dataset.norm * split.gather(rows.reshape(-1)).reshape(*rows.shape, *split.shape),
+        split.system_of(rows),
+    )
+    start = job.objective.consistency_start if job.expert.consistency_weight else 0.0
+    total, count, begin = 0.0, min(TIMED_STEPS, program.block), 0.0
+    for first, part in ((0, start), (plan.steps - 1, 1 - start)):
+        if part:
+            state = program.initial._replace(step=jax.device_put(np.int32(first), program.replicated))
+            for steps in (1, count):
+                begin = time.perf_counter()
+                jax.block_until_ready(program(state, batches, steps, False))
+            total += part * plan.steps * (time.perf_counter() - begin) / count
+    return total
