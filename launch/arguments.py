@@ -15,19 +15,22 @@ from typing import get_args
 from fokker import __version__
 
 from . import molecule_arguments as molecules
+from . import plan_arguments
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
+from .settings import settings
 from .usage import (
     COMMANDS,
     DATA_COMMANDS,
-    OPTIONS,
     REPRODUCE_OPTIONS,
     SIZES,
     TABLE_METHODS,
     TABLE_SEEDS,
     TABLES,
     TAKEN_OPTIONS,
+    checkpoint_help,
     export_help,
+    options_of,
     overview,
     preset_help,
     reproduce_help,
@@ -48,6 +51,8 @@ class RunArguments:
     config: Config
     directory: Path
     """Where everything of the run lives."""
+    allowed: tuple[str, ...] = ()
+    """Settings, or groups of them, in which it may differ from how the run began."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,14 @@ class ReproduceArguments:
 
 
 @dataclass(frozen=True)
+class CheckpointArguments:
+    """What to do with the checkpoints of which run."""
+
+    command: str
+    run: Path
+
+
+@dataclass(frozen=True)
 class ExportArguments:
     """A trained run, and the file that its model is written to."""
 
@@ -70,7 +83,13 @@ class ExportArguments:
     file: Path
 
 
-OtherArguments = ReproduceArguments | ExportArguments | molecules.Arguments
+OtherArguments = (
+    ReproduceArguments
+    | ExportArguments
+    | CheckpointArguments
+    | plan_arguments.PlanArguments
+    | molecules.Arguments
+)
 
 
 def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
@@ -93,6 +112,10 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             return _reproduce(words, options)
         if command == "export":
             return _export(words, options)
+        if command == "checkpoint":
+            return _checkpoint(words, options)
+        if command == "plan":
+            return plan_arguments.plan(words, options, _run)
         if command == "data" and words and words[0] in DATA_COMMANDS:
             program = f"{program} {words[0]}"
             return molecules.DATA[words[0]](words[1:], options)
@@ -115,6 +138,9 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
     runs = take(options, "--runs-dir", "runs")
     if "--data" in options:  # For short: where the user's trajectories lie.
         options["--data.path"] = options.pop("--data")
+    if "--profile" in options:
+        options["--cluster.profile"] = take(options, "--profile", "100:200").replace(":", ",")
+    allowed = take(options, "--allow-changed", "train.clip") if "--allow-changed" in options else ""
     if preset is not None:
         config = _preset(preset, options)
         directory = _directory(runs, take(options, "--name", _default_name(config)))
@@ -126,7 +152,16 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
             if fixed in options:
                 raise UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
         config = load(directory / "config.json")
-    return RunArguments(command, override(config, options, [*OPTIONS]), directory)
+    config = override(config, options, [*options_of(command)])
+    return RunArguments(command, config, directory, _allowed(config, allowed))
+
+
+def _allowed(config: Config, text: str) -> tuple[str, ...]:
+    """Settings or groups of settings, separated by commas."""
+    paths = [path.split(".") for path in settings(config)]
+    known = list(dict.fromkeys(".".join(p[:i]) for p in paths for i in range(1, len(p) + 1)))
+    names = text.replace("-", "_").split(",") if text else []
+    return tuple(choice("--allow-changed", name, known) for name in names)
 
 
 def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
@@ -171,6 +206,19 @@ def _export(words: list[str], options: Options) -> ExportArguments:
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise UsageError(f"{file}: there is no folder for it, or it is one itself")
     return ExportArguments(run, file)
+
+
+def _checkpoint(words: list[str], options: Options) -> CheckpointArguments:
+    if "--help" in options:
+        print_and_exit(checkpoint_help())
+    if options:
+        raise UsageError(f"unknown option {next(iter(options))}: checkpoint has none")
+    if len(words) != 2:
+        raise UsageError("say what, and of which run: fokker checkpoint list|verify runs/NAME")
+    command, run = choice("checkpoint", words[0], ("list", "verify")), Path(words[1])
+    if not run.is_dir():
+        raise UsageError(f"{run} is not the folder of a run")
+    return CheckpointArguments(command, run)
 
 
 def _methods(text: str) -> list[Method]:

@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -54,12 +56,21 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
     """What is not a stage of a run."""
     from . import arguments as given
     from . import molecule_arguments as molecules
+    from .plan_arguments import PlanArguments
 
     if isinstance(arguments, given.ExportArguments):
         from .trained import load
 
         load(arguments.run).save(arguments.file)
         display.stage("export", str(arguments.file))
+    elif isinstance(arguments, given.CheckpointArguments):
+        from . import checkpoint
+
+        checkpoint.carry_out(arguments, display)
+    elif isinstance(arguments, PlanArguments):
+        from . import plan
+
+        plan.carry_out(arguments, display)
     elif isinstance(arguments, given.ReproduceArguments):
         from .reproduce import reproduce
 
@@ -105,7 +116,7 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     from .run import Run, locked
     from .stages import STAGES
 
-    this = Run(arguments.config, arguments.directory)
+    this = Run(arguments.config, arguments.directory, allowed=arguments.allowed)
     with locked(this.directory):
         notes = this.claim()
         display.console.print(Pretty(arguments.config, expand_all=False, max_string=80))
@@ -120,6 +131,10 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
     from ..distributed import cluster
     from .stages import STAGES
 
+    if threading.current_thread() is threading.main_thread():
+        # What ends a pod or a job is survived like Ctrl-C: all that is under way is saved. Ray has its own
+        # handler from its import on.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for stage in stages:
             begin = time.perf_counter()

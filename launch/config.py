@@ -86,6 +86,7 @@ class Config:
 
     def __post_init__(self):
         check_cover(self.experts)
+        self._check_shares()
         made, temperature = self.reference, self.data.temperature
         if made is not None and made.temperature != temperature:
             raise ValueError(
@@ -97,6 +98,27 @@ class Config:
                 f"train.batch_size {self.train.batch_size} is larger than the data, "
                 f"data.frames {self.data.frames}"
             )
+
+    def _check_shares(self) -> None:
+        """Raise ValueError unless every group of hosts can share its batches equally."""
+        hosts, devices = self.cluster.hosts, self.cluster.devices_per_host
+        counts = hosts if isinstance(hosts, tuple) else (1,)
+        if len(counts) not in (1, len(self.experts)):
+            raise ValueError(
+                f"cluster.hosts has {len(counts)} values: give one for all experts, or one for each of the "
+                f"{len(self.experts)}"
+            )
+        batch, accumulate = self.train.batch_size, self.train.accumulate
+        groups = self.objective.groups(batch)
+        for count in counts:
+            parts = count * devices * accumulate
+            if parts > 1 and groups % parts:
+                what = f"{count} × {devices} devices" + (f" × {accumulate} parts" if accumulate > 1 else "")
+                raise ValueError(
+                    f"train.batch_size {batch} cannot be shared equally by {what}: with "
+                    f"objective.consistency_fraction {self.objective.consistency_fraction:g} it consists of "
+                    f"{groups} equal groups, which has to be a multiple of {parts}"
+                )
 
 
 Settings = TypeVar("Settings")

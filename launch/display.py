@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..analysis.metrics import TABLE_HEADER, reported, table
-from ..distributed.expert import Progress
+from ..distributed.events import LOUD, Event
 from ..distributed.pool import Tally
+from ..distributed.recording import Progress
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 20
@@ -37,6 +38,14 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{unit}"
     return f"{number:.0f}"
+
+
+def size(number: int) -> str:
+    """Bytes as 850 B, 12.5 kB or 1.3 MB."""
+    for bytes_of, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= bytes_of:
+            return f"{number / bytes_of:.1f} {unit}"
+    return f"{number} B"
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,11 @@ class Display:
         """Progress of every expert."""
         done = all(progress and progress.finished for progress in experts.values())
         self._show([_training_row(name, progress) for name, progress in experts.items()], done)
+
+    def event(self, event: Event) -> None:
+        """What happened to the group of an expert, if it is worth saying."""
+        if event.kind in LOUD or (event.kind == "resumed" and event.values.get("restarts")):
+            self.stage("", f"[{event.expert}] {event.kind}: {event.text}")
 
     def chunks(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:
         """Progress of every list of chunks."""

@@ -8,7 +8,7 @@ from ..analysis import figures
 from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
 from ..analysis.report import Report, Table, render
 from ..distributed import parameters as trained
-from ..distributed.expert import HISTORY, read_history
+from ..distributed.recording import HISTORY, read_history
 from ..model.config import SimulateConfig
 from .config import to_dict
 from .display import clock

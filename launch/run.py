@@ -15,7 +15,8 @@ from typing import Any
 from ..analysis.systems import System
 from ..data.config import MuellerBrownConfig
 from ..data.shards import MANIFEST, Dataset
-from ..distributed.expert import ExpertJob
+from ..distributed import parameters
+from ..distributed.job import ExpertJob
 from ..distributed.pool import Sampling, Simulation
 from .config import Config, ConfigError, load, to_dict
 
@@ -94,6 +95,8 @@ class Run:
     """Data of several runs; otherwise the run has its own."""
     label: str = ""
     """Tells this run from others that go on at the same time."""
+    allowed: tuple[str, ...] = ()
+    """Settings, or groups of them, that may differ from those that the run began with."""
 
     @property
     def data(self) -> Path:
@@ -127,6 +130,8 @@ class Run:
                 c.objective,
                 c.train,
                 c.seed,
+                other_data="data" in self.allowed,
+                profile=c.cluster.profile,
             )
             for index, expert in enumerate(c.experts)
         )
@@ -162,27 +167,41 @@ class Run:
     def changes(self) -> list[tuple[str, Any, Any]]:
         """Settings that differ from the saved ones, as (dotted name, saved, wanted).
 
-        Raises ConfigError if the directory holds data or experts of other settings.
+        Raises ConfigError if the directory holds data or experts of other settings that are not `allowed`.
         """
         path = self.directory / "config.json"
         differing = _differences(to_dict(load(path)), to_dict(self.config)) if path.exists() else []
         begun = (self.data / MANIFEST).exists() or (self.directory / "experts").exists()
         for name, old, new in differing:
-            if begun and name.split(".")[0] in FIXED:
+            if begun and name.split(".")[0] in FIXED and not self._allows(name):
                 raise ConfigError(
-                    f"{self.directory} was made with {old}, not {new}: take another --name, or the old value",
+                    f"{self.directory} was made with {old}, not {new}: take another --name, the old value, "
+                    f"or go on with the new one by --allow-changed {name}",
                     field=name,
                 )
         return differing
 
+    def _allows(self, name: str) -> bool:
+        return any(name == allowed or name.startswith(f"{allowed}.") for allowed in self.allowed)
+
     def claim(self) -> list[str]:
         """Save the configuration in the directory; lines that say what its `changes` undo."""
         notes, changes = [], self.changes()
+        fixed = [change for change in changes if change[0].split(".")[0] in FIXED]
         for part in (SAMPLES, SIMULATION):
-            changed = [f"{name} {old} → {new}" for name, old, new in changes if name.startswith(f"{part}.")]
+            changed = [
+                f"{name} {old} → {new}"
+                for name, old, new in changes
+                if (name, old, new) in fixed or name.startswith(f"{part}.")
+            ]
             if changed and (self.directory / part).exists():
                 notes.append(f"{', '.join(changed)}; what was made with the old settings is dropped")
                 shutil.rmtree(self.directory / part)
+        if fixed:  # The experts go on from their checkpoints, with other data from those made anew.
+            for average in self.directory.glob(f"experts/*/{parameters.FILE}"):
+                average.unlink()
+            if any(name.startswith("data.") for name, _, _ in fixed) and self.shared_data is None:
+                shutil.rmtree(self.data, ignore_errors=True)
         path = self.directory / "config.json"
         if changes or not path.exists():
             write_json(path, to_dict(self.config))

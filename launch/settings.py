@@ -29,8 +29,11 @@ class Setting:
     @property
     def optional(self) -> bool:
         """Whether it can be null."""
-        union = get_origin(self.annotation) in (types.UnionType, Union)
-        return union and type(None) in get_args(self.annotation)
+        return self._is_union and type(None) in get_args(self.annotation)
+
+    @property
+    def _is_union(self) -> bool:
+        return get_origin(self.annotation) in (types.UnionType, Union)
 
     @property
     def shown(self) -> str:
@@ -41,7 +44,9 @@ class Setting:
         """The plain value of a typed one: a list for a tuple, None for null; all else is left to pydantic."""
         if self.optional and text.lower() in ("null", "none"):
             return None
-        kinds = get_args(self.annotation) if self.optional else (self.annotation,)
+        kinds = get_args(self.annotation) if self._is_union else (self.annotation,)
+        if any(get_origin(kind) is Literal and text in get_args(kind) for kind in kinds):
+            return text
         return text.split(",") if any(get_origin(kind) is tuple for kind in kinds) else text
 
 

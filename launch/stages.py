@@ -17,8 +17,9 @@ from ..data.config import MoleculesConfig, MuellerBrownConfig
 from ..data.reference import Reference
 from ..data.residues import MoleculeError
 from ..data.shards import MANIFEST, Dataset
-from ..distributed import cluster, pool, tasks, training
+from ..distributed import cluster, events, pool, tasks, training
 from ..distributed.chunks import ChunkStore
+from ..distributed.job import ExpertJob
 from . import datasets, reporting
 from .config import to_dict
 from .display import Display
@@ -106,8 +107,14 @@ def train(runs: Sequence[Run], display: Display) -> None:
     display.stage("train", f"{len(jobs)} experts")
     cluster.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
+    homes = {job.directory: run.directory for run in runs for job in run.jobs}
+
+    def record(job: ExpertJob, event: events.Event) -> None:
+        event.append(homes[job.directory])
+        display.event(event)
+
     with display.watching():
-        outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training)
+        outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
     for name, outcome in outcomes.items():
         if outcome.error:
             display.stage("", f"[{name}] {outcome.error}")

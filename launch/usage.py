@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from ..distributed.devices import DEVICES
 from .config import Config, Method, Recipe
 from .presets import PRESETS
 from .settings import option, sections, settings
@@ -20,6 +21,8 @@ STAGES = {
 COMMANDS = {
     "run": "carry out every stage below, from data to report",
     **STAGES,
+    "plan": "say what a training would take on a cluster, without training",
+    "checkpoint": "list what a run could go on from, or verify it",
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
 }
@@ -57,10 +60,21 @@ OPTIONS = {
     "--method": ("METHOD", f"row of the paper's tables (default both): {_METHODS}"),
     "--recipe": ("RECIPE", f"the paper's protocol, or ours (default fokker): {_RECIPES}"),
     "--data": ("PATH", "file or folder of your trajectories of molecules (short for --data.path)"),
+    "--profile": ("A:B", "trace steps A to B of every expert for TensorBoard (needs its plugin xprof)"),
+    "--allow-changed": ("LIST", "settings that may differ from those the run began with, such as train.clip"),
     "--name": ("NAME", "name of the run (default: the preset, with the method and recipe if not the usual)"),
     "--runs-dir": ("DIR", "folder of all runs (default runs); this run lives in DIR/NAME"),
     "--help": ("", "this text; with a preset, every setting as well"),
 }
+PLAN_OPTIONS = {
+    "--device": ("NAME", f"what each device is (default cpu, a thread here): {', '.join(DEVICES)}"),
+    "--hosts": ("N", "hosts of the cluster (default 1)"),
+    "--devices-per-host": ("N", "devices of each host (default: that of --cluster.devices-per-host)"),
+    "--frames": ("N", "training frames (default: those of the data, or what the settings would make)"),
+    "--beads": ("N", "beads of the largest molecule (default: those of the data or of the sequences)"),
+    "--json": ("FILE", "write the numbers to this file as well"),
+}
+"""Of `fokker plan`, before those of a run."""
 REPRODUCE_OPTIONS = {
     "--seeds": ("N", "models of each method, which differ in their seed (default 3; table2 1)"),
     "--methods": ("LIST", f"rows, separated by commas (default those of the table): {_METHODS}"),
@@ -128,7 +142,7 @@ def run_help(command: str) -> str:
             *_run_usage(command, "PRESET", others),
             _paragraph(f"presets: {', '.join(PRESETS)}"),
             "",
-            *_options(OPTIONS),
+            *_options(options_of(command)),
             "",
             "To see the settings:",
             f"  fokker {command} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
@@ -142,7 +156,7 @@ def preset_help(command: str, config: Config) -> str:
         f"Settings of {config.preset}, method {config.method}, recipe {config.recipe}, each with its value "
         "there. Lists are separated by commas, null stands for none:"
     )
-    lines = [*_run_usage(command, config.preset), *_options(OPTIONS), "", _paragraph(about)]
+    lines = [*_run_usage(command, config.preset), *_options(options_of(command)), "", _paragraph(about)]
     known = settings(config)
     for path, part in sections(config).items():
         lines += ["", _paragraph(f"{path}: {type(part).__doc__}") if path else "general:"]
@@ -183,6 +197,15 @@ def export_help() -> str:
     return "\n".join(["usage: fokker export DIR/NAME FILE", "", _paragraph(about)])
 
 
+def checkpoint_help() -> str:
+    """What `fokker checkpoint --help` says."""
+    about = (
+        "List every expert's checkpoints of the run in DIR/NAME: step, time, the group that wrote it, size "
+        "and state. verify reads them as well, and ends with status 1 if one cannot be restored."
+    )
+    return "\n".join(["usage: fokker checkpoint list|verify DIR/NAME", "", _paragraph(about)])
+
+
 def data_help(command: str, group: Any) -> str:
     """What the help of a command of `fokker data` says."""
     words, about = DATA_COMMANDS[command]
@@ -211,6 +234,11 @@ def taken_help(command: str) -> str:
     return "\n".join([usage, "", _paragraph(about), "", *_options(TAKEN_OPTIONS[command])])
 
 
+def options_of(command: str) -> Mapping[str, tuple[str, str]]:
+    """The options, beside the settings, of a command that works on one run."""
+    return PLAN_OPTIONS | OPTIONS if command == "plan" else OPTIONS
+
+
 def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[str]:
     about = COMMANDS[command].capitalize() + ". Without a preset, the settings saved in DIR/NAME hold."
     return [
@@ -230,7 +258,8 @@ def _options(options: Mapping[str, tuple[str, str]]) -> list[str]:
 def _entry(name: str, text: str) -> str:
     """A name and, beside it in a second column, what it means."""
     indent = 20
-    return f"  {name}".ljust(indent) + _paragraph(text, indent).lstrip()
+    head, body = f"  {name}", _paragraph(text, indent)
+    return head.ljust(indent) + body.lstrip() if len(head) < indent else f"{head}\n{body}"
 
 
 def _paragraph(text: str, indent: int = 0) -> str:

@@ -2,14 +2,15 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from fokker.distributed.chunks import Summary
-from fokker.distributed.expert import Progress
 from fokker.distributed.pool import Tally
+from fokker.distributed.recording import Progress
 from fokker.launch import display
 from fokker.launch.display import Display, clock, short
 
@@ -94,7 +95,7 @@ def test_plain_lines_name_step_losses_rate_and_time_left(plain: Display):
 def test_plain_lines_that_do_not_change_are_printed_once(plain: Display):
     with plain.watching():
         for step in (300, 310):
-            plain.training(EXPERTS | {"0-0.1": Progress(**vars(RUNNING) | {"step": step})})
+            plain.training(EXPERTS | {"0-0.1": replace(RUNNING, step=step)})
     lines = printed(plain).splitlines()
     assert len(lines) == 4
     assert lines[-1].startswith("  expert 0-0.1  step 310/1500")
@@ -134,7 +135,7 @@ def test_plain_lines_of_chunks_count_chains_that_left(plain: Display):
 def test_a_terminal_shows_the_last_progress_below_the_names_of_its_values(live: Display):
     with live.watching():
         live.training(dict.fromkeys(EXPERTS))
-        live.training(EXPERTS | {"0-0.1": Progress(**vars(RUNNING) | {"step": 100})})
+        live.training(EXPERTS | {"0-0.1": replace(RUNNING, step=100)})
         live.training(EXPERTS)
     names, first, second, third = screen(live)
     assert names.split() == ["expert", "step", "loss", "term", "samples/s"]

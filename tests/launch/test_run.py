@@ -93,6 +93,25 @@ def test_other_settings_of_data_and_training_are_refused(directory: Path, part: 
     assert saved(directory) == CONFIG
 
 
+@pytest.mark.parametrize("allowed", ["train", "train.clip"])
+def test_what_is_allowed_to_change_drops_what_was_made_with_the_old_value(directory: Path, allowed: str):
+    """But not the checkpoints, from which the training goes on."""
+    (directory / "experts" / "0" / "checkpoints").mkdir(parents=True)
+    (directory / "experts" / "0" / "average.npz").touch()
+    run = Run(changed("train"), directory, allowed=(allowed,))
+    (note, *_) = run.claim()
+    assert note.startswith("train.clip 1000.0 → 5.0; what was made with the old settings is dropped")
+    assert saved(directory) == changed("train")
+    assert not (directory / "sample").exists()
+    assert not (directory / "experts" / "0" / "average.npz").exists()
+    assert (directory / "experts" / "0" / "checkpoints").is_dir()
+
+
+def test_one_setting_that_is_allowed_to_change_allows_no_other(directory: Path):
+    with pytest.raises(ConfigError, match=r"go on with the new one by --allow-changed network\.bond_width"):
+        Run(changed("network"), directory, allowed=("train",)).claim()
+
+
 def test_a_run_that_has_made_nothing_yet_may_change_in_everything(tmp_path: Path):
     """Such as one that was started with a wrong path to its data."""
     Run(CONFIG, tmp_path).claim()

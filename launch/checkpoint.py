@@ -1,0 +1,76 @@
+"""`fokker checkpoint`: what a run could go on from."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..distributed.cluster import worker_environment
+from .arguments import CheckpointArguments
+from .display import Display, size
+from .stages import StageError
+
+HEADER = ("expert", "step", "saved", "made by", "size", "state")
+
+
+def carry_out(arguments: CheckpointArguments, display: Display) -> None:
+    """List the checkpoints of every expert, or read them all. StageError if one cannot be restored."""
+    experts = sorted(arguments.run.glob("experts/*/checkpoints"))
+    if not experts:
+        raise StageError(f"{arguments.run} has no checkpoints: its training has saved none yet")
+    rows, broken = [], []
+    for directory in experts:
+        for path in sorted(directory.iterdir(), key=_step):
+            state = _state(path)
+            if arguments.command == "verify" and state == "whole":
+                state = _read(path)
+            if arguments.command == "verify" and path.name.isdigit() and state != "can be restored":
+                broken.append(path)
+            about = _time(path), _origin(path), size(_bytes(path)), state
+            rows.append((directory.parent.name, _step(path), *about))
+    display.table(HEADER, rows)
+    if broken:
+        names = ", ".join(map(str, broken))
+        raise StageError(f"{len(broken)} of {len(rows)} cannot be restored, training will skip them: {names}")
+
+
+def _step(path: Path) -> int:
+    """Step of a checkpoint, also of an unfinished or damaged one."""
+    digits = path.name.removeprefix("damaged-").partition(".")[0]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _state(path: Path) -> str:
+    """What the name and the marks of a checkpoint say of it."""
+    if path.name.startswith("damaged-"):
+        return "damaged, put aside"
+    if not path.name.isdigit():
+        return "unfinished: being written, or its process was killed"
+    return "whole" if (path / "_CHECKPOINT_METADATA").exists() else "its files are not all there"
+
+
+def _read(path: Path) -> str:
+    """Whether a checkpoint can be restored, by reading it."""
+    os.environ.update(worker_environment(on_gpu=False))
+    from ..distributed.checkpoints import verify
+
+    problem = verify(path)
+    return f"cannot be restored: {problem}" if problem else "can be restored"
+
+
+def _time(path: Path) -> str:
+    moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _origin(path: Path) -> str:
+    """The group that wrote it."""
+    try:
+        meta = json.loads((path / "meta" / "metadata").read_text())
+        return f"{meta['hosts']} hosts, {meta['devices']} devices"
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
