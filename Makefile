@@ -6,13 +6,15 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test format lock bench bench-consistency
+.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
 	@echo '               (make run ARGS="--name mine --method mixture" hands options to fokker)'
 	@echo 'make setup     only prepare .venv'
 	@echo 'make test      lint, types and tests'
+	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
+	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -28,14 +30,20 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+
+test-faults: $(READY)
+	$(BIN)/pytest tests/faults $(ARGS)
+
+test-cluster: $(READY)
+	$(BIN)/pytest tests/cluster $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
 	  $(BIN)/python $$script || exit 1; done
 
 bench-consistency: $(READY)
-	$(BIN)/python benchmarks/consistency.py --data $(DATA)
+	$(BIN)/python benchmarks/consistency.py --data $(DATA) $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -1,0 +1,74 @@
+"""Several hosts on one machine: network namespaces, each with a Ray node of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("hosts.sh")
+HEAD = "10.77.0.1"
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    # A lost host is noticed within some seconds; by default it takes half a minute.
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class Hosts:
+    """The test hosts; number 1 is the head, which trains nothing."""
+
+    def command(self, *arguments: str) -> None:
+        """Of hosts.sh, to its end."""
+        subprocess.run([SCRIPT, *arguments], env=os.environ | ENVIRONMENT, check=True, timeout=120)
+
+    def start(self, number: int, *command: str | Path, **options) -> subprocess.Popen:
+        """Begin a command on a host."""
+        arguments = [SCRIPT, "run", str(number), *command]
+        return subprocess.Popen(arguments, env=os.environ | ENVIRONMENT, **options)
+
+    def join(self, number: int) -> None:
+        """Start the Ray node of a host."""
+        ray = str(Path(sys.executable).with_name("ray"))
+        where = (
+            ["--head", "--port=6379", "--num-cpus=0"]
+            if number == 1
+            else [f"--address={HEAD}:6379", "--num-cpus=1"]
+        )
+        own = [f"--node-ip-address=10.77.0.{number}", "--object-store-memory=100000000"]
+        self.command(
+            "run",
+            str(number),
+            ray,
+            "start",
+            *where,
+            *own,
+            "--include-dashboard=false" if number == 1 else "--disable-usage-stats",
+        )
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Hosts]:
+    """A head and two hosts with a CPU each. Skips where the machine allows no namespaces."""
+    if os.geteuid() or not shutil.which("ip"):
+        pytest.skip("test hosts need root and the command ip (Debian: iproute2)")
+    these = Hosts()
+    try:
+        these.command("up", "3")
+    except subprocess.CalledProcessError as error:
+        these.command("down")
+        pytest.skip(f"network namespaces cannot be made here: {error}")
+    try:
+        for number in (1, 2, 3):
+            these.join(number)
+        yield these
+    finally:
+        these.command("down")

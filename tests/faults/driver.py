@@ -1,0 +1,77 @@
+"""Trains the jobs of a file on a Ray of its own, as `fokker train` does; the tests disturb it from outside.
+
+    python driver.py JOBS.pickle
+
+The file holds the jobs, the settings of the cluster, and the fault to put into the steps of the first job.
+"""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import ray
+from ray.job_config import JobConfig
+
+from fokker.distributed import cluster
+from fokker.distributed.training import train_experts
+
+
+def poison(step: int, marker: str) -> None:
+    """Make the gradients of one step not a number, in the first process that gets here."""
+    import jax.numpy as jnp
+
+    from fokker.distributed import program
+
+    original = program.make_train_step
+
+    def make(*arguments):
+        take = original(*arguments)
+        if os.path.exists(marker):
+            return take
+        Path(marker).touch()
+
+        def poisoned(state, batch, key):
+            factor = jnp.where(state.step == step, jnp.nan, 1.0)
+            return take(state, batch._replace(frames=batch.frames * factor), key)
+
+        return poisoned
+
+    program.make_train_step = make
+
+
+def main() -> int:
+    """Train; 0 if every job was trained, 1 if one failed, 130 after Ctrl-C."""
+    with open(sys.argv[1], "rb") as file:
+        jobs, config, poisoned = pickle.load(file)
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    if poisoned:
+        step, marker = poisoned
+        ray.init(
+            "local",
+            include_dashboard=False,
+            log_to_driver=False,
+            runtime_env={"worker_process_setup_hook": lambda: poison(step, marker)},
+            job_config=JobConfig(),
+        )
+    cluster.connect(config)
+    run = Path(sys.argv[1]).parent
+
+    def record(job, event):
+        event.append(run)
+
+    try:
+        outcomes = train_experts(jobs, config, len(jobs), lambda seen: None, record)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        cluster.leave()
+    for name, outcome in outcomes.items():
+        print(name, outcome.error or "trained", flush=True)
+    return int(any(outcome.error for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)
