@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +48,9 @@ def connect(config: ClusterConfig) -> None:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
+        if threading.current_thread() is threading.main_thread():
+            # What ends a pod or a job is survived like Ctrl-C. Ray has just set a handler of its own.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     if config.device == "gpu":
         most = max((node.get("GPU", 0) for node in nodes()), default=0)
         if config.devices_per_host > most:

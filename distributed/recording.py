@@ -227,6 +227,9 @@ class Recorder:
     def saving(self):
         """Within, the progress says so; the start of the next block is not before its end."""
         self._at("saving")
+        with suppress(OSError):  # What a checkpoint goes on from is not taken, and not written, again.
+            if self._writes:
+                self._scalars.flush()
         yield
         self._at("training")
 

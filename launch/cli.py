@@ -2,9 +2,7 @@
 
 import os
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -131,10 +129,6 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
     from ..distributed import cluster
     from .stages import STAGES
 
-    if threading.current_thread() is threading.main_thread():
-        # What ends a pod or a job is survived like Ctrl-C: all that is under way is saved. Ray has its own
-        # handler from its import on.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for stage in stages:
             begin = time.perf_counter()

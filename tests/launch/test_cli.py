@@ -129,7 +129,7 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     whole: tuple[Path, Result], user: User, guest: User
 ):
-    """Interrupted in training as by a terminal, in the simulation by SIGTERM, gone on with at a cluster."""
+    """Interrupted in training as by a terminal, in the simulation alone, and gone on with at a cluster."""
     where = ["--runs-dir", "some runs", "--name", "parts"]
     parts = user.home / "some runs" / "parts"
     history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "mueller-brown"
@@ -155,7 +155,7 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     go_on(interrupted, train)
     carry_out("sample", *where)
     simulate = ["simulate", *where]
-    interrupted = guest.stop(simulate, signal.SIGTERM, when=lambda: any(chunks.glob("chunk-*")))
+    interrupted = guest.stop(simulate, signal.SIGINT, when=lambda: any(chunks.glob("chunk-*")))
     assert 0 < len([*chunks.glob("chunk-*")]) < 20
     go_on(interrupted, simulate)
     carry_out("evaluate", *where)
@@ -182,7 +182,7 @@ def test_other_settings_of_training_are_refused_and_nothing_changes(
     assert capsys.readouterr() == (
         "",
         "fokker: error: train.clip: runs/whole was made with 1000.0, not 5.0: take another --name, "
-        "or the old value\n",
+        "the old value, or go on with the new one by --allow-changed train.clip\n",
     )
     assert state(whole[0]) == before
 
