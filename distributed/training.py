@@ -14,6 +14,8 @@ from .recording import Progress
 from .supervision import Outcome, Supervisor
 
 POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
+"""What groups are given to save after Ctrl-C: a person waits."""
 GROW_SECONDS = 30.0
 """How long there has to be room for a larger group before it is worth starting again."""
 
@@ -153,7 +155,7 @@ def _stop(supervisors: Sequence[Supervisor], config: ClusterConfig) -> None:
     started = [s.group for s in supervisors if s.group and s.group.progress is not None]
     results = [ref for group in started for ref in group.results]
     if results:
-        ray.wait(results, num_returns=len(results), timeout=config.save_deadline)
+        ray.wait(results, num_returns=len(results), timeout=min(config.save_deadline, STOP_SECONDS))
     for supervisor in supervisors:
         if supervisor.group is not None:
             supervisor.stopped()
