@@ -6,6 +6,8 @@ save waits for another process, and a state fits any number of them.
 
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,34 +83,30 @@ class Checkpoints:
         plain = jax.tree.map(np.asarray, state)
         meta = {"step": step, **asdict(self._origin)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(plain), meta=ocp.args.JsonSave(meta))
-        try:
+        with self._forgetting_failures():
             self._manager.save(step, args=args, metrics={"loss": loss})
-        except Exception:
-            self._forget_failed()
-            raise
 
     def wait(self) -> None:
         """Wait until everything is on disk; raises what went wrong with the last save."""
-        try:
+        with self._forgetting_failures():
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        except Exception:
-            self._forget_failed()
-            raise
 
     def check(self) -> None:
         """Raise what went wrong with a save that has ended since; does not wait."""
-        try:
+        with self._forgetting_failures():
             self._manager.check_for_errors()
-        except Exception:
-            self._forget_failed()
-            raise
 
-    def _forget_failed(self) -> None:
+    @contextmanager
+    def _forgetting_failures(self) -> Iterator[None]:
         """A manager whose save has failed cannot be used again, and what it wrote takes room."""
-        for path in self._directory.glob(UNFINISHED):
-            shutil.rmtree(path, ignore_errors=True)
-        self._manager = self._open()
+        try:
+            yield
+        except Exception:
+            for path in self._directory.glob(UNFINISHED):
+                shutil.rmtree(path, ignore_errors=True)
+            self._manager = self._open()
+            raise
 
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest state that can be read, as plain arrays of the shapes of `like`; None if there is none.
@@ -119,21 +117,15 @@ class Checkpoints:
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self.read(step)
+                found = _read(self._manager, step)
             except Exception as error:  # Orbax raises many kinds for files that are cut short.
                 if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
                     raise  # A missing file is damage; a disk or a mount that fails may come back.
                 self._put_aside(step, error)
                 continue
             self._check(step, found.meta)
-            plain = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-            return self._fitted(step, plain, found.state)
+            return self._fitted(step, like, found.state)
         return None
-
-    def read(self, step: int) -> Any:
-        """A checkpoint as it is on disk: `state`, nested plain arrays, and `meta`."""
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=args)
 
     def _check(self, step: int, meta: dict[str, Any]) -> None:
         if meta["data"] != self._origin.data and not self._other_data:
@@ -182,13 +174,18 @@ class Checkpoints:
             self._manager.close()
 
 
+def _read(manager: ocp.CheckpointManager, step: int) -> Any:
+    """A checkpoint as it is on disk: `state`, nested plain arrays, and `meta`."""
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+    return manager.restore(step, args=args)
+
+
 def verify(path: Path) -> str:
     """Read one checkpoint without touching its folder: what is wrong with it, or nothing."""
     options = ocp.CheckpointManagerOptions(read_only=True)
-    args = ocp.args.Composite(state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
     with ocp.CheckpointManager(path.parent.resolve(), options=options) as manager:
         try:
-            found: Any = manager.restore(int(path.name), args=args)
+            found = _read(manager, int(path.name))
         except Exception as error:  # Orbax raises many kinds for files that are cut short.
             return str(error).splitlines()[0]
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state))

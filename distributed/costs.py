@@ -34,8 +34,7 @@ def estimated(job: ExpertJob) -> float:
 def hosts(jobs: Sequence[ExpertJob], config: ClusterConfig, resources: Resources) -> list[int]:
     """Hosts that each job should have: the configured ones, or what lets all end together."""
     if isinstance(config.hosts, tuple):
-        every = config.hosts * len(jobs) if len(config.hosts) == 1 else config.hosts
-        return [every[job.index] if len(config.hosts) > 1 else every[0] for job in jobs]
+        return [config.hosts[job.index % len(config.hosts)] for job in jobs]
     slots = cluster.slots(resources.bundle) if config.device == "gpu" else len(cluster.nodes())
     if slots <= len(jobs):
         return [1] * len(jobs)

@@ -86,7 +86,7 @@ class ExpertWorker:
 
     def stack(self) -> str:
         """Where every thread of this process stands that runs Python, but for the one that answers."""
-        frames = {ident: frame for ident, frame in sys._current_frames().items()}
+        frames = dict(sys._current_frames())
         frames.pop(threading.get_ident(), None)
         return "\n".join("".join(traceback.format_stack(frame)) for frame in frames.values())
 

@@ -50,7 +50,7 @@ class Supervisor:
         self._in_a_row = 0
         self._not_before, self._reported = 0.0, False
         self._bad_step: int | None = None
-        self._leaving = ""
+        self._leaving: tuple[Kind, str] | None = None
         self._warned, self._saved = "", 0
 
     @property
@@ -79,12 +79,12 @@ class Supervisor:
         elif self._has_no_place(self.group):
             self._again(0.0)
         elif not self._leaving and self.group.nodes & cluster.draining():
-            self._leave(self.group, "its host is being taken away")
+            self._leave(self.group, "preempted", "its host is being taken away")
 
     def resize(self) -> None:
         """Let the group save and start again, as there is room for a larger one."""
         if self.group is not None and not self._leaving:
-            self._leave(self.group, "there is room for more hosts")
+            self._leave(self.group, "resized", "there is room for more hosts")
 
     def stop(self) -> None:
         """Ask the group to save and return; nothing is started again."""
@@ -106,7 +106,7 @@ class Supervisor:
         self.group = self._start(self.job, self._restarts)
         if self.group is None:
             return
-        self._leaving, self._reported = "", False
+        self._leaving, self._reported = None, False
         resources = self.group.resources
         self._say(
             "started",
@@ -124,9 +124,7 @@ class Supervisor:
             self._reported, self._saved = True, progress.saved
             if progress.resumed:
                 self._say("resumed", f"at step {progress.resumed}", step=progress.resumed)
-        if progress.saved > self._saved:
-            self._saved = progress.saved
-            self._say("saved", step=progress.saved)
+        self._note_saved(progress)
         if progress.warning and progress.warning != self._warned:
             self._warned = progress.warning
             self._say("warning", progress.warning, step=progress.step)
@@ -166,8 +164,8 @@ class Supervisor:
         self._say("stuck", f"{text}, at\n{stack}", rank=rank)
         self._again_after_failure(text)
 
-    def _leave(self, group: ExpertGroup, reason: str) -> None:
-        self._leaving = reason
+    def _leave(self, group: ExpertGroup, kind: Kind, reason: str) -> None:
+        self._leaving = kind, reason
         group.stop()
 
     def _ended(self, group: ExpertGroup, ended: list[ray.ObjectRef]) -> None:
@@ -180,7 +178,8 @@ class Supervisor:
             self._judge(group, errors)
         elif group.results[0] in ended:
             progress: Progress = ray.get(group.results[0])
-            self._took(progress)
+            self._note_saved(progress)
+            self.seen = progress
             if progress.finished:
                 self.remove()
                 self._say("finished", seconds=progress.seconds, step=progress.step)
@@ -188,11 +187,10 @@ class Supervisor:
             else:
                 self._preempted(progress)
 
-    def _took(self, progress: Progress) -> None:
-        """Its last progress."""
+    def _note_saved(self, progress: Progress) -> None:
         if progress.saved > self._saved:
+            self._saved = progress.saved
             self._say("saved", step=progress.saved)
-        self.seen = progress
 
     def _judge(self, group: ExpertGroup, errors: dict[int, RayError]) -> None:
         """Go on or give up, by the errors of a group's processes."""
@@ -222,8 +220,7 @@ class Supervisor:
         self._again(0.0)
 
     def _preempted(self, progress: Progress) -> None:
-        reason = self._leaving or "it was told to leave"
-        kind: Kind = "resized" if "room" in reason else "preempted"
+        kind, reason = self._leaving or ("preempted", "it was told to leave")
         self._say(kind, f"{reason}; saved at step {progress.step}", step=progress.step)
         if kind == "preempted":
             self._preemptions += 1

@@ -40,12 +40,12 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def size(number: int) -> str:
+def size(number: float | int) -> str:
     """Bytes as 850 B, 12.5 kB or 1.3 MB."""
     for bytes_of, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= bytes_of:
-            return f"{number / bytes_of:.1f} {unit}"
-    return f"{number} B"
+            return f"{number / bytes_of:.3g} {unit}"
+    return f"{number:.0f} B"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Display:
 
     def event(self, event: Event) -> None:
         """What happened to the group of an expert, if it is worth saying."""
-        if event.kind in LOUD or (event.kind == "resumed" and event.values.get("restarts")):
+        if event.kind in LOUD:
             self.stage("", f"[{event.expert}] {event.kind}: {event.text}")
 
     def chunks(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:

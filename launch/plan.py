@@ -9,13 +9,12 @@ import jax
 from ..distributed import calibration, cluster
 from ..distributed.devices import DEVICES, Device
 from ..distributed.prediction import MOST_DEVICES
-from .display import Display, clock
+from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
 from .planned_data import Sizes, sizes
 from .run import write_json
 
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 HEADER = ("expert", "weights", "hosts", "memory", "FLOP/step", "ms/step", "steps", "time")
 
 
@@ -62,14 +61,14 @@ def summary(plan: TrainingPlan) -> list[tuple[str, str]]:
         together += f"in rounds: {plan.waits} of {len(experts)} wait until others leave their hosts"
     else:
         together += f"on {' + '.join(str(expert.hosts) for expert in experts)} hosts"
-    each = ", ".join(_bytes(expert.checkpoint) for expert in experts)
+    each = ", ".join(size(expert.checkpoint) for expert in experts)
     bounds = ", ".join(f"{expert.bound} ({expert.name})" for expert in experts)
     return [
         ("together", together),
         ("in turn", f"{clock(plan.in_turn)} one after another on all hosts ({hosts})"),
         ("hours", f"{plan.device_hours:.3g} {'CPU' if device.name == HERE else 'GPU'}-hours"),
         ("bound by", bounds),
-        ("disk", f"{_bytes(plan.checkpoints)}: of each expert at most {CHECKPOINTS} checkpoints ({each})"),
+        ("disk", f"{size(plan.checkpoints)}: of each expert at most {CHECKPOINTS} checkpoints ({each})"),
         *(("memory", text) for text in _memory(plan)),
     ]
 
@@ -77,16 +76,16 @@ def summary(plan: TrainingPlan) -> list[tuple[str, str]]:
 def _memory(plan: TrainingPlan) -> list[str]:
     """Which experts do not fit their devices, or that all do."""
     device = plan.cluster.device
-    room = f"{_bytes(device.share * device.memory)} of {device.name} that JAX can have"
+    room = f"{size(device.share * device.memory)} of {device.name} that JAX can have"
     too_large = [
-        f"does not fit: expert {expert.name} needs {_bytes(expert.memory)} on each device, more than the "
+        f"does not fit: expert {expert.name} needs {size(expert.memory)} on each device, more than the "
         f"{room}; take larger hosts (--devices-per-host), parts of a batch (--train.accumulate), or a "
         "smaller --train.batch-size"
         for expert in plan.experts
         if not expert.fits
     ]
     largest = max(expert.memory for expert in plan.experts)
-    return too_large or [f"fits: {_bytes(largest)} on each device at most, of the {room}"]
+    return too_large or [f"fits: {size(largest)} on each device at most, of the {room}"]
 
 
 def to_json(plan: TrainingPlan, data: Sizes) -> dict:
@@ -111,19 +110,12 @@ def _row(expert: ExpertPlan) -> tuple[str, ...]:
         expert.name,
         str(expert.parameters),
         f"{expert.hosts} x {expert.devices // expert.hosts}",
-        _bytes(expert.memory),
+        size(expert.memory),
         f"{expert.flops:.3g}",
         f"{1e3 * expert.step_seconds:.3g}",
         str(expert.steps),
         clock(expert.seconds),
     )
-
-
-def _bytes(number: float | int) -> str:
-    if number < 1e3:
-        return f"{number:.0f} B"
-    size, unit = next((size, unit) for size, unit in UNITS if number >= size)
-    return f"{number / size:.3g} {unit}"
 
 
 def _count(number: int, what: str) -> str:
