@@ -48,9 +48,9 @@ def hosts(jobs: Sequence[ExpertJob], config: ClusterConfig, resources: Resources
 
 def fitting(job: ExpertJob, devices: int, most: int) -> int:
     """The largest number of hosts, up to `most`, that share a batch of the job equally."""
-    groups = job.objective.groups(job.train.batch_size)
-    each = devices * job.train.accumulate
-    return max(count for count in range(1, most + 1) if count == 1 or groups % (count * each) == 0)
+    batch, each = job.train.batch_size, devices * job.train.accumulate
+    larger = (count for count in range(2, most + 1) if job.objective.divides(batch, count * each))
+    return max(larger, default=1)
 
 
 def measured(jobs: Sequence[ExpertJob], resources: Resources) -> list[float]:

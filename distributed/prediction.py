@@ -12,20 +12,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from ..model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
 from ..model.experts import Expert
 from ..model.molecules import Molecule
 from .config import TrainConfig
 from .devices import Compute, Device
-from .train_step import Batch, TrainState, TrainStep, init_state, make_train_step
+from .train_step import Batch, TrainState, init_state, make_train_step
 
 NETWORK = 12.5e9
 """Bytes/s in each direction between hosts: 100 Gb/s."""
-MOST_DEVICES = 64
-"""For more the step is compiled as one device sees its rows: sharding over so many takes minutes."""
 # Code for this machine is the larger part of compiling, and is not run; the analysis comes before it.
 _QUICKLY = {"xla_backend_optimization_level": 0}
 _NO_KERNEL = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "partition-id", "replica-id"}
@@ -103,12 +99,12 @@ class Steps:
         return self._flops(_alike(config), 1)
 
     def _flops(self, config: ExpertConfig, devices: int) -> float:
-        rows, _ = self._rows(devices)
-        flops = self._lowered(config, devices, whole=True).cost_analysis()["flops"]
+        rows = self.train.batch_size // devices
+        flops = self._lowered(config, rows, accumulate=1).cost_analysis()["flops"]
         return float(flops) * self.train.batch_size / rows
 
     def cost(self, config: ExpertConfig, devices: int) -> StepCost:
-        """Of one step on a number of devices, compiled."""
+        """Of one step on a number of devices, compiled as each of them sees its rows."""
         key = (_alike(config), devices)
         if key not in self._known:
             self._known[key] = self._cost(*key)
@@ -125,13 +121,15 @@ class Steps:
 
     def _cost(self, config: ExpertConfig, devices: int) -> StepCost:
         # The analysis counts the body of a loop once, as if the batch had the size of a part.
-        compiled = self._lowered(config, devices, whole=True).compile(compiler_options=_QUICKLY)
-        analysis, parts = compiled.cost_analysis(), self.train.accumulate
-        kernels = parts * _kernels(compiled.as_text())
+        rows, parts = self.train.batch_size // devices, self.train.accumulate
+        compiled = self._lowered(config, rows, accumulate=1).compile(compiler_options=_QUICKLY)
+        analysis, kernels = compiled.cost_analysis(), parts * _kernels(compiled.as_text())
         if parts > 1:
-            compiled = self._lowered(config, devices, whole=False).compile(compiler_options=_QUICKLY)
+            compiled = self._lowered(config, rows, parts).compile(compiler_options=_QUICKLY)
         held = compiled.memory_analysis()
         memory = held.argument_size_in_bytes + held.output_size_in_bytes + held.temp_size_in_bytes
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(self._state(config).parameters))
+        exchanged = 2 * 4 * parameters if devices > 1 else 0  # Its own gradient, and the mean.
         # The term is float32 in any case, and most of the work where there is one.
         reduced = self.objective.compute == "bfloat16" and not config.consistency_weight
         return StepCost(
@@ -139,8 +137,8 @@ class Steps:
             flops=float(analysis["flops"]),
             traffic=float(analysis["bytes accessed"]),
             kernels=kernels,
-            memory=float(memory - held.alias_size_in_bytes),
-            parameters=sum(leaf.size for leaf in jax.tree.leaves(self._state(config).parameters)),
+            memory=float(memory - held.alias_size_in_bytes + exchanged),
+            parameters=parameters,
             state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self._state(config))),
             whole=self._flops(config, devices),
             compute="bfloat16" if reduced else "float32",
@@ -150,36 +148,18 @@ class Steps:
         expert = Expert(config, self.network, self.shape)
         return jax.eval_shape(partial(init_state, expert, self.train, 1), jax.random.key(0))
 
-    def _rows(self, devices: int) -> tuple[int, int]:
-        """Rows of the step that is compiled, and over how many devices it is sharded."""
-        if devices > min(MOST_DEVICES, jax.device_count()):
-            return self.train.batch_size // devices, 1
-        return self.train.batch_size, devices
-
-    def _step(self, config: ExpertConfig, rows: int, accumulate: int) -> TrainStep:
-        # The same function each time: JAX traces it once for all shardings.
-        key = (config, rows, accumulate, "step")
-        if key not in self._known:
-            train = replace(self.train, batch_size=rows, accumulate=accumulate)
-            expert = Expert(config, self.network, self.shape)
-            self._known[key] = make_train_step(expert, self.objective, train, 1, 1, self.molecules)
-        return self._known[key]
-
-    def _lowered(self, config: ExpertConfig, devices: int, whole: bool) -> Any:
-        """The step before the compiler; `whole` takes the batch at once, whatever `train.accumulate` says."""
-        key = (config, devices, whole)
+    def _lowered(self, config: ExpertConfig, rows: int, accumulate: int) -> Any:
+        """The step of one device on its rows of a batch, before the compiler."""
+        key = (config, rows, accumulate)
         if key in self._known:
             return self._known[key]
-        rows, shards = self._rows(devices)
-        step = self._step(config, rows, 1 if whole else self.train.accumulate)
-        axes = {"axis_types": (AxisType.Auto,), "devices": jax.devices()[:shards]}
-        mesh = jax.make_mesh((shards,), ("batch",), **axes)
-        replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P("batch"))
+        train = replace(self.train, batch_size=rows, accumulate=accumulate)
+        expert = Expert(config, self.network, self.shape)
+        step = make_train_step(expert, self.objective, train, 1, 1, self.molecules)
         frames, systems = ((rows, *self.shape), jnp.float32), ((rows,), jnp.int32)
         batch = Batch._make(jax.ShapeDtypeStruct(*part) for part in (frames, systems))
-        placed = {"in_shardings": (replicated, sharded, replicated), "out_shardings": replicated}
         key_shape = jax.eval_shape(lambda: jax.random.key(0))
-        self._known[key] = jax.jit(step, **placed).lower(self._state(config), batch, key_shape)
+        self._known[key] = jax.jit(step).lower(self._state(config), batch, key_shape)
         return self._known[key]
 
 

@@ -16,7 +16,7 @@ from ..model.experts import Expert
 from . import devices
 from .job import ExpertJob
 from .molecules import molecules_of
-from .train_step import Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
+from .train_step import AXIS, Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
 
 TIMED_STEPS = 16
 
@@ -27,11 +27,9 @@ class Program:
     def __init__(self, job: ExpertJob, dataset: Dataset, expert: Expert, plan: Plan):
         self._job, self._plan, self._expert, self._dataset = job, plan, expert, dataset
         # In the order of the processes, each of which brings consecutive rows of a batch.
-        self.mesh = Mesh(np.asarray(jax.devices()), ("batch",), axis_types=(AxisType.Auto,))
+        self.mesh = Mesh(np.asarray(jax.devices()), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, P())
-        self._rows, self._flags = (
-            NamedSharding(self.mesh, P(*axes)) for axes in ((None, "batch"), ("batch",))
-        )
+        self._rows, self._flags = (NamedSharding(self.mesh, P(*axes)) for axes in ((None, AXIS), (AXIS,)))
         self.block = min(job.train.block, plan.steps)
         """Steps of one call."""
         keys = jax.jit(partial(_keys, job.index), out_shardings=self.replicated)
@@ -66,7 +64,7 @@ class Program:
             plan.steps,
             plan.steps_per_epoch,
             molecules,
-            self.mesh.size,
+            self.mesh,
         )
 
         # The state is not donated: it is small beside the activations, and saves read it while steps go on.

@@ -1,7 +1,6 @@
 """The train step of one expert: pure functions of a state and a batch."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..model.config import ObjectiveConfig
@@ -16,6 +17,9 @@ from ..model.experts import Expert, Parameters
 from ..model.molecules import Molecule
 from ..model.objective import Losses, draw, loss
 from .config import TrainConfig
+
+AXIS = "batch"
+"""Of the mesh of an expert's devices."""
 
 
 class Batch(NamedTuple):
@@ -73,13 +77,13 @@ def make_train_step(
     steps: int,
     steps_per_epoch: int,
     molecules: Molecule | None = None,
-    devices: int = 1,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
     """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step.
 
     `molecules` holds what `Batch.system` counts. All is drawn for the whole batch; it is taken in one part on
-    each of the devices that it is sharded over, and in `config.accumulate` one after another, which changes
-    nothing but the rounding.
+    each device of `mesh`, whose axis is AXIS, and there in `config.accumulate` parts one after another, which
+    changes nothing but the rounding.
     """
     update = optimiser(config, steps).update
     first_regularised = round(objective.consistency_start * steps)
@@ -91,26 +95,36 @@ def make_train_step(
         x0 = expert.augment(batch.frames, jax.random.fold_in(key, 0))
         drawn = draw(expert, objective, x0.shape, own, key)
 
-        def part_gradient(part: Any) -> tuple[Losses, Parameters]:
+        def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:
             x0, drawn, own = part
             slope = jax.grad(loss, has_aux=True)
             gradients, losses = slope(parameters, expert, objective, x0, drawn, own, regularised=regularised)
             return losses, gradients
 
-        whole = x0, drawn, own
-        if devices == config.accumulate == 1:
-            return part_gradient(whole)
-        split = partial(_parts, objective.groups(len(x0)), config.accumulate, devices)
-        like = Losses(jnp.zeros(()), jnp.zeros(())), parameters
-        vector, unravel = ravel_pytree(like)
+        def mean_gradient(parameters: Parameters, rows: Any) -> tuple[Losses, Parameters]:
+            """Of one part after another."""
+            if config.accumulate == 1:
+                return part_gradient(parameters, rows)
 
-        def add(total: Array, parts: Any) -> tuple[Array, None]:
-            """The gradients of a part on each device, as vectors: their mean is all that devices exchange."""
-            return total + jax.vmap(lambda part: ravel_pytree(part_gradient(part))[0])(parts), None
+            def add(total: Any, part: Any) -> tuple[Any, None]:
+                return jax.tree.map(jnp.add, total, part_gradient(parameters, part)), None
 
-        zeros = jnp.zeros((devices, vector.size), vector.dtype)
-        total, _ = jax.lax.scan(add, zeros, jax.tree.map(split, whole))
-        return unravel(total.mean(axis=0) / config.accumulate)
+            split = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), rows)
+            zeros = Losses(jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, parameters)
+            total, _ = jax.lax.scan(add, zeros, split)
+            return jax.tree.map(lambda a: a / config.accumulate, total)
+
+        def exchanged(parameters: Parameters, rows: Any) -> tuple[Losses, Parameters]:
+            """The mean over the devices, as one vector: an exchange for each array would cost thirty."""
+            vector, unravel = ravel_pytree(mean_gradient(parameters, rows))
+            return unravel(jax.lax.pmean(vector, AXIS))
+
+        rows = x0, drawn, own
+        if mesh is None or mesh.size == 1:
+            return mean_gradient(parameters, rows)
+        # Each device differentiates its own rows: left to the compiler, it would exchange more and fuse less.
+        share = jax.shard_map(exchanged, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
+        return share(parameters, rows)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
         noise_key = jax.random.fold_in(key, state.step)
@@ -135,13 +149,6 @@ def make_train_step(
         return TrainState(done, parameters, average, optimiser_state), metrics
 
     return step
-
-
-def _parts(groups: int, accumulate: int, devices: int, rows: Array) -> Array:
-    """A batch as (accumulate, devices, rows of a part), each part with its share of the regularised rows."""
-    batch, rest = len(rows), rows.shape[1:]
-    parts = rows.reshape(devices, accumulate, groups // (devices * accumulate), batch // groups, *rest)
-    return jnp.moveaxis(parts, 1, 0).reshape(accumulate, devices, -1, *rest)
 
 
 def train_block(

@@ -109,15 +109,14 @@ class Config:
                 f"{len(self.experts)}"
             )
         batch, accumulate = self.train.batch_size, self.train.accumulate
-        groups = self.objective.groups(batch)
         for count in counts:
             parts = count * devices * accumulate
-            if parts > 1 and groups % parts:
+            if not self.objective.divides(batch, parts):
                 what = f"{count} × {devices} devices" + (f" × {accumulate} parts" if accumulate > 1 else "")
                 raise ValueError(
                     f"train.batch_size {batch} cannot be shared equally by {what}: with "
                     f"objective.consistency_fraction {self.objective.consistency_fraction:g} it consists of "
-                    f"{groups} equal groups, which has to be a multiple of {parts}"
+                    f"{self.objective.groups(batch)} equal groups, which has to be a multiple of {parts}"
                 )
 
 

@@ -1,14 +1,12 @@
 """`fokker plan`: what a training would take on a cluster, from the compiler and the devices' data sheets."""
 
 import os
-from contextlib import suppress
 from dataclasses import asdict
 
 import jax
 
 from ..distributed import calibration, cluster
 from ..distributed.devices import DEVICES, Device
-from ..distributed.prediction import MOST_DEVICES
 from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
@@ -22,7 +20,7 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
     """Compile, and print the plan; ConfigError if the data's sizes are not known."""
     config, hosts, here = arguments.config, arguments.hosts, arguments.device == HERE
     devices = config.cluster.devices_per_host
-    start_jax(hosts * devices)
+    start_jax()
     data = sizes(config, arguments.directory, arguments.frames, arguments.beads)
     device = calibration.this_machine(devices) if here else DEVICES[arguments.device]
     what = "x".join(map(str, data.shape))
@@ -42,15 +40,13 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
         display.stage("json", str(arguments.json))
 
 
-def start_jax(devices: int) -> None:
-    """Let JAX be what it is in a worker on CPUs, with that many devices if it has not begun."""
+def start_jax() -> None:
+    """Let JAX be what it is in a worker on CPUs."""
     environment = cluster.worker_environment(on_gpu=False)
     os.environ.update(environment)
     # JAX was imported with the display, and has read its part of the environment.
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_compilation_cache_dir", environment["JAX_COMPILATION_CACHE_DIR"])
-    with suppress(RuntimeError):  # It has begun; the step is compiled for the rows of one device.
-        jax.config.update("jax_num_cpu_devices", min(devices, MOST_DEVICES))
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

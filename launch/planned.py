@@ -98,10 +98,10 @@ def estimate(config: Config, steps: Steps, frames: int, planned: Cluster) -> Tra
     counts = [
         Plan(frames, config.train.batch_size, expert.epochs, config.seed).steps for expert in config.experts
     ]
-    groups = config.objective.groups(config.train.batch_size)
+    batch, each = config.train.batch_size, planned.devices * config.train.accumulate
 
     def fits(hosts: int) -> bool:
-        return hosts == 1 or groups % (hosts * planned.devices * config.train.accumulate) == 0
+        return hosts == 1 or config.objective.divides(batch, hosts * each)
 
     hosts = _hosts(config, steps, counts, planned, fits)
     most = max(n for n in range(1, planned.hosts + 1) if fits(n))

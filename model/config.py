@@ -156,6 +156,10 @@ class ObjectiveConfig:
         """
         return gcd(self.regularised_rows(batch), batch)
 
+    def divides(self, batch: int, parts: int) -> bool:
+        """Whether so many parts of a batch, one after another or on several devices, can be equal."""
+        return self.groups(batch) % parts == 0 or parts == 1
+
 
 @dataclass(frozen=True, config=STRICT)
 class SampleConfig:
