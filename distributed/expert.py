@@ -78,7 +78,7 @@ def _restored(checkpoints: Checkpoints | None, program: Program) -> TrainState:
 
 @dataclass
 class _Loop:
-    """The loop over blocks: the metrics of a block are read after the next one is dispatched."""
+    """The loop over blocks; on accelerators a block's metrics are read after the next one is dispatched."""
 
     job: ExpertJob
     plan: Plan
@@ -94,6 +94,8 @@ class _Loop:
         split, norm = self.dataset.split("train"), self.dataset.norm
         source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm)
         every = -(-self.job.train.checkpoint_every // block) * block
+        # On CPUs steps and host share the cores: nothing is gained, and a block's time would be another's.
+        ahead = jax.default_backend() != "cpu"
         profiler = _Profiler(self.job)
         pending: tuple[int, int, StepMetrics] | None = None
         agreed: Any = False
@@ -108,10 +110,12 @@ class _Loop:
                     self._read(*pending)
                 pending = begin, count, metrics
                 stop = stopped() if processes == 1 else bool(before)  # One block later, for all.
-                if stop or (begin + block) % every == 0:
+                save = stop or (begin + block) % every == 0
+                if save or not ahead:
                     # Only a state that was found finite, and its every loss before, is saved.
-                    self._read(*pending, state)
+                    self._read(*pending, state if save else None)
                     pending = None
+                if save:
                     self._save(state)
                 if stop:
                     return state
