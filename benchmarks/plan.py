@@ -1,10 +1,10 @@
-"""What `fokker plan --device cpu` predicts for a training step, against the step itself.
+"""What `fokker plan` predicts for a training step, against the step itself.
 
-The experts of the smallest times of two presets, on one CPU thread. The prediction is made as the command
-makes it: this machine is measured, and the compiler says what the step asks of it. Then compiled blocks of
-steps run on arrays of the real shapes. Prediction and measurement take turns and are in processor time, which
-other load on the machine does not lengthen; the figures are medians, wall time of the step stands beside
-them. The last line is JSON.
+The experts of the smallest times of some presets, on one CPU thread, or on a GPU with --device NAME. The
+prediction is made as the command makes it: a CPU is measured, a GPU has its data sheet, and the compiler says
+what the step asks of it. Then compiled blocks of steps run on arrays of the real shapes. Prediction and
+measurement take turns; on CPUs both are in processor time, which other load on the machine does not lengthen.
+The figures are medians, wall time of the step stands beside them. The last line is JSON.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any
 from fokker.distributed import cluster
 
 PRESETS = ("mueller-brown", "alanine-dipeptide-small")
-BLOCK = {"mueller-brown": 256, "alanine-dipeptide-small": 8}
-"""Steps in one call."""
+BLOCK = {"mueller-brown": 256}
+"""Steps in one call; 8 for the others."""
 
 
 def main() -> None:
@@ -30,18 +30,25 @@ def main() -> None:
     )
     parser.add_argument("--turns", type=int, default=15, help="times that each is taken (default 15)")
     parser.add_argument("--method", default="both", help="row of the paper's tables (default both)")
+    parser.add_argument("--device", default="cpu", help="what `fokker plan` calls the device (default cpu)")
+    parser.add_argument("--presets", nargs="+", default=PRESETS, help=f"default {' '.join(PRESETS)}")
     arguments = parser.parse_args()
-    os.environ.update(cluster.worker_environment(on_gpu=False))
+    device = arguments.device
+    os.environ.update(cluster.worker_environment(on_gpu=device != "cpu"))
     print(f"{'preset':<26} {'predicted ms':>13} {'measured ms':>12} {'ratio':>7} {'wall ms':>9}")
-    figures = {preset: compared(preset, arguments.method, arguments.turns) for preset in PRESETS}
-    print(json.dumps({"benchmark": "plan", "device": "cpu", **figures}))
+    figures = {
+        preset: compared(preset, arguments.method, arguments.turns, device) for preset in arguments.presets
+    }
+    print(json.dumps({"benchmark": "plan", "device": device, **figures}))
 
 
-def compared(preset: str, method: Any, turns: int) -> dict[str, float]:
+def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, float]:
     """Milliseconds of a step as predicted and as measured, and their ratio."""
+    import jax
     import numpy as np
 
     from fokker.distributed.calibration import this_machine
+    from fokker.distributed.devices import DEVICES
     from fokker.launch import presets
     from fokker.launch.planned import steps_of
     from fokker.launch.planned_data import sizes
@@ -49,15 +56,17 @@ def compared(preset: str, method: Any, turns: int) -> dict[str, float]:
     config = presets.PRESETS[preset](method, "fokker")
     data = sizes(config, Path("runs-of-nobody"))
     steps = steps_of(config, data)
-    cost = steps.cost(config.experts[0], 1)
-    run, count = block(steps, config.experts[0], BLOCK[preset]), BLOCK[preset]
+    with jax.default_device(jax.devices("cpu")[0]):  # As in the command, whatever is planned for.
+        cost = steps.cost(config.experts[0], 1)
+    count, processor = BLOCK.get(preset, 8), time.process_time if device == "cpu" else time.perf_counter
+    run = block(steps, config.experts[0], count)
     run()
     predicted, measured, wall = [], [], []
     for _ in range(turns):
-        predicted.append(1e3 * cost.seconds(this_machine()))
-        begin, clock = time.process_time(), time.perf_counter()
+        predicted.append(1e3 * cost.seconds(this_machine() if device == "cpu" else DEVICES[device]))
+        begin, clock = processor(), time.perf_counter()
         run()
-        measured.append(1e3 * (time.process_time() - begin) / count)
+        measured.append(1e3 * (processor() - begin) / count)
         wall.append(1e3 * (time.perf_counter() - clock) / count)
     found = {
         "predicted": float(np.median(predicted)),
