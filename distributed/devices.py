@@ -23,8 +23,10 @@ class Device:
     """To the others of its host, in bytes/s in each direction: NVLink, or PCI Express where there is none."""
     kinds: tuple[str, ...] = ()
     """What JAX calls it and its variants of the same peaks, without the brand."""
-    launch: float = 3e-6
-    """Seconds from the start of one small kernel to that of the next: assumed, no data sheet has it."""
+    launch: float = 0.8e-6
+    """Seconds of an operation of the CPU's program that takes no time otherwise. No data sheet has it:
+    one H200 took 0.5 (Müller-Brown) to 1.0 microseconds (alanine dipeptide). A kernel takes longer to start,
+    but a GPU's compiler makes fewer of them and starts them together (CUDA graphs)."""
     overlaps: bool = True
     """Arithmetic of some threads goes on while others wait for memory."""
     share: float = 0.75

@@ -95,6 +95,7 @@ class _Loop:
         source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm)
         every = -(-self.job.train.checkpoint_every // block) * block
         # On CPUs steps and host share the cores: nothing is gained, and a block's time would be another's.
+        # GPUs ask the host before each step of a block: its metrics may be there when the call returns.
         ahead = jax.default_backend() != "cpu"
         profiler = _Profiler(self.job)
         pending: tuple[int, int, StepMetrics] | None = None
@@ -111,7 +112,7 @@ class _Loop:
                 pending = begin, count, metrics
                 stop = stopped() if processes == 1 else bool(before)  # One block later, for all.
                 save = stop or (begin + block) % every == 0
-                if save or not ahead:
+                if save or not ahead or agreed.is_ready():
                     # Only a state that was found finite, and its every loss before, is saved.
                     self._read(*pending, state if save else None)
                     pending = None

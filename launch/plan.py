@@ -123,4 +123,4 @@ def _described(device: Device) -> str:
     rates = f"{flops}FLOP/s in float32, {bandwidth}B/s"
     if device.name == HERE:
         return f"one thread of this machine, calibrated here: {rates}"
-    return f"{device.name}, by its data sheet: {rates}; {1e6 * device.launch:.0f} µs a kernel"
+    return f"{device.name}, by its data sheet: {rates}; {1e6 * device.launch:g} µs an operation"
