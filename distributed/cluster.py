@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import socket
+import sys
+import textwrap
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,11 +67,12 @@ def nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def slots(bundle: Mapping[str, float]) -> int:
-    """How many such bundles the cluster's nodes can hold in all."""
+def slots(bundle: Mapping[str, float], most: int = sys.maxsize) -> int:
+    """How many such bundles the cluster's nodes can hold in all, at most so many each."""
     wanted = {kind: amount for kind, amount in bundle.items() if amount}
     return sum(
-        min(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in wanted.items()) for node in nodes()
+        min(most, *(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in wanted.items()))
+        for node in nodes()
     )
 
 
@@ -90,9 +93,9 @@ def _reach(address: str) -> None:
 
 
 def reason(error: RayError) -> str:
-    """Why a process was lost, in one line: the first and the last of Ray's."""
+    """Why a process was lost, in one line: the beginning of the first and the last of Ray's."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(dict.fromkeys([lines[0], lines[-1]]))
+    return textwrap.shorten(" ".join(dict.fromkeys([lines[0], lines[-1]])), 250, placeholder=" …")
 
 
 def leave() -> None:

@@ -64,6 +64,8 @@ class ClusterConfig:
     """How often each group may be told to leave and start again."""
     back_off: NotNegative = 1.0
     """Seconds before a lost group starts again; doubled, up to a minute, each time it had taken no step."""
+    grow_after: NotNegative = 30.0
+    """Seconds of room for more of its hosts after which a smaller group saves, and starts again on them."""
     start_deadline: Positive = 600.0
     """Seconds from the start of a group's processes to its first steps, compilation included."""
     step_deadline: Positive = 600.0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def hosts(jobs: Sequence[ExpertJob], config: ClusterConfig, resources: Resources
     """Hosts that each job should have: the configured ones, or what lets all end together."""
     if isinstance(config.hosts, tuple):
         return [config.hosts[job.index % len(config.hosts)] for job in jobs]
-    slots = cluster.slots(resources.bundle) if config.device == "gpu" else len(cluster.nodes())
+    slots = cluster.slots(resources.bundle, sys.maxsize if config.device == "gpu" else 1)
     if slots <= len(jobs):
         return [1] * len(jobs)
     seconds = measured(jobs, resources)

@@ -16,8 +16,6 @@ from .supervision import Outcome, Supervisor
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
 """What groups are given to save after Ctrl-C: a person waits."""
-GROW_SECONDS = 30.0
-"""How long there has to be room for a larger group before it is worth starting again."""
 
 Watcher = Callable[[Mapping[str, Progress | None]], None]
 
@@ -137,7 +135,7 @@ class _Placement:
             return
         now = time.monotonic()
         self._room_since = self._room_since or now
-        if now - self._room_since > GROW_SECONDS:
+        if now - self._room_since > self._config.grow_after:
             possible[0].resize()
             self._room_since = None
 

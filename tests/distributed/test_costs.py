@@ -74,3 +74,4 @@ def test_a_slot_is_room_for_all_that_a_host_of_a_group_needs(monkeypatch: pytest
     assert cluster.slots({"CPU": 1.0, "GPU": 4.0}) == 3
     assert cluster.slots({"CPU": 2.0, "GPU": 8.0}) == 1
     assert cluster.slots({"CPU": 0.5}) == 32 + 2 + 128
+    assert cluster.slots({"CPU": 2.0}, most=1) == 2
