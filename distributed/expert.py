@@ -106,7 +106,8 @@ class _Loop:
                     batches = self.program.place(*next(source))
                 count, before = min(block, self.plan.steps - begin), agreed
                 profiler.at(begin, count)
-                state, metrics, agreed = self.program(state, batches, count, stopped())
+                with jax.profiler.StepTraceAnnotation("steps", step_num=begin):
+                    state, metrics, agreed = self.program(state, batches, count, stopped())
                 if pending:
                     self._read(*pending)
                 pending = begin, count, metrics
@@ -197,7 +198,9 @@ class _Profiler:
         if begin >= stop:
             self.stop()
         elif begin + count > start and not self._running:
-            jax.profiler.start_trace(str(self._job.directory))
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # Every call of the loader would be ten times all else.
+            jax.profiler.start_trace(str(self._job.directory), profiler_options=options)
             self._running = True
 
     def stop(self) -> None:

@@ -175,6 +175,15 @@ def test_tensorboard_holds_every_scalar_of_an_expert(undisturbed):
     assert all(event.value > 0 for event in scalars["samples_per_second"])
 
 
+def test_a_profile_is_a_trace_of_the_blocks_that_hold_its_steps(make_job):
+    job = replace(make_job(1), profile=(20, 32))
+    train(job, stop_at=48)
+    (trace,) = (job.directory / "plugins" / "profile").glob("*/*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(trace)).planes
+    events = [event for plane in planes for line in plane.lines for event in line.events]
+    assert [dict(event.stats)["step_num"] for event in events if event.name == "steps"] == [16, 24]
+
+
 def test_history_goes_on_after_a_line_that_was_cut_short(make_job):
     job = make_job(1)
     train(job, stop_at=0)
