@@ -142,8 +142,9 @@ def _unknown_option(name: str, config: Config, known: list[str]) -> str:
 
 
 def _unknown(text: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(text, known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    near = [name for name in known if text and name.startswith(text)]
+    near = near or difflib.get_close_matches(text, known, n=1)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     return f"unknown {text!r}{hint}; choose from {', '.join(known)}"
 
 

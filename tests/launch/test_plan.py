@@ -172,6 +172,7 @@ def test_a_graph_transformer_is_planned_with_its_springs(tmp_path: Path):
     ("argv", "parts"),
     [
         ("mueller-brown --device h100-80", ["--device: unknown 'h100-80' (did you mean h100-80gb?)", "a10g"]),
+        ("mueller-brown --device a100", ["--device: unknown 'a100' (did you mean a100-40gb or a100-80gb?)"]),
         ("mueller-brown --device", ["--device needs a value, such as --device cpu"]),
         ("mueller-brown --hosts 0", ["--hosts: must be a whole number above 0, not '0'"]),
         ("mueller-brown --hosts 1.5", ["--hosts: must be a whole number above 0, not '1.5'"]),
