@@ -70,6 +70,8 @@ class ChunkStore:
         partial = self.directory / f".chunk-{index:05d}-{os.getpid()}.npz"
         np.savez(partial, trajectories=trajectories.astype(np.float32), **vars(summary))
         os.replace(partial, self.path(index))
+        for left in self.directory.glob(f".chunk-{index:05d}-*.npz"):  # Of workers that were killed.
+            left.unlink(missing_ok=True)
 
     def summary(self, index: int) -> Summary | None:
         """Summary of a finished chunk, None if it is not there."""

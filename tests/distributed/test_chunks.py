@@ -64,6 +64,13 @@ def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path)
     np.testing.assert_array_equal(store.read(1), trajectories.reshape(-1, 2))
 
 
+def test_what_a_killed_worker_left_of_a_chunk_goes_when_another_commits_it(tmp_path):
+    (tmp_path / ".chunk-00000-1.npz").write_bytes(b"half")
+    (tmp_path / ".chunk-00001-1.npz").write_bytes(b"half of another")
+    committed(tmp_path, {0: points(5, 6)})
+    assert {path.name for path in tmp_path.iterdir()} == {"chunk-00000.npz", ".chunk-00001-1.npz"}
+
+
 def test_summaries_add_up_to_that_of_the_whole():
     trajectories = points(5, 6)
     parts = [
