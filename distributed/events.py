@@ -24,8 +24,8 @@ Kind = Literal[
     "finished",
     "failed",
 ]
-LOUD = ("lost", "stuck", "preempted", "resized", "rewound", "warning")
-"""Those that a person is told of at once; of the others progress and results speak."""
+LOUD = ("started", "resumed", "saved", "lost", "stuck", "preempted", "resized", "rewound", "warning")
+"""Those that a person is told of at once, if they have a text; of the others progress and results speak."""
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,10 @@ class Supervisor:
             return
         self._leaving, self._reported = None, False
         resources = self.group.resources
+        size = f"{resources.hosts} × {resources.devices} devices"
         self._say(
             "started",
+            f"again on {size}" if self._restarts else "",
             hosts=resources.hosts,
             devices=resources.hosts * resources.devices,
             restarts=self._restarts,
@@ -190,7 +192,7 @@ class Supervisor:
     def _note_saved(self, progress: Progress) -> None:
         if progress.saved > self._saved:
             self._saved = progress.saved
-            self._say("saved", step=progress.saved)
+            self._say("saved", f"step {progress.saved}", step=progress.saved)
 
     def _judge(self, group: ExpertGroup, errors: dict[int, RayError]) -> None:
         """Go on or give up, by the errors of a group's processes."""

@@ -106,7 +106,7 @@ class Display:
 
     def event(self, event: Event) -> None:
         """What happened to the group of an expert, if it is worth saying."""
-        if event.kind in LOUD:
+        if event.kind in LOUD and event.text:
             self.stage("", f"[{event.expert}] {event.kind}: {event.text}")
 
     def chunks(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from fokker.distributed.chunks import Summary
+from fokker.distributed.events import Event
 from fokker.distributed.pool import Tally
 from fokker.distributed.recording import Progress
 from fokker.launch import display
@@ -89,6 +90,21 @@ def test_plain_lines_name_step_losses_rate_and_time_left(plain: Display):
         "  expert 0-0.1  step 300/1500  loss 0.8640  term 1.23e+03  samples/s 12.3k  1:15 left",
         "  expert 0.1-0.6  step 1500/1500  loss 0.8640  samples/s 12.3k  took 1:02:03",
         "  expert 0.6-1  waiting for room",
+    ]
+
+
+def test_a_person_is_told_what_happens_to_the_group_of_an_expert(plain: Display):
+    plain.event(Event("started", "0-0.1"))
+    plain.event(Event("lost", "0-0.1", "rank 1 of 2 was lost"))
+    plain.event(Event("started", "0-0.1", "again on 2 × 1 devices"))
+    plain.event(Event("resumed", "0-0.1", "at step 200", {"step": 200}))
+    plain.event(Event("saved", "0-0.1", "step 400", {"step": 400}))
+    plain.event(Event("finished", "0-0.1", values={"step": 1500}))
+    assert [line.strip() for line in printed(plain).splitlines()] == [
+        "[0-0.1] lost: rank 1 of 2 was lost",
+        "[0-0.1] started: again on 2 × 1 devices",
+        "[0-0.1] resumed: at step 200",
+        "[0-0.1] saved: step 400",
     ]
 
 
