@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from ..faults.conftest import pytest_terminal_summary  # noqa: F401
 
 SCRIPT = Path(__file__).with_name("hosts.sh")
 HEAD = "10.77.0.1"
@@ -30,10 +32,9 @@ class Hosts:
         """Of hosts.sh, to its end."""
         subprocess.run([SCRIPT, *arguments], env=os.environ | ENVIRONMENT, check=True, timeout=120)
 
-    def start(self, number: int, *command: str | Path, **options) -> subprocess.Popen:
-        """Begin a command on a host."""
-        arguments = [SCRIPT, "run", str(number), *command]
-        return subprocess.Popen(arguments, env=os.environ | ENVIRONMENT, **options)
+    def popen(self, command: Sequence[str | Path], env: Mapping[str, str], **options) -> subprocess.Popen:
+        """Begin a command on the head."""
+        return subprocess.Popen([SCRIPT, "run", "1", *command], env={**env, **ENVIRONMENT}, **options)
 
     def join(self, number: int) -> None:
         """Start the Ray node of a host."""

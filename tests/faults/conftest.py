@@ -68,14 +68,21 @@ class Training:
     root: Path
     jobs: list[ExpertJob]
     config: ClusterConfig
-    poisoned: tuple[int, str] | None = None
+    fault: tuple[str, int, str] | None = None
+    """Put into the first job's steps: its kind, its step, and a file that is there once it has happened."""
+    popen: Callable[..., subprocess.Popen] = subprocess.Popen
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     driver: subprocess.Popen = field(init=False)
 
+    @property
+    def command(self) -> list[str | Path]:
+        """What the driver is."""
+        file = self.root / "jobs.pickle"
+        file.write_bytes(pickle.dumps((self.jobs, self.config, self.fault)))
+        return [sys.executable, DRIVER, file]
+
     def start(self) -> "Training":
         """Run the command, again if it ran before."""
-        file = self.root / "jobs.pickle"
-        file.write_bytes(pickle.dumps((self.jobs, self.config, self.poisoned)))
         environment = os.environ | {
             MARK: self.mark,
             "RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": 2}),
@@ -84,9 +91,7 @@ class Training:
         }
         environment.pop("RAY_ADDRESS", None)
         with open(self.root / "output", "a") as output:
-            self.driver = subprocess.Popen(
-                [sys.executable, DRIVER, file], env=environment, stdout=output, stderr=output
-            )
+            self.driver = self.popen(self.command, env=environment, stdout=output, stderr=output)
         return self
 
     def finish(self, status: int = 0) -> None:

@@ -8,6 +8,7 @@ The file holds the jobs, the settings of the cluster, and the fault to put into 
 import os
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import ray
@@ -40,18 +41,44 @@ def poison(step: int, marker: str) -> None:
     program.make_train_step = make
 
 
+def hang(step: int, marker: str) -> None:
+    """Let the second process of the first group stand still before a step, in Python."""
+    import jax
+
+    from fokker.distributed import program
+
+    original = program.Program.place
+
+    def place(self, frames, systems):
+        nonlocal step
+        step -= len(frames)
+        if step <= 0 and jax.process_index() == 1 and not os.path.exists(marker):
+            Path(marker).touch()
+            stand_still()
+        return original(self, frames, systems)
+
+    def stand_still():
+        while True:
+            time.sleep(1)
+
+    program.Program.place = place
+
+
+FAULTS = {"poison": poison, "hang": hang}
+
+
 def main() -> int:
     """Train; 0 if every job was trained, 1 if one failed, 130 after Ctrl-C."""
     with open(sys.argv[1], "rb") as file:
-        jobs, config, poisoned = pickle.load(file)
+        jobs, config, fault = pickle.load(file)
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    if poisoned:
-        step, marker = poisoned
+    if fault:
+        kind, *where = fault
         ray.init(
             "local",
             include_dashboard=False,
             log_to_driver=False,
-            runtime_env={"worker_process_setup_hook": lambda: poison(step, marker)},
+            runtime_env={"worker_process_setup_hook": lambda: FAULTS[kind](*where)},
             job_config=JobConfig(),
         )
     cluster.connect(config)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BAD_STEP, BLOCK, STEPS, Training, processes, saving_often, wait_for
+from .conftest import BAD_STEP, BLOCK, ROWS, STEPS, Training, processes, saving_often, wait_for
 
 KILLED = "kill -9"
 
@@ -95,6 +95,19 @@ def test_a_process_that_hangs_is_named_with_its_stack_and_replaced(make, whole: 
     this.assert_same(whole)
 
 
+def test_a_process_whose_python_hangs_says_itself_where(make, whole: Training, tmp_path: Path):
+    this = make(step_deadline=6)
+    this.fault = "hang", 600, str(tmp_path / "hung")
+    this.start()
+    wait_for((tmp_path / "hung").exists, "nothing hangs", this)
+    this.again("a process hangs in Python (deadline of a step: 6 s)", "a loop that sleeps")
+    this.finish()
+    (stuck,) = this.events("stuck")
+    assert "rank 1 of 2 holds it up" in stuck["text"]
+    assert "in stand_still" in stuck["text"].partition(" at\n")[2], stuck["text"]
+    this.assert_same(whole)
+
+
 def test_a_truncated_checkpoint_is_put_aside_and_the_one_before_it_is_used(make, whole: Training):
     this = make().start()
     wait_for(lambda: len(this.checkpoints()) > 1, "there are no two checkpoints", this)
@@ -130,6 +143,10 @@ def test_a_full_disk_is_warned_of_and_saves_go_on_when_there_is_room(make, whole
         assert {*this.steps()} == {*range(BLOCK, STEPS + 1, BLOCK)}, "losses were kept until there was room"
         assert this.checkpoints()[-1] == STEPS
         assert len(this.events("started")) == 1
+        taken_again = len(this.steps()) - len({*this.steps()})
+        ROWS.append(
+            ("the disk is full for a while", "a file that fills it", str(BLOCK * taken_again), "goes on")
+        )
         this.assert_same(whole)
     finally:
         this.driver.kill()
@@ -138,8 +155,11 @@ def test_a_full_disk_is_warned_of_and_saves_go_on_when_there_is_room(make, whole
 
 def test_a_gradient_that_is_not_a_number_once_costs_a_restart(make, alone: Training, tmp_path: Path):
     this = make(hosts=1)
-    this.poisoned = BAD_STEP, str(tmp_path / "poisoned")
-    this.start().finish()
+    this.fault = "poison", BAD_STEP, str(tmp_path / "poisoned")
+    this.start()
+    wait_for(lambda: bool(this.events("rewound")), "it does not go back", this)
+    this.again("a gradient is not a number, once", "put into one step")
+    this.finish()
     (rewound,) = this.events("rewound")
     assert rewound["step"] == BAD_STEP
     assert "the checkpoint of step 480 is kept" in rewound["text"]
@@ -171,15 +191,19 @@ def test_two_experts_that_are_lost_together_both_come_back(make, alone: Training
         this.assert_same(alone, job)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_run_goes_on_with_half_and_with_twice_the_processes(make, whole: Training, before: int, after: int):
+@pytest.mark.parametrize(
+    ("before", "after", "how"), [(2, 1, signal.SIGINT), (1, 2, signal.SIGTERM)], ids=["half", "twice"]
+)
+def test_a_run_goes_on_with_half_and_with_twice_the_processes(
+    make, whole: Training, before: int, after: int, how: signal.Signals
+):
     this = make(hosts=before).start()
     this.wait_for_step(600)
-    this.driver.send_signal(signal.SIGINT)
+    this.driver.send_signal(how)
     this.finish(130)
     this.config = replace(this.config, hosts=(after,))
     this.start()
-    this.again(f"{before} processes become {after}", "Ctrl-C, the same command with other hosts")
+    this.again(f"{before} processes become {after}", f"{how.name}, the same command with other hosts")
     this.finish()
     assert this.steps() == [*range(BLOCK, STEPS + 1, BLOCK)]
     this.assert_same(whole, rtol=1e-5, atol=1e-5)

@@ -129,7 +129,7 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     whole: tuple[Path, Result], user: User, guest: User
 ):
-    """Interrupted in training as by a terminal, in the simulation alone, and gone on with at a cluster."""
+    """Interrupted in training as by a terminal, told to leave in the simulation, and gone on with."""
     where = ["--runs-dir", "some runs", "--name", "parts"]
     parts = user.home / "some runs" / "parts"
     history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "mueller-brown"
@@ -155,7 +155,7 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     go_on(interrupted, train)
     carry_out("sample", *where)
     simulate = ["simulate", *where]
-    interrupted = guest.stop(simulate, signal.SIGINT, when=lambda: any(chunks.glob("chunk-*")))
+    interrupted = guest.stop(simulate, signal.SIGTERM, when=lambda: any(chunks.glob("chunk-*")))
     assert 0 < len([*chunks.glob("chunk-*")]) < 20
     go_on(interrupted, simulate)
     carry_out("evaluate", *where)

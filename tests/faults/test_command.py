@@ -1,0 +1,76 @@
+"""The `fokker` command itself, with a group of two processes, loses one of these and is killed itself."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fokker.distributed.config import ClusterConfig
+
+from .conftest import Training, training
+
+FOKKER = Path(sys.executable).with_name("fokker")
+DATA = [
+    *("data", "mueller-brown", "--method", "diffusion", "--data.frames", "2000", "--data.chains", "100"),
+    *("--data.burn-in", "1000", "--train.block", "8", "--train.checkpoint-every", "200"),
+    *("--experts.0.epochs", "120", "--experts.0.hidden", "8,8", "--cluster.hosts", "2"),
+]
+"""Settings and data of a run of 1,800 steps."""
+
+
+class Command(Training):
+    """`fokker train` of a run, whose directory is the root."""
+
+    @property
+    def command(self) -> list[str | Path]:
+        return [FOKKER, "train", *self.where]
+
+    @property
+    def where(self) -> list[str | Path]:
+        return ["--runs-dir", self.root.parent, "--name", self.root.name]
+
+
+def run(root: Path, data: Path) -> Command:
+    """Of the same one expert as in the command's first job."""
+    (job,) = training(root, data).jobs
+    return Command(root, [replace(job, directory=root / "experts" / "0")], ClusterConfig())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Command:
+    this = run(tmp_path_factory.mktemp("runs") / "undisturbed", data)
+    this.root.rmdir()
+    subprocess.run([FOKKER, *DATA, *this.where], check=True, capture_output=True)
+    shutil.copytree(this.root, this.root.with_name("disturbed"))
+    this.start().finish()
+    return this
+
+
+def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Command, data: Path):
+    this = run(undisturbed.root.with_name("disturbed"), data).start()
+    this.wait_for_step(600)
+    os.kill(this.workers()[1], signal.SIGKILL)
+    this.again("`fokker train` loses a process of two", "kill -9")
+    this.wait_for_step(1200)
+    this.driver.kill()
+    this.driver.wait()
+    this.assert_nothing_is_left()
+    this.start()
+    this.again("`fokker train` is killed, the same command", "kill -9")
+    this.finish()
+    output = (this.root / "output").read_text()
+    told = (
+        r"lost: rank 1 of 2 was lost: ",
+        r"started: again on 2 × 1 devices",
+        r"resumed: at step \d+",
+        r"saved: step \d+",
+    )
+    assert all(re.search(text, output) for text in told), output
+    assert this.steps()[-1] == undisturbed.steps()[-1] == 1800
+    this.assert_same(undisturbed)
