@@ -4,12 +4,17 @@ The experts of the smallest times of some presets, on one CPU thread, or on a GP
 prediction is made as the command makes it: a CPU is measured, a GPU has its data sheet, and the compiler says
 what the step asks of it. Then compiled blocks of steps run on arrays of the real shapes. Prediction and
 measurement take turns; on CPUs both are in processor time, which other load on the machine does not lengthen.
-The figures are medians, wall time of the step stands beside them. The last line is JSON.
+The figures are medians, wall time of the step stands beside them. Then, on CPUs, `fokker plan` and `fokker
+train` of a short run of Müller-Brown: wall time of a step with all that a training does beside it. The last
+line is JSON.
 """
 
 import argparse
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +44,9 @@ def main() -> None:
     figures = {
         preset: compared(preset, arguments.method, arguments.turns, device) for preset in arguments.presets
     }
+    if device == "cpu":
+        with tempfile.TemporaryDirectory() as folder:
+            figures["run"] = real_run(Path(folder))
     print(json.dumps({"benchmark": "plan", "device": device, **figures}))
 
 
@@ -81,6 +89,30 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
         f"{found['wall']:9.3f}"
     )
     return found
+
+
+def real_run(folder: Path) -> dict[str, float]:
+    """Milliseconds of a step as `fokker plan` says and as `fokker train` takes, and their ratio."""
+    from fokker.distributed.recording import HISTORY, read_history
+
+    def fokker(*words: str) -> None:
+        command = [Path(sys.executable).with_name("fokker"), *words, "--name", "run"]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    frames = ["--data.frames", "20000", "--data.chains", "100", "--experts.0.epochs", "100"]
+    fokker("data", "mueller-brown", "--method", "fokker-planck", *frames)
+    fokker("plan", "--json", "plan.json")
+    fokker("train")
+    predicted = 1e3 * json.loads((folder / "plan.json").read_text())["experts"][0]["step_seconds"]
+    history = read_history(folder / "runs" / "run" / "experts" / "0" / HISTORY)
+    steps, seconds = (
+        history[name][-1] - history[name][0] for name in ("step", "seconds")
+    )  # But compilation.
+    measured = 1e3 * seconds / steps
+    print(
+        f"{'mueller-brown, a run':<26} {predicted:13.3f} {'':12} {predicted / measured:7.2f} {measured:9.3f}"
+    )
+    return {"predicted": predicted, "wall": measured, "ratio": predicted / measured}
 
 
 def block(steps: Any, expert: Any, count: int) -> Callable[[], Any]:
