@@ -104,7 +104,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     for run in runs:
         if not (run.data / MANIFEST).exists():
             raise StageError(f"train: {run.data} is not there, run `fokker data` first")
-    display.stage("train", f"{len(jobs)} experts")
+    display.stage("train", "1 expert" if len(jobs) == 1 else f"{len(jobs)} experts")
     cluster.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
     homes = {job.directory: run.directory for run in runs for job in run.jobs}
