@@ -203,7 +203,9 @@ def test_a_run_goes_on_with_half_and_with_twice_the_processes(
     this.finish(130)
     this.config = replace(this.config, hosts=(after,))
     this.start()
-    this.again(f"{before} processes become {after}", f"{how.name}, the same command with other hosts")
+    this.again(
+        f"a group of {before} goes on as one of {after}", f"{how.name}, the same command with other hosts"
+    )
     this.finish()
     assert this.steps() == [*range(BLOCK, STEPS + 1, BLOCK)]
     this.assert_same(whole, rtol=1e-5, atol=1e-5)
