@@ -3,6 +3,7 @@
 import json
 import re
 import reprlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -137,7 +138,7 @@ def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
     try:
         return _adapter(kind).validate_python(values)
     except ValidationError as error:
-        raise _config_error(error.errors(include_url=False)[0]) from None
+        raise _config_error(error.errors(include_url=False)) from None
 
 
 def load(path: Path) -> Config:
@@ -156,8 +157,9 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} was edited or saved by another version of fokker: {error}") from None
 
 
-def _config_error(details: ErrorDetails) -> ConfigError:
-    """What pydantic found, in the words of this project."""
+def _config_error(found: Sequence[ErrorDetails]) -> ConfigError:
+    """The first that pydantic found, in the words of this project."""
+    details, *others = found
     kind, path, given = details["type"], details["loc"], details["input"]
     problem = details["msg"].removeprefix("Value error, ")
     if kind == "value_error":
@@ -171,4 +173,13 @@ def _config_error(details: ErrorDetails) -> ConfigError:
         problem = _PROBLEMS[kind].format(**details.get("ctx", {}))
         if kind not in ("missing", "unexpected_keyword_argument"):
             problem += f", not {reprlib.repr(given)}"
-    return ConfigError(problem, ".".join(str(part) for part in path))
+    if kind == "literal_error" and others and str(path[-1]).startswith("literal["):  # Or else, say, numbers.
+        either, _, _ = problem.partition(", not ")
+        return ConfigError(
+            f"{either} or {_config_error(others).problem.removeprefix('must be ')}", _dotted(path[:-1])
+        )
+    return ConfigError(problem, _dotted(path))
+
+
+def _dotted(path: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in path)

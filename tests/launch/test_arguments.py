@@ -88,6 +88,11 @@ ERRORS = [
     ("run mueller-brown --train.batch-size x", ["--train.batch-size: must be a whole number, not 'x'"]),
     ("run mueller-brown --train.batch-size 1.5", ["--train.batch-size: must be a whole number, not '1.5'"]),
     ("run mueller-brown --train.batch-size null", ["--train.batch-size: must be a whole number, not 'null'"]),
+    (
+        "run mueller-brown --cluster.hosts two",
+        ["--cluster.hosts: must be 'auto' or a whole number, not 'two'"],
+    ),
+    ("run mueller-brown --cluster.hosts 1,0", ["--cluster.hosts: must be 'auto' or above 0, not '0'"]),
     ("run mueller-brown --train.batch-size 0", ["--train.batch-size: must be above 0, not '0'"]),
     (
         "run mueller-brown --train.batch-size 200000",
