@@ -1,6 +1,7 @@
 """`fokker checkpoint`: what a run could go on from."""
 
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from .arguments import CheckpointArguments
 from .display import Display, size
 from .stages import StageError
 
-HEADER = ("expert", "step", "saved", "made by", "size", "state")
+HEADER = ("expert", "step", "saved (UTC)", "hosts", "size", "state")
 
 
 def carry_out(arguments: CheckpointArguments, display: Display) -> None:
@@ -45,13 +46,14 @@ def _state(path: Path) -> str:
     if path.name.startswith("damaged-"):
         return "damaged, put aside"
     if not path.name.isdigit():
-        return "unfinished: being written, or its process was killed"
-    return "whole" if (path / "_CHECKPOINT_METADATA").exists() else "its files are not all there"
+        return "unfinished"
+    return "whole" if (path / "_CHECKPOINT_METADATA").exists() else "files are missing"
 
 
 def _read(path: Path) -> str:
     """Whether a checkpoint can be restored, by reading it."""
     os.environ.update(worker_environment(on_gpu=False))
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is only read is not written.
     from ..distributed.checkpoints import verify
 
     problem = verify(path)
@@ -60,14 +62,14 @@ def _read(path: Path) -> str:
 
 def _time(path: Path) -> str:
     moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment.strftime("%Y-%m-%d %H:%M")
 
 
 def _origin(path: Path) -> str:
-    """The group that wrote it."""
+    """Hosts of the group that wrote it, and devices of each."""
     try:
         meta = json.loads((path / "meta" / "metadata").read_text())
-        return f"{meta['hosts']} hosts, {meta['devices']} devices"
+        return f"{meta['hosts']} x {meta['devices'] // meta['hosts']}"
     except (OSError, ValueError, KeyError):
         return "unknown"
 

@@ -38,9 +38,17 @@ def test_list_shows_step_origin_and_state_and_touches_nothing(run: Path, capsys)
     steps = [row.split()[1] for row in rows]
     assert steps == ["100", "240", "480", "720"]
     assert "damaged, put aside" in rows[0]
-    assert "2 hosts, 8 devices" in rows[1]
+    assert "2 x 4" in rows[1]
     assert "kB whole" in rows[2]
     assert "unfinished" in rows[3]
+
+
+def test_the_table_fits_a_terminal_of_80_columns(run: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert command(["checkpoint", "verify", str(run)]) == 0
+    printed = capsys.readouterr()
+    assert len([line for line in printed.out.splitlines() if line.strip()]) == 2 + 4
+    assert printed.err == ""
 
 
 def test_verify_reads_them_and_fails_for_one_that_cannot_be_restored(run: Path, capsys):
