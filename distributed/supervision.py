@@ -72,9 +72,9 @@ class Supervisor:
             return
         self._follow(self.group)
         ended, _ = ray.wait(self.group.results, num_returns=len(self.group.results), timeout=0)
-        if ended:
-            self._ended(self.group, ended)
-        elif problem := self._overdue(self.group, now):
+        if ended and self._ended(self.group, ended):
+            return
+        if problem := self._overdue(self.group, now):
             self._stuck(self.group, problem)
         elif self._has_no_place(self.group):
             self._again(0.0)
@@ -170,15 +170,18 @@ class Supervisor:
         self._leaving = kind, reason
         group.stop()
 
-    def _ended(self, group: ExpertGroup, ended: list[ray.ObjectRef]) -> None:
-        """Some of its processes have returned, or were lost."""
+    def _ended(self, group: ExpertGroup, ended: list[ray.ObjectRef]) -> bool:
+        """Some of its processes have returned, or were lost: whether that was the end of the group."""
         errors = _errors(group, ended)
         if errors:
             if len(group.members) > 1:  # The others fail too, and only one of them was lost.
                 ended, _ = ray.wait(group.results, num_returns=len(group.results), timeout=LAST_WORDS_SECONDS)
                 errors = _errors(group, ended)
+            if 0 not in errors and all(_not_finite(error) for error in errors.values()):
+                return False  # The first process says it as well, when its checkpoint is whole.
             self._judge(group, errors)
-        elif group.results[0] in ended:
+            return True
+        if group.results[0] in ended:
             progress: Progress = ray.get(group.results[0])
             self._note_saved(progress)
             self.seen = progress
@@ -188,6 +191,8 @@ class Supervisor:
                 self.outcome = Outcome(progress)
             else:
                 self._preempted(progress)
+            return True
+        return False  # The first process still saves.
 
     def _note_saved(self, progress: Progress) -> None:
         if progress.saved > self._saved:
@@ -266,6 +271,10 @@ def _errors(group: ExpertGroup, ended: list[ray.ObjectRef]) -> dict[int, RayErro
             except RayError as error:
                 found[rank] = error
     return found
+
+
+def _not_finite(error: RayError) -> bool:
+    return isinstance(error, RayTaskError) and isinstance(error.cause, NonFiniteLoss)
 
 
 def _may_pass(cause: BaseException) -> bool:

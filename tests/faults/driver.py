@@ -64,7 +64,23 @@ def hang(step: int, marker: str) -> None:
     program.Program.place = place
 
 
-FAULTS = {"poison": poison, "hang": hang}
+def hang_at_end(_: int, marker: str) -> None:
+    """Let the first process that waits for its last save do so for ever."""
+    from fokker.distributed import checkpoints
+
+    original = checkpoints.Checkpoints.wait
+
+    def wait(self):
+        if not os.path.exists(marker):
+            Path(marker).touch()
+            while True:
+                time.sleep(1)
+        original(self)
+
+    checkpoints.Checkpoints.wait = wait
+
+
+FAULTS = {"poison": poison, "hang": hang, "hang_at_end": hang_at_end}
 
 
 def main() -> int:

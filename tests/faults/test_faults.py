@@ -108,6 +108,16 @@ def test_a_process_whose_python_hangs_says_itself_where(make, whole: Training, t
     this.assert_same(whole)
 
 
+def test_a_last_save_that_hangs_is_ended_though_the_others_are_done(make, whole: Training, tmp_path: Path):
+    this = make(save_deadline=6)
+    this.fault = "hang_at_end", STEPS, str(tmp_path / "hung")
+    this.start().finish()
+    (stuck,) = this.events("stuck")
+    assert "did not save and end within 6 s; rank 0 of 2 holds it up" in stuck["text"]
+    assert [event["restarts"] for event in this.events("started")] == [0, 1]
+    this.assert_same(whole)
+
+
 def test_a_truncated_checkpoint_is_put_aside_and_the_one_before_it_is_used(make, whole: Training):
     this = make().start()
     wait_for(lambda: len(this.checkpoints()) > 1, "there are no two checkpoints", this)
@@ -153,17 +163,20 @@ def test_a_full_disk_is_warned_of_and_saves_go_on_when_there_is_room(make, whole
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_a_gradient_that_is_not_a_number_once_costs_a_restart(make, alone: Training, tmp_path: Path):
-    this = make(hosts=1)
+@pytest.mark.parametrize(("hosts", "undisturbed"), [(1, "alone"), (2, "whole")])
+def test_a_gradient_that_is_not_a_number_once_costs_a_restart(
+    make, request: pytest.FixtureRequest, tmp_path: Path, hosts: int, undisturbed: str
+):
+    this = make(hosts)
     this.fault = "poison", BAD_STEP, str(tmp_path / "poisoned")
     this.start()
     wait_for(lambda: bool(this.events("rewound")), "it does not go back", this)
-    this.again("a gradient is not a number, once", "put into one step")
+    this.again(f"a gradient is not a number, once; group of {hosts}", "put into one step")
     this.finish()
     (rewound,) = this.events("rewound")
     assert rewound["step"] == BAD_STEP
     assert "the checkpoint of step 480 is kept" in rewound["text"]
-    this.assert_same(alone)
+    this.assert_same(request.getfixturevalue(undisturbed))
 
 
 def test_one_that_comes_back_ends_its_expert_and_the_others_finish(make, alone: Training, broken_data: Path):
