@@ -136,21 +136,21 @@ class Supervisor:
 
     def _overdue(self, group: ExpertGroup, now: float) -> str:
         """What takes longer than it may; nothing if all goes well."""
-        config = self._config
         heard = [member for member in group.members if member.progress is not None]
         if not heard:
             return ""  # Not placed yet: as long as there is no room.
         deadlines = {
-            "starting": (config.start_deadline, "start"),
-            "saving": (config.save_deadline, "save"),
-            "ending": (config.save_deadline, "save and end"),
+            "starting": ("start_deadline", "start"),
+            "saving": ("save_deadline", "save"),
+            "ending": ("save_deadline", "save and end"),
         }
         since = max(member.changed for member in heard)
         for member in heard:
             assert member.progress is not None
-            limit, what = deadlines.get(member.progress.phase, (config.step_deadline, "take its next steps"))
+            name, what = deadlines.get(member.progress.phase, ("step_deadline", "take its next steps"))
+            limit = getattr(self._config, name)
             if now - since > limit:
-                return f"did not {what} within {limit:g} s"
+                return f"did not {what} within {limit:g} s (cluster.{name})"
         return ""
 
     def _has_no_place(self, group: ExpertGroup) -> bool:

@@ -90,7 +90,10 @@ def test_a_process_that_hangs_is_named_with_its_stack_and_replaced(make, whole: 
     this.again("a process hangs (deadline of a step: 6 s)", "SIGSTOP")
     this.finish()
     (stuck,) = this.events("stuck")
-    assert "did not take its next steps within 6 s; rank 1 of 2 holds it up" in stuck["text"]
+    assert (
+        "did not take its next steps within 6 s (cluster.step_deadline); rank 1 of 2 holds it up"
+        in stuck["text"]
+    )
     assert "train" in stuck["text"].partition(" at\n")[2], stuck["text"]
     this.assert_same(whole)
 
@@ -108,12 +111,21 @@ def test_a_process_whose_python_hangs_says_itself_where(make, whole: Training, t
     this.assert_same(whole)
 
 
+def test_a_process_that_hangs_before_its_first_steps_is_replaced(make, whole: Training, tmp_path: Path):
+    this = make(start_deadline=15)
+    this.fault = "hang", 0, str(tmp_path / "hung")
+    this.start().finish()
+    (stuck,) = this.events("stuck")
+    assert "did not start within 15 s (cluster.start_deadline); rank 1 of 2 holds it up" in stuck["text"]
+    this.assert_same(whole)
+
+
 def test_a_last_save_that_hangs_is_ended_though_the_others_are_done(make, whole: Training, tmp_path: Path):
     this = make(save_deadline=6)
     this.fault = "hang_at_end", STEPS, str(tmp_path / "hung")
     this.start().finish()
     (stuck,) = this.events("stuck")
-    assert "did not save and end within 6 s; rank 0 of 2 holds it up" in stuck["text"]
+    assert "did not save and end within 6 s (cluster.save_deadline); rank 0 of 2 holds it up" in stuck["text"]
     assert [event["restarts"] for event in this.events("started")] == [0, 1]
     this.assert_same(whole)
 
