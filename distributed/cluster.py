@@ -9,11 +9,13 @@ import textwrap
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private.state import state
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
+from ray.util import client
 
 from .config import ClusterConfig
 
@@ -40,13 +42,15 @@ def connect(config: ClusterConfig) -> None:
             # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads
             # of Ray can crash, loudly, where a process ends that has done its work. For the job of a client
             # Ray leaves the working directory off the workers' path: in a checkout, `data` or `distributed`
-            # there would shadow other people's packages.
+            # there would shadow other people's packages. A real one (ray://) says that by itself.
+            by_client = (address or "").startswith("ray://")
+            options: dict[str, Any] = {} if by_client else {"job_config": JobConfig(_client_job=True)}
             ray.init(
                 address or "local",
                 include_dashboard=None if address else False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                job_config=JobConfig(_client_job=True),
+                **options,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
@@ -77,8 +81,8 @@ def slots(bundle: Mapping[str, float], most: int = sys.maxsize) -> int:
 
 
 def draining() -> set[str]:
-    """Nodes that are about to be taken away, by their number."""
-    return {*state.get_draining_nodes()}
+    """Nodes that are about to be taken away, by their number; a client of Ray (ray://…) cannot know."""
+    return set() if client.ray.is_connected() else {*state.get_draining_nodes()}
 
 
 def _reach(address: str) -> None:
