@@ -50,10 +50,10 @@ def test_a_group_spans_two_hosts(whole: Training):
 def test_a_host_that_is_lost_and_comes_back_changes_nothing(hosts: Hosts, make: Make, whole: Training):
     this = make("lost").start()
     this.wait_for_step(1000)
-    hosts.command("kill", "3")
-    hosts.command("boot", "3")
-    hosts.join(3)
-    this.again("a host of two is lost and comes back", "kill -9 of all on it")
+    with this.fault("a host of two is lost and comes back", "kill -9 of all on it"):
+        hosts.command("kill", "3")
+        hosts.command("boot", "3")
+        hosts.join(3)
     this.finish()
     assert this.events("lost") or this.events("stuck")
     (resumed,) = this.events("resumed")
@@ -67,16 +67,25 @@ def test_a_group_goes_on_without_a_host_and_takes_it_up_again(hosts: Hosts, make
     this.config = replace(this.config, hosts="auto")
     this.start()
     this.wait_for_step(1000)
-    hosts.command("kill", "3")
-    hosts.command("boot", "3")
-    this.again("a host of two is lost, and the group goes on with one", "kill -9 of all on it")
-    hosts.join(3)
-    wait_for(lambda: bool(this.events("resized")), "the group does not grow", this)
-    this.again("the host comes back, and the group takes it up", "ray start")
+    with this.fault("a host of two is lost, and the group goes on with one", "kill -9 of all on it"):
+        hosts.command("kill", "3")
+        hosts.command("boot", "3")
+    with this.fault("the host comes back, and the group takes it up", "ray start"):
+        hosts.join(3)
+        wait_for(lambda: bool(this.events("resized")), "the group does not grow", this)
     this.finish()
-    assert [event["hosts"] for event in this.events("started")] == [2, 1, 2]
+    first, *_, smaller, last = (event["hosts"] for event in this.events("started"))
+    assert (first, smaller, last) == (2, 1, 2)
     assert (this.jobs[0].directory / "cost.json").exists()
     this.assert_same(whole, rtol=EXACT, atol=EXACT)
+
+
+def test_a_driver_that_is_a_client_of_the_cluster_trains_the_same(make: Make, whole: Training):
+    this = make("client")
+    this.config = replace(this.config, address=f"ray://{HEAD}:10001")
+    this.start().finish()
+    assert [event["hosts"] for event in this.events("started")] == [2]
+    this.assert_same(whole)
 
 
 def test_a_host_that_is_drained_costs_no_step(hosts: Hosts, make: Make, whole: Training):
@@ -91,13 +100,13 @@ def test_a_host_that_is_drained_costs_no_step(hosts: Hosts, make: Make, whole: T
         [sys.executable, "-c", program, f"{HEAD}:6379"], os.environ, stdout=subprocess.PIPE, text=True
     )
     node = told.communicate(timeout=60)[0].split()[-1]
-    hosts.command(
-        *("run", "1", str(Path(sys.executable).with_name("ray")), "drain-node", f"--address={HEAD}:6379"),
-        *(f"--node-id={node}", "--reason=DRAIN_NODE_REASON_PREEMPTION"),
-        *("--reason-message=test", "--deadline-remaining-seconds=60"),
-    )
-    wait_for(lambda: bool(this.events("preempted")), "the group does not leave", this)
-    this.again("a host of two is taken away", "ray drain-node")
+    with this.fault("a host of two is taken away", "ray drain-node"):
+        hosts.command(
+            *("run", "1", str(Path(sys.executable).with_name("ray")), "drain-node", f"--address={HEAD}:6379"),
+            *(f"--node-id={node}", "--reason=DRAIN_NODE_REASON_PREEMPTION"),
+            *("--reason-message=test", "--deadline-remaining-seconds=60"),
+        )
+        wait_for(lambda: bool(this.events("preempted")), "the group does not leave", this)
     this.finish()
     assert this.steps() == [*range(BLOCK, STEPS + 1, BLOCK)], "no step was taken twice"
     this.assert_same(whole, rtol=EXACT, atol=EXACT)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Training:
     root: Path
     jobs: list[ExpertJob]
     config: ClusterConfig
-    fault: tuple[str, int, str] | None = None
+    planted: tuple[str, int, str] | None = None
     """Put into the first job's steps: its kind, its step, and a file that is there once it has happened."""
     popen: Callable[..., subprocess.Popen] = subprocess.Popen
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -78,7 +79,7 @@ class Training:
     def command(self) -> list[str | Path]:
         """What the driver is."""
         file = self.root / "jobs.pickle"
-        file.write_bytes(pickle.dumps((self.jobs, self.config, self.fault)))
+        file.write_bytes(pickle.dumps((self.jobs, self.config, self.planted)))
         return [sys.executable, DRIVER, file]
 
     def start(self) -> "Training":
@@ -132,9 +133,11 @@ class Training:
         """Those of one kind."""
         return [event for event in events.read(self.root) if event["event"] == kind]
 
-    def again(self, row: str, how: str, job: int = 0) -> None:
-        """Called right after a fault: wait until a new group takes steps, and note what that cost."""
+    @contextmanager
+    def fault(self, row: str, how: str, job: int = 0) -> Iterator[None]:
+        """Around a fault: wait until a new group takes steps, and note what that cost."""
         groups, begin = len(self.events("started")), time.monotonic()
+        yield
         wait_for(lambda: len(self.events("started")) > groups, "no new group is started", self)
         before = self.steps(job)
         wait_for(lambda: len(self.steps(job)) > len(before), "the training does not go on", self)

@@ -55,14 +55,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Command
 def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Command, data: Path):
     this = run(undisturbed.root.with_name("disturbed"), data).start()
     this.wait_for_step(600)
-    os.kill(this.workers()[1], signal.SIGKILL)
-    this.again("`fokker train` loses a process of two", "kill -9")
+    with this.fault("`fokker train` loses a process of two", "kill -9"):
+        os.kill(this.workers()[1], signal.SIGKILL)
     this.wait_for_step(1200)
     this.driver.kill()
     this.driver.wait()
     this.assert_nothing_is_left()
-    this.start()
-    this.again("`fokker train` is killed, the same command", "kill -9")
+    with this.fault("`fokker train` is killed, the same command", "kill -9"):
+        this.start()
     this.finish()
     output = (this.root / "output").read_text()
     told = (

@@ -18,8 +18,8 @@ KILLED = "kill -9"
 def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(make, whole: Training, rank: int):
     this = make().start()
     this.wait_for_step(600)
-    os.kill(this.workers()[rank], signal.SIGKILL)
-    this.again(f"a process of two is lost, rank {rank}", KILLED)
+    with this.fault(f"a process of two is lost, rank {rank}", KILLED):
+        os.kill(this.workers()[rank], signal.SIGKILL)
     this.finish()
     (lost,) = this.events("lost")
     assert f"rank {rank} of 2 was lost" in lost["text"]
@@ -36,8 +36,8 @@ def test_a_process_killed_in_the_middle_of_a_save_leaves_whole_checkpoints(make,
         os.kill(first, signal.SIGCONT)
         time.sleep(0.003)
         os.kill(first, signal.SIGSTOP)
-    os.kill(first, signal.SIGKILL)
-    this.again("the writer is lost in the middle of a save", KILLED)
+    with this.fault("the writer is lost in the middle of a save", KILLED):
+        os.kill(first, signal.SIGKILL)
     this.finish()
     assert not [*folder.glob("*-tmp*")]
     this.assert_same(whole)
@@ -49,8 +49,8 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(make, whole: Train
     this.driver.kill()
     this.driver.wait()
     this.assert_nothing_is_left()
-    this.start()
-    this.again("the driver is lost, the same command", KILLED)
+    with this.fault("the driver is lost, the same command", KILLED):
+        this.start()
     this.finish()
     this.assert_same(whole)
 
@@ -63,8 +63,8 @@ def test_the_same_command_goes_on_after_all_of_ray_was_killed(make, whole: Train
             os.kill(process, signal.SIGKILL)
     assert this.driver.wait(120) != 0
     this.assert_nothing_is_left()
-    this.start()
-    this.again("all of Ray is lost, the same command", KILLED)
+    with this.fault("all of Ray is lost, the same command", KILLED):
+        this.start()
     this.finish()
     this.assert_same(whole)
 
@@ -73,9 +73,9 @@ def test_the_same_command_goes_on_after_all_of_ray_was_killed(make, whole: Train
 def test_sigterm_to_one_process_saves_all_and_costs_no_step(make, whole: Training, rank: int):
     this = make().start()
     this.wait_for_step(600)
-    os.kill(this.workers()[rank], signal.SIGTERM)
-    wait_for(lambda: bool(this.events("preempted")), "the group does not leave", this)
-    this.again(f"rank {rank} of two is told to leave", "SIGTERM")
+    with this.fault(f"rank {rank} of two is told to leave", "SIGTERM"):
+        os.kill(this.workers()[rank], signal.SIGTERM)
+        wait_for(lambda: bool(this.events("preempted")), "the group does not leave", this)
     this.finish()
     assert this.steps() == [*range(BLOCK, STEPS + 1, BLOCK)], "no step was taken twice"
     assert not this.events("lost")
@@ -86,8 +86,8 @@ def test_a_process_that_hangs_is_named_with_its_stack_and_replaced(make, whole: 
     this = make(step_deadline=6).start()
     this.wait_for_step(600)
     hanging = this.workers()[1]
-    os.kill(hanging, signal.SIGSTOP)
-    this.again("a process hangs (deadline of a step: 6 s)", "SIGSTOP")
+    with this.fault("a process hangs (deadline of a step: 6 s)", "SIGSTOP"):
+        os.kill(hanging, signal.SIGSTOP)
     this.finish()
     (stuck,) = this.events("stuck")
     assert (
@@ -100,10 +100,11 @@ def test_a_process_that_hangs_is_named_with_its_stack_and_replaced(make, whole: 
 
 def test_a_process_whose_python_hangs_says_itself_where(make, whole: Training, tmp_path: Path):
     this = make(step_deadline=6)
-    this.fault = "hang", 600, str(tmp_path / "hung")
+    this.planted = "hang", 600, str(tmp_path / "hung")
     this.start()
     wait_for((tmp_path / "hung").exists, "nothing hangs", this)
-    this.again("a process hangs in Python (deadline of a step: 6 s)", "a loop that sleeps")
+    with this.fault("a process hangs in Python (deadline of a step: 6 s)", "a loop that sleeps"):
+        pass  # It was planted.
     this.finish()
     (stuck,) = this.events("stuck")
     assert "rank 1 of 2 holds it up" in stuck["text"]
@@ -113,7 +114,7 @@ def test_a_process_whose_python_hangs_says_itself_where(make, whole: Training, t
 
 def test_a_process_that_hangs_before_its_first_steps_is_replaced(make, whole: Training, tmp_path: Path):
     this = make(start_deadline=15)
-    this.fault = "hang", 0, str(tmp_path / "hung")
+    this.planted = "hang", 0, str(tmp_path / "hung")
     this.start().finish()
     (stuck,) = this.events("stuck")
     assert "did not start within 15 s (cluster.start_deadline); rank 1 of 2 holds it up" in stuck["text"]
@@ -122,7 +123,7 @@ def test_a_process_that_hangs_before_its_first_steps_is_replaced(make, whole: Tr
 
 def test_a_last_save_that_hangs_is_ended_though_the_others_are_done(make, whole: Training, tmp_path: Path):
     this = make(save_deadline=6)
-    this.fault = "hang_at_end", STEPS, str(tmp_path / "hung")
+    this.planted = "hang_at_end", STEPS, str(tmp_path / "hung")
     this.start().finish()
     (stuck,) = this.events("stuck")
     assert "did not save and end within 6 s (cluster.save_deadline); rank 0 of 2 holds it up" in stuck["text"]
@@ -139,8 +140,8 @@ def test_a_truncated_checkpoint_is_put_aside_and_the_one_before_it_is_used(make,
     for path in (this.jobs[0].directory / "checkpoints" / str(newest) / "state").rglob("*"):
         if path.is_file():
             os.truncate(path, path.stat().st_size // 2)
-    this.start()
-    this.again("the newest checkpoint is damaged", "truncate")
+    with this.fault("the newest checkpoint is damaged", "truncate"):
+        this.start()
     this.finish()
     assert this.events("resumed")[-1]["step"] == before
     assert (this.jobs[0].directory / "checkpoints" / f"damaged-{newest}").is_dir()
@@ -180,10 +181,11 @@ def test_a_gradient_that_is_not_a_number_once_costs_a_restart(
     make, request: pytest.FixtureRequest, tmp_path: Path, hosts: int, undisturbed: str
 ):
     this = make(hosts)
-    this.fault = "poison", BAD_STEP, str(tmp_path / "poisoned")
+    this.planted = "poison", BAD_STEP, str(tmp_path / "poisoned")
     this.start()
-    wait_for(lambda: bool(this.events("rewound")), "it does not go back", this)
-    this.again(f"a gradient is not a number, once; group of {hosts}", "put into one step")
+    this.wait_for_step(BAD_STEP - 100)
+    with this.fault(f"a gradient is not a number, once; group of {hosts}", "put into one step"):
+        wait_for(lambda: bool(this.events("rewound")), "it does not go back", this)
     this.finish()
     (rewound,) = this.events("rewound")
     assert rewound["step"] == BAD_STEP
@@ -207,9 +209,9 @@ def test_two_experts_that_are_lost_together_both_come_back(make, alone: Training
     this = make(hosts=1, experts=2).start()
     for job in (0, 1):
         this.wait_for_step(300, job)
-    for process in this.workers():
-        os.kill(process, signal.SIGKILL)
-    this.again("two experts are lost together", KILLED)
+    with this.fault("two experts are lost together", KILLED):
+        for process in this.workers():
+            os.kill(process, signal.SIGKILL)
     this.finish()
     assert {event["expert"] for event in this.events("lost")} == {"expert-0", "expert-1"}
     for job in (0, 1):
@@ -227,10 +229,10 @@ def test_a_run_goes_on_with_half_and_with_twice_the_processes(
     this.driver.send_signal(how)
     this.finish(130)
     this.config = replace(this.config, hosts=(after,))
-    this.start()
-    this.again(
+    with this.fault(
         f"a group of {before} goes on as one of {after}", f"{how.name}, the same command with other hosts"
-    )
+    ):
+        this.start()
     this.finish()
     assert this.steps() == [*range(BLOCK, STEPS + 1, BLOCK)]
     this.assert_same(whole, rtol=1e-5, atol=1e-5)
