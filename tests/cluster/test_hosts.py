@@ -80,14 +80,6 @@ def test_a_group_goes_on_without_a_host_and_takes_it_up_again(hosts: Hosts, make
     this.assert_same(whole, rtol=EXACT, atol=EXACT)
 
 
-def test_a_driver_that_is_a_client_of_the_cluster_trains_the_same(make: Make, whole: Training):
-    this = make("client")
-    this.config = replace(this.config, address=f"ray://{HEAD}:10001")
-    this.start().finish()
-    assert [event["hosts"] for event in this.events("started")] == [2]
-    this.assert_same(whole)
-
-
 def test_a_host_that_is_drained_costs_no_step(hosts: Hosts, make: Make, whole: Training):
     """Ray is told that the host goes; the group saves and comes back on the other one."""
     this = make("drained").start()
