@@ -1,0 +1,135 @@
+"""Files that appear whole or not at all, and the hashes by which results name what they were made from.
+
+Everything that is written goes through `replacing`: to a name of its own beside the target, to the disk, then
+renamed. So a reader, a crash or a full disk never meets half a file, and two writers never meet in one.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROBE = ".fokker-probe"
+
+
+class FileError(RuntimeError):
+    """A place that cannot be written: one line that names it, the reason, and the remedy."""
+
+
+def file_error(path: Path, error: OSError) -> FileError:
+    """What the operating system said of a file that was to be written, in words."""
+    reason = (error.strerror or str(error)).lower()
+    remedy = "choose another place"
+    if error.errno in _FULL:
+        remedy = "nothing is half-written; free some space, or choose another place, and go on"
+    elif error.errno == errno.ENAMETOOLONG:
+        reason, remedy = "its name is too long", "choose one of at most 255 bytes"
+    return FileError(f"{path} cannot be written: {reason}: {remedy}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name of the same ending to write to; on leaving, what is there becomes `path`.
+
+    The folder is made if it is missing. Where writing fails, what was at `path` before is still there, and
+    nothing else. Raises FileError for whatever the operating system refuses.
+    """
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if len(os.fsencode(path.name)) > 255:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        yield partial
+        _to_disk(partial)
+        os.replace(partial, path)
+        _to_disk(path.parent)
+    except OSError as error:
+        raise file_error(path, error) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{_mark(path)}{secrets.token_hex(4)}{path.suffix[:16]}")
+
+
+def _mark(path: Path) -> str:
+    """What the temporary names for a file begin with; short, as names have at most 255 bytes."""
+    return f".partial-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what writers of this file that were killed left behind; only where no other is at work."""
+    for left in path.parent.glob(f"{_mark(path)}*"):
+        left.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """So that a file is there after the power has failed, too."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise  # File systems of networks tell only now; some cannot sync folders at all.
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file, text as UTF-8, whole or not at all. Raises FileError."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file; numbers that are not finite, which JSON lacks, become null. Raises FileError."""
+    write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def require_writable(folder: Path, space: int = 0) -> None:
+    """FileError unless files can be made in a folder, and so many bytes are free; makes the folder.
+
+    By trying: the rights of a file do not tell of a read-only file system, nor do they bind root.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"{_PROBE}-{secrets.token_hex(4)}"
+        probe.write_bytes(b"fokker")
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise file_error(folder, error) from None
+    if free < space:
+        raise FileError(
+            f"{folder}: {free / 1e9:.3g} GB are free, and about {space / 1e9:.3g} GB are needed: free some "
+            "space, or choose another place"
+        )
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(value: Any) -> str:
+    """Hash of plain JSON values; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
