@@ -13,6 +13,10 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, column names, lines."""
 
 
+MADE_FROM = "made-from"
+"""Name of the meta element with the hash of the metrics."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What the report says."""
@@ -28,6 +32,8 @@ class Report:
     tables: Sequence[Table]
     """Experts, timings, versions."""
     config: Mapping[str, Any]
+    made_from: str = ""
+    """Hash of the metrics that it shows."""
 
 
 def render(report: Report) -> str:
@@ -40,6 +46,7 @@ def render(report: Report) -> str:
     )
     return environment.get_template("report.html.jinja").render(
         report=report,
+        mark=MADE_FROM,
         header=TABLE_HEADER,
         rows=table(report.metrics),
         images=[(caption, base64.b64encode(png).decode()) for caption, png in report.figures],

@@ -110,7 +110,8 @@ def pool_seconds(gpu: bool) -> float:
             job.directory.mkdir(parents=True)
             parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
         begin = time.perf_counter()
-        (tally,) = pool.run(run.simulation, config.cluster, lambda _: None)
+        work = run.simulation(run.simulations.ask(config.simulate, run.origin))
+        (tally,) = pool.run(work, config.cluster, lambda _: None)
         seconds = time.perf_counter() - begin
         cluster.leave()
     assert tally.total is not None

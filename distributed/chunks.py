@@ -1,6 +1,6 @@
 """Chunks: small, independent, seeded pieces of work whose results are committed atomically to disk."""
 
-import os
+import hashlib
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from ..analysis.metrics import histogram
 from ..analysis.systems import System
+from ..data.files import remove_partials, replacing, sha256_of
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
 Temperatures = Float[np.ndarray, "chains"]
@@ -65,13 +66,12 @@ class ChunkStore:
         return self.directory / f"chunk-{index:05d}.npz"
 
     def commit(self, index: int, trajectories: Trajectories, summary: Summary) -> None:
-        """Write a chunk; it is there whole or not at all."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f".chunk-{index:05d}-{os.getpid()}.npz"
-        np.savez(partial, trajectories=trajectories.astype(np.float32), **vars(summary))
-        os.replace(partial, self.path(index))
-        for left in self.directory.glob(f".chunk-{index:05d}-*.npz"):  # Of workers that were killed.
-            left.unlink(missing_ok=True)
+        """Write a chunk; it is there whole or not at all. Raises FileError."""
+        frames = np.ascontiguousarray(trajectories, np.float32)
+        digest = hashlib.sha256(frames.tobytes()).hexdigest()
+        with replacing(self.path(index)) as partial:
+            np.savez(partial, trajectories=frames, sha256=digest, **vars(summary))
+        remove_partials(self.path(index))  # Of workers that were killed.
 
     def summary(self, index: int) -> Summary | None:
         """Summary of a finished chunk, None if it is not there."""
@@ -80,6 +80,14 @@ class ChunkStore:
         with np.load(self.path(index)) as file:
             values = {f.name: file[f.name] for f in fields(Summary)}
         return Summary(**{k: v if v.ndim else v.item() for k, v in values.items()})
+
+    def sha256(self, chunks: int) -> str:
+        """Hash of all frames of the first chunks, from those that their files name."""
+        digests = []
+        for index in range(chunks):
+            with np.load(self.path(index)) as file:
+                digests.append(str(file["sha256"]))
+        return sha256_of(digests)
 
     def trajectories(self, chunks: int) -> Trajectories:
         """All chains of the first chunks."""

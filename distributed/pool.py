@@ -56,6 +56,11 @@ class Work(Protocol):
         ...
 
     @property
+    def frames(self) -> int:
+        """Frames of one chunk, of all its chains."""
+        ...
+
+    @property
     def steps(self) -> int:
         """Steps of one chunk, of all its chains."""
         ...
@@ -103,6 +108,11 @@ class Sampling(_Trained):
         return self.config.samples // self.config.chunk
 
     @property
+    def frames(self) -> int:
+        """Samples of one chunk."""
+        return self.config.chunk
+
+    @property
     def steps(self) -> int:
         """Evaluations of the score in one chunk."""
         return self.config.chunk * self.config.evaluations
@@ -140,6 +150,11 @@ class Simulation(_Trained):
     def chunks(self) -> int:
         """Number of chunks."""
         return self.config.chains // self.config.chunk
+
+    @property
+    def frames(self) -> int:
+        """Frames of one chunk, of all its chains."""
+        return self.config.chunk * (self.config.frames // self.config.chains)
 
     @property
     def steps(self) -> int:
@@ -188,7 +203,7 @@ class PoolWorker:
         """Compute and commit a chunk of one of the works, unless an actor that was lost had committed it."""
         work, timer = self._works[number], Timer()
         store = ChunkStore(work.directory)
-        if done := store.summary(index):
+        if done := _done(work, store, index):
             return done
         trajectories, temperatures = work.compute(index)
         summary = summarise(trajectories, temperatures, work.system, work.steps, timer.seconds())
@@ -214,11 +229,17 @@ class Tally:
 Watcher = Callable[[list[Tally]], None]
 
 
+def _done(work: Work, store: ChunkStore, index: int) -> Summary | None:
+    """Summary of a chunk that is on disk in its full length; one of a shorter simulation is made anew."""
+    summary = store.summary(index)
+    return summary if summary is not None and summary.frames >= work.frames else None
+
+
 def tally(work: Work) -> tuple[Tally, list[int]]:
     """What is on disk of a work, and the chunks that are not."""
     store, result, missing = ChunkStore(work.directory), Tally(0, work.chunks), []
     for index in range(work.chunks):
-        summary = store.summary(index)
+        summary = _done(work, store, index)
         if summary is None:
             missing.append(index)
         else:

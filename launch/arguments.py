@@ -16,10 +16,12 @@ from fokker import __version__
 
 from . import molecule_arguments as molecules
 from . import plan_arguments
+from .clean import CleanArguments
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
 from .settings import settings
 from .usage import (
+    CLEAN_OPTIONS,
     COMMANDS,
     DATA_COMMANDS,
     REPRODUCE_OPTIONS,
@@ -29,6 +31,7 @@ from .usage import (
     TABLES,
     TAKEN_OPTIONS,
     checkpoint_help,
+    clean_help,
     export_help,
     options_of,
     overview,
@@ -53,6 +56,8 @@ class RunArguments:
     """Where everything of the run lives."""
     allowed: tuple[str, ...] = ()
     """Settings, or groups of them, in which it may differ from how the run began."""
+    result: int | None = None
+    """Which samples and simulation are judged; the last ones unless given."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ OtherArguments = (
     ReproduceArguments
     | ExportArguments
     | CheckpointArguments
+    | CleanArguments
     | plan_arguments.PlanArguments
     | molecules.Arguments
 )
@@ -114,6 +120,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             return _export(words, options)
         if command == "checkpoint":
             return _checkpoint(words, options)
+        if command == "clean":
+            return _clean(words, options)
         if command == "plan":
             return plan_arguments.plan(words, options, _run)
         if command == "data" and words and words[0] in DATA_COMMANDS:
@@ -141,6 +149,7 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
     if "--profile" in options:
         options["--cluster.profile"] = take(options, "--profile", "100:200").replace(":", ",")
     allowed = take(options, "--allow-changed", "train.clip") if "--allow-changed" in options else ""
+    result = _result(options) if command in ("evaluate", "report") else None
     if preset is not None:
         config = _preset(preset, options)
         directory = _directory(runs, take(options, "--name", _default_name(config)))
@@ -153,7 +162,16 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
                 raise UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
         config = load(directory / "config.json")
     config = override(config, options, [*options_of(command)])
-    return RunArguments(command, config, directory, _allowed(config, allowed))
+    return RunArguments(command, config, directory, _allowed(config, allowed), result)
+
+
+def _result(options: Options) -> int | None:
+    if "--result" not in options:
+        return None
+    text = take(options, "--result", "1")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
+        raise UsageError(f"--result: must be the number of a result, as the report names it, not {text!r}")
+    return int(text)
 
 
 def _allowed(config: Config, text: str) -> tuple[str, ...]:
@@ -219,6 +237,24 @@ def _checkpoint(words: list[str], options: Options) -> CheckpointArguments:
     if not run.is_dir():
         raise UsageError(f"{run} is not the folder of a run")
     return CheckpointArguments(command, run)
+
+
+def _clean(words: list[str], options: Options) -> CleanArguments:
+    if "--help" in options:
+        print_and_exit(clean_help())
+    if (name := only(words, "run")) is None:
+        raise UsageError("name a run: fokker clean NAME")
+    run = Path(take(options, "--runs-dir", "runs")).expanduser() / name
+    if not run.is_dir():
+        run = Path(name).expanduser()
+    if not run.is_dir():
+        raise UsageError(f"{name} is neither a run in the folder of all runs nor the folder of one")
+    parts = take(options, "--only", "simulate/1") if "--only" in options else ""
+    yes = "--yes" in options
+    options.pop("--yes", None)
+    if options:
+        raise UsageError(f"unknown option {next(iter(options))}: clean has {', '.join(CLEAN_OPTIONS)}")
+    return CleanArguments(run, tuple(parts.split(",")) if parts else (), yes)
 
 
 def _methods(text: str) -> list[Method]:

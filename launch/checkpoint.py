@@ -9,7 +9,7 @@ from pathlib import Path
 from ..distributed.cluster import worker_environment
 from .arguments import CheckpointArguments
 from .display import Display, size
-from .stages import StageError
+from .run import StageError
 
 HEADER = ("expert", "step", "saved (UTC)", "hosts", "size", "state")
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .run import Run
 
 INTERRUPTED = 130
+READING = ("evaluate", "report")
+"""Commands that change no setting of a run, and remove nothing."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -54,9 +56,14 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
     """What is not a stage of a run."""
     from . import arguments as given
     from . import molecule_arguments as molecules
+    from .clean import CleanArguments
     from .plan_arguments import PlanArguments
 
-    if isinstance(arguments, given.ExportArguments):
+    if isinstance(arguments, CleanArguments):
+        from . import clean
+
+        clean.carry_out(arguments, display)
+    elif isinstance(arguments, given.ExportArguments):
         from .trained import load
 
         load(arguments.run).save(arguments.file)
@@ -96,8 +103,7 @@ def failure(error: Exception) -> int:
     from ..distributed.cluster import ClusterError
     from ..distributed.pool import PoolError
     from .config import ConfigError
-    from .run import BusyError
-    from .stages import StageError
+    from .run import BusyError, StageError
 
     found = error.cause if isinstance(error, RayTaskError) else error
     expected = (BusyError, ConfigError, DatasetError, MoleculeError, ClusterError, PoolError, StageError)
@@ -114,9 +120,12 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     from .run import Run, locked
     from .stages import STAGES
 
-    this = Run(arguments.config, arguments.directory, allowed=arguments.allowed)
+    this = Run(arguments.config, arguments.directory, allowed=arguments.allowed, result=arguments.result)
+    reads = arguments.command in READING
+    if reads:
+        this.require_saved()
     with locked(this.directory):
-        notes = this.claim()
+        notes = [] if reads else this.claim()
         display.console.print(Pretty(arguments.config, expand_all=False, max_string=80))
         for note in notes:
             display.stage("note", note)

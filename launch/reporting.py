@@ -1,12 +1,15 @@
 """What the report of a run is made of."""
 
 import math
+import re
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 
 from ..analysis import figures
 from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
-from ..analysis.report import Report, Table, render
+from ..analysis.report import MADE_FROM, Report, Table, render
+from ..data import files
 from ..distributed import parameters as trained
 from ..distributed.recording import HISTORY, read_history
 from ..model.config import SimulateConfig
@@ -14,12 +17,21 @@ from .config import to_dict
 from .display import clock
 from .run import Run
 
+REPORT, FIGURES = "report.html", "figures"
 FORCED = ", the first at one of φ > 0, as in the paper"
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
 
-def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> None:
-    """Write runs/NAME/figures/*.png and report.html, which appears whole or not at all."""
+def made_from(path: Path) -> str | None:
+    """Hash of the metrics that a report was made from; None if there is no report, or half of one."""
+    if not path.exists():
+        return None
+    found = re.search(rf'<meta name="{MADE_FROM}" content="(\w+)">', path.read_text("utf-8", "replace"))
+    return found[1] if found else None
+
+
+def write(run: Run, metrics: dict, digest: str, surfaces: dict[str, dict[str, Points]]) -> None:
+    """Write runs/NAME/figures/*.png and report.html, which names the hash of its metrics."""
     history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
     drawn = {
         "free-energy": (
@@ -48,25 +60,26 @@ def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> No
             figures.fokker_planck_curves(curves),
         )
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
-    folder = run.directory / "figures"
-    folder.mkdir(exist_ok=True)
     for name, (_, png) in images.items():
-        (folder / f"{name}.png").write_bytes(png)
-    partial = run.directory / ".report.html"
-    partial.write_text(render(_report(run, metrics, history, list(images.values()))), encoding="utf-8")
-    partial.replace(run.directory / "report.html")
+        files.write(run.directory / FIGURES / f"{name}.png", png)
+    report = _report(run, metrics, digest, history, list(images.values()))
+    files.write(run.directory / REPORT, render(report))
 
 
-def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, bytes]]) -> Report:
+def _report(run: Run, metrics: dict, digest: str, history: dict, images: list[tuple[str, bytes]]) -> Report:
     config = run.config
     timings = run.timings()
     return Report(
         title=f"{config.preset}: {config.method}",
-        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}",
+        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}, "
+        f"samples {metrics['made_from']['sample']['result']}, "
+        f"simulation {metrics['made_from']['simulate']['result']}",
+        made_from=digest,
         metrics=reported(metrics),
         warnings=warnings(metrics),
         figures=images,
         tables=[
+            ("Results", ("what", "number", "settings"), _result_rows(metrics["made_from"])),
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
             ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], config.simulate)),
@@ -103,6 +116,18 @@ def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
         f"{history['denoising'][-1]:.4f}",
         f"{term:.4g}" if term else "not used",
     )
+
+
+def _result_rows(made_from: dict) -> list[tuple[str, ...]]:
+    """Which samples and which simulation, and the settings that made them."""
+    return [
+        (
+            noun,
+            str(made_from[kind]["result"]),
+            ", ".join(f"{name} {value}" for name, value in made_from[kind]["settings"].items()),
+        )
+        for kind, noun in (("sample", "samples"), ("simulate", "simulation"))
+    ]
 
 
 def _simulation_rows(counts: dict, settings: SimulateConfig) -> list[tuple[str, str]]:

@@ -13,13 +13,15 @@ import ray
 from ..analysis import figures
 from ..analysis.metrics import COLUMNS, DEFINITIONS, compare
 from ..data.config import MuellerBrownConfig
+from ..data.files import write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, tasks
-from . import stages
+from . import evaluate, stages
 from .arguments import ReproduceArguments
+from .chosen import Chosen
 from .config import Method
 from .display import Display
-from .run import Run, locked, write_json
+from .run import Run, locked
 
 REFERENCE_SEED = 1000
 """First seed of the reference sets, away from those of the training data."""
@@ -109,7 +111,10 @@ def _write(
     text = markdown(rows, seeds, table)
     (root / f"{table}.md").write_text(text)
     # Of several peptides, the first one.
-    first = {method: next(iter(stages.surfaces(of_method[0]).values())) for method, of_method in runs.items()}
+    first = {
+        method: next(iter(evaluate.surfaces(Chosen.of(of_method[0], "reproduce")).values()))
+        for method, of_method in runs.items()
+    }
     picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].systems[0].plane)
     (root / "free-energy.png").write_bytes(figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)

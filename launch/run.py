@@ -2,10 +2,8 @@
 
 import fcntl
 import json
-import math
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +12,17 @@ from typing import Any
 
 from ..analysis.systems import System
 from ..data.config import MuellerBrownConfig
+from ..data.files import sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
 from ..distributed.job import ExpertJob
 from ..distributed.pool import Sampling, Simulation
+from ..model.config import SampleConfig, SimulateConfig
 from .config import Config, ConfigError, load, to_dict
+from .results import Origin, Result, Results
 
 LOCK = ".lock"
+CONFIG = "config.json"
 TIMINGS = "timings.json"
 SAMPLES, SIMULATION = "sample", "simulate"
 FIXED = (
@@ -35,26 +37,15 @@ FIXED = (
     "objective",
     "train",
 )
-"""Settings that a run keeps for life; those of sampling and simulation may change, their results go then."""
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; numbers that are not finite, which JSON lacks, become null."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+"""Settings that a run keeps for life; other settings of sampling and simulation make results of their own."""
 
 
 class BusyError(RuntimeError):
     """Another process is at work on a directory."""
+
+
+class StageError(RuntimeError):
+    """A stage that cannot start or did not end well; the message says what to do."""
 
 
 @contextmanager
@@ -97,6 +88,8 @@ class Run:
     """Tells this run from others that go on at the same time."""
     allowed: tuple[str, ...] = ()
     """Settings, or groups of them, that may differ from those that the run began with."""
+    result: int | None = None
+    """Number of the samples and of the simulation that are judged; the last ones unless given."""
 
     @property
     def data(self) -> Path:
@@ -136,20 +129,35 @@ class Run:
             for index, expert in enumerate(c.experts)
         )
 
-    @cached_property
-    def sampling(self) -> tuple[Sampling, ...]:
-        """Independent samples of each system."""
-        c, directory = self.config, self.directory.absolute() / SAMPLES
+    @property
+    def samples(self) -> Results[SampleConfig]:
+        """All sets of independent samples."""
+        return Results(self.directory.absolute() / SAMPLES, SampleConfig)
+
+    @property
+    def simulations(self) -> Results[SimulateConfig]:
+        """All simulations."""
+        return Results(self.directory.absolute() / SIMULATION, SimulateConfig)
+
+    @property
+    def origin(self) -> Origin:
+        """What samples and simulations are made from. FileNotFoundError unless all experts are trained."""
+        model = sha256_of([sha256(job.directory / parameters.FILE) for job in self.jobs])
+        return Origin(model, Dataset(self.data.absolute()).fingerprint, self.config.seed, self.split)
+
+    def sampling(self, result: Result[SampleConfig]) -> tuple[Sampling, ...]:
+        """The work that a set of samples is made by, for each system."""
+        folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
-            Sampling(self.jobs, system, c.sample, directory / system.name, c.seed) for system in self.systems
+            Sampling(self.jobs, system, result.settings, folder / system.name, seed)
+            for system in self.systems
         )
 
-    @cached_property
-    def simulation(self) -> tuple[Simulation, ...]:
-        """Langevin dynamics of each system."""
-        c, directory = self.config, self.directory.absolute() / SIMULATION
+    def simulation(self, result: Result[SimulateConfig]) -> tuple[Simulation, ...]:
+        """The work that a simulation is made by, for each system."""
+        folder, origin = self.simulations.folder(result), result.origin
         return tuple(
-            Simulation(self.jobs, system, c.simulate, directory / system.name, c.seed, self.split)
+            Simulation(self.jobs, system, result.settings, folder / system.name, origin.seed, origin.split)
             for system in self.systems
         )
 
@@ -169,7 +177,7 @@ class Run:
 
         Raises ConfigError if the directory holds data or experts of other settings that are not `allowed`.
         """
-        path = self.directory / "config.json"
+        path = self.directory / CONFIG
         differing = _differences(to_dict(load(path)), to_dict(self.config)) if path.exists() else []
         begun = (self.data / MANIFEST).exists() or (self.directory / "experts").exists()
         for name, old, new in differing:
@@ -185,27 +193,61 @@ class Run:
         return any(name == allowed or name.startswith(f"{allowed}.") for allowed in self.allowed)
 
     def claim(self) -> list[str]:
-        """Save the configuration in the directory; lines that say what its `changes` undo."""
-        notes, changes = [], self.changes()
+        """Save the configuration in the directory; lines that say what `changes` mean for what is there.
+
+        Nothing is removed: what was trained, or made as data, with settings that now change is put aside
+        under a number, with the configuration that it was made with.
+        """
+        changes = self.changes()
         fixed = [change for change in changes if change[0].split(".")[0] in FIXED]
-        for part in (SAMPLES, SIMULATION):
-            changed = [
-                f"{name} {old} → {new}"
-                for name, old, new in changes
-                if (name, old, new) in fixed or name.startswith(f"{part}.")
-            ]
-            if changed and (self.directory / part).exists():
-                notes.append(f"{', '.join(changed)}; what was made with the old settings is dropped")
-                shutil.rmtree(self.directory / part)
-        if fixed:  # The experts go on from their checkpoints, with other data from those made anew.
-            for average in self.directory.glob(f"experts/*/{parameters.FILE}"):
-                average.unlink()
-            if any(name.startswith("data.") for name, _, _ in fixed) and self.shared_data is None:
-                shutil.rmtree(self.data, ignore_errors=True)
-        path = self.directory / "config.json"
+        path, notes = self.directory / CONFIG, []
+        if kept := self._outdated(fixed):
+            number = _free_number(self.directory)
+            aside = [(part, part.with_stem(f"{part.stem}-{number}")) for part in (*kept, path)]
+            for part, place in aside:
+                part.rename(place)
+            listed = ", ".join(str(place.relative_to(self.directory)) for _, place in aside)
+            words = ", ".join(f"{name} {old} → {new}" for name, old, new in fixed)
+            notes.append(f"{words}: what was made with the old settings is kept as {listed}")
         if changes or not path.exists():
             write_json(path, to_dict(self.config))
         return notes
+
+    def _outdated(self, fixed: Sequence[tuple[str, Any, Any]]) -> list[Path]:
+        """Finished experts, which go on from their checkpoints, and data that are made anew."""
+        if not fixed:
+            return []
+        found = sorted(self.directory.glob(f"experts/*/{parameters.FILE}"))
+        if any(name.startswith("data.") for name, _, _ in fixed) and self.shared_data is None:
+            found += [self.data] if self.data.exists() else []
+        return found
+
+    def require_saved(self) -> None:
+        """ConfigError unless the settings are those saved, where it runs aside; for what only reads.
+
+        ConfigError as well if there is no such run.
+        """
+        path = self.directory / CONFIG
+        saved = to_dict(load(path))
+        differing = _differences(saved, to_dict(self.config))
+        changed = [change for change in differing if not change[0].startswith("cluster.")]
+        if changed:
+            name, old, new = changed[0]
+            part = name.split(".")[0]
+            make = f"`fokker {part}` with it adds a result" if part in (SAMPLES, SIMULATION) else ""
+            raise ConfigError(
+                f"{self.directory} was made with {old}, not {new}, and evaluate and report only read: leave "
+                f"it out{f' ({make})' if make else ''}, or name the run alone: --name {self.directory.name}",
+                field=name,
+            )
+
+
+def _free_number(directory: Path) -> int:
+    """The first under which no configuration was put aside."""
+    number = 1
+    while (directory / f"{Path(CONFIG).stem}-{number}.json").exists():
+        number += 1
+    return number
 
 
 def _differences(saved: Any, wanted: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "checkpoint": "list what a run could go on from, or verify it",
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
+    "clean": "list what a run has made, and remove it once you agree",
 }
 DATA_COMMANDS = {
     "generate": (
@@ -65,6 +66,16 @@ OPTIONS = {
     "--name": ("NAME", "name of the run (default: the preset, with the method and recipe if not the usual)"),
     "--runs-dir": ("DIR", "folder of all runs (default runs); this run lives in DIR/NAME"),
     "--help": ("", "this text; with a preset, every setting as well"),
+}
+RESULT_OPTION = {
+    "--result": ("N", "number of the samples and of the simulation to judge (default: those made last)"),
+}
+"""Of `fokker evaluate` and `fokker report`, before those of a run."""
+CLEAN_OPTIONS = {
+    "--only": ("LIST", "parts to remove, as they are listed: simulate/1,experts (default: all of the run)"),
+    "--yes": ("", "remove without asking"),
+    "--runs-dir": ("DIR", "folder of all runs (default runs)"),
+    "--help": ("", "this text"),
 }
 PLAN_OPTIONS = {
     "--device": ("NAME", f"what each device is (default cpu, a thread here): {', '.join(DEVICES)}"),
@@ -206,6 +217,17 @@ def checkpoint_help() -> str:
     return "\n".join(["usage: fokker checkpoint list|verify DIR/NAME", "", _paragraph(about)])
 
 
+def clean_help() -> str:
+    """What `fokker clean --help` says."""
+    about = (
+        "List what the run NAME has made with its size, ask, and remove it. NAME is a run in the folder of "
+        "all runs, or the folder of one. No other command removes anything."
+    )
+    return "\n".join(
+        ["usage: fokker clean NAME [options]", "", _paragraph(about), "", *_options(CLEAN_OPTIONS)]
+    )
+
+
 def data_help(command: str, group: Any) -> str:
     """What the help of a command of `fokker data` says."""
     words, about = DATA_COMMANDS[command]
@@ -236,6 +258,8 @@ def taken_help(command: str) -> str:
 
 def options_of(command: str) -> Mapping[str, tuple[str, str]]:
     """The options, beside the settings, of a command that works on one run."""
+    if command in ("evaluate", "report"):
+        return RESULT_OPTION | OPTIONS
     return PLAN_OPTIONS | OPTIONS if command == "plan" else OPTIONS
 
 

@@ -13,6 +13,8 @@ Choice = TypeVar("Choice", bound=str)
 Group = TypeVar("Group", ReferenceConfig, MoleculesConfig)
 Options = dict[str, str | None]
 """Option, with its dashes, to the text given; None where no value follows."""
+FLAGS = ("--help", "--yes")
+"""Options that take no value."""
 
 
 class UsageError(Exception):
@@ -31,7 +33,7 @@ def split(tokens: list[str]) -> tuple[list[str], Options]:
             continue
         name, equals, value = token.partition("=")
         name = "--help" if name == "-h" else name.replace("_", "-")
-        if not equals and name != "--help" and rest and not rest[0].startswith("--"):
+        if not equals and name not in FLAGS and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
         if name in options and name != "--help":
             raise UsageError(f"{name} is given twice: {options[name]!r} and {value!r}")

@@ -8,6 +8,7 @@ from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, histogra
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
+from fokker.data.files import FileError, replacing
 from fokker.distributed.chunks import ChunkStore, Summary, Timer, summarise
 
 from .conftest import disk_full
@@ -53,22 +54,41 @@ def test_what_is_not_there_has_no_summary(tmp_path):
     assert ChunkStore(tmp_path / "chunks").summary(0) is None
 
 
-def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path):
+def test_a_chunk_that_the_disk_cannot_hold_is_not_there_and_can_be_committed_again(tmp_path):
     trajectories = points(50, 20)
     store = ChunkStore(tmp_path)
-    with disk_full(5000), pytest.raises(OSError, match="File too large"):
+    with (
+        disk_full(5000),
+        pytest.raises(FileError, match=r"chunk-00000\.npz cannot be written: file too large"),
+    ):
         committed(tmp_path, {0: trajectories})
-    assert [path.stat().st_size for path in tmp_path.iterdir()] == [5000], "half a file has to be there"
+    assert [*tmp_path.iterdir()] == []
     assert store.summary(0) is None
     committed(tmp_path, {0: trajectories})
     np.testing.assert_array_equal(store.read(1), trajectories.reshape(-1, 2))
 
 
 def test_what_a_killed_worker_left_of_a_chunk_goes_when_another_commits_it(tmp_path):
-    (tmp_path / ".chunk-00000-1.npz").write_bytes(b"half")
-    (tmp_path / ".chunk-00001-1.npz").write_bytes(b"half of another")
+    killed = []
+    for index in (0, 1):
+        with replacing(tmp_path / f"chunk-{index:05d}.npz") as partial:
+            partial.write_bytes(b"whole")
+        killed.append(partial)
+        partial.write_bytes(b"half of one before it")
+    (tmp_path / "chunk-00001.npz").unlink()
     committed(tmp_path, {0: points(5, 6)})
-    assert {path.name for path in tmp_path.iterdir()} == {"chunk-00000.npz", ".chunk-00001-1.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"chunk-00000.npz", killed[1].name}
+
+
+def test_chunks_are_named_by_their_frames_and_not_by_when_they_were_made(tmp_path):
+    """So a copy of a run, or the same run made again, is the same result."""
+    first, second = points(2, 3), points(4, 3)
+    store = committed(tmp_path / "one", {0: first, 1: second})
+    summary = summarise(first, np.full(2, 23.0), SYSTEM, 10, 99.0)
+    again = committed(tmp_path / "other", {1: second})
+    again.commit(0, first, summary)
+    assert store.sha256(2) == again.sha256(2)
+    assert len({store.sha256(1), store.sha256(2), committed(tmp_path / "one", {0: second}).sha256(1)}) == 3
 
 
 def test_summaries_add_up_to_that_of_the_whole():

@@ -49,6 +49,10 @@ class Logged:
         return self.work.chunks
 
     @property
+    def frames(self) -> int:
+        return self.work.frames
+
+    @property
     def steps(self) -> int:
         return self.work.steps
 

@@ -11,6 +11,7 @@ import signal
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -132,7 +133,7 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     """Interrupted in training as by a terminal, told to leave in the simulation, and gone on with."""
     where = ["--runs-dir", "some runs", "--name", "parts"]
     parts = user.home / "some runs" / "parts"
-    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "mueller-brown"
+    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "1" / "mueller-brown"
 
     def blocks() -> int:
         return history.read_text().count("\n") if history.exists() else 0
@@ -187,19 +188,88 @@ def test_other_settings_of_training_are_refused_and_nothing_changes(
     assert state(whole[0]) == before
 
 
-def test_other_settings_of_sampling_drop_the_samples_alone_and_say_so(whole: tuple[Path, Result], user: User):
-    directory = shutil.copytree(whole[0], whole[0].with_name("dropped"))
-    before = state(directory, but=("config.json",))
-    report = user.run("report", "--name", "dropped", "--sample.evaluations", "9")
-    assert (
-        "note      sample.evaluations 10 → 9; what was made with the old settings is dropped" in report.stdout
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["report", "--name", "whole", "--simulate.stride", "100"],
+            "simulate.stride: runs/whole was made with 10, not 100, and evaluate and report only read: leave "
+            "it out (`fokker simulate` with it adds a result), or name the run alone: --name whole",
+        ),
+        (
+            ["evaluate", "--name", "whole", "--train.clip", "5", "--allow-changed", "train.clip"],
+            "train.clip: runs/whole was made with 1000.0, not 5.0, and evaluate and report only read: leave "
+            "it out, or name the run alone: --name whole",
+        ),
+        (["evaluate", "mueller-brown", "--name", "gone"], "runs/gone/config.json does not exist: name a run that has started"),
+        (
+            ["evaluate", "--name", "whole", "--result", "2"],
+            "--result: runs/whole has no result 2, only samples 1, simulations 1",
+        ),
+    ],
+)
+def test_commands_that_read_refuse_other_settings_and_change_nothing(
+    whole: tuple[Path, Result],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    line: str,
+):
+    monkeypatch.chdir(whole[0].parents[1])
+    before = state(whole[0].parent)
+    assert command(words) == 2
+    assert capsys.readouterr().err == f"fokker: error: {line}\n"
+    assert state(whole[0].parent) == before
+
+
+def test_other_settings_of_sampling_add_a_result_beside_the_old_one(
+    whole: tuple[Path, Result], user: User, guest: User
+):
+    shutil.copytree(whole[0], guest.home / "runs" / "more")
+    directory = guest.home / "runs" / "more"
+    name, made = ("--name", "more"), ("config.json", "results.json", *TIMES)
+    before = state(directory, but=made)
+
+    def carry_out(*words: str) -> str:
+        result = guest.run(*words)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+    assert "result 2 of more, beside the others" in carry_out("sample", *name, "--sample.evaluations", "9")
+    assert len([*(directory / "sample" / "2" / "mueller-brown").glob("chunk-*.npz")]) == 2
+    assert before.items() <= state(directory).items()
+    stale = guest.run("report", *name)
+    assert stale.stderr.endswith(
+        "metrics.json is missing or not of samples 2, simulation 1: run `fokker evaluate` first\n"
     )
-    assert report.returncode == 1
-    missing = f"{directory}/sample/mueller-brown/chunk-00000.npz is missing"
-    assert report.stderr == f"fokker: error: report: {missing}, run `fokker sample` first\n"
-    kept = {path: value for path, value in before.items() if not path.startswith("sample/")}
-    assert state(directory, but=("config.json",)) == kept
-    assert json.loads((directory / "config.json").read_text())["sample"]["evaluations"] == 9
+    assert "samples 2, simulation 1" in carry_out("evaluate", *name)
+    carry_out("report", *name)
+    metrics, first = (json.loads((d / "metrics.json").read_text()) for d in (directory, whole[0]))
+    assert metrics["corrected"]["iid"] != first["corrected"]["iid"]
+    assert metrics["corrected"]["sim"] == first["corrected"]["sim"]
+    # What was there is there, under the numbers of its results.
+    for file in ("metrics.json", "report.html"):
+        kept = directory / file.replace(".", "-1-1.")
+        assert kept.read_bytes() == (whole[0] / file).read_bytes()
+    assert (directory / "figures-1-1" / "free-energy.png").exists()
+    assert "samples 2, simulation 1" in (directory / "report.html").read_text()
+    carry_out("evaluate", *name, "--result", "1")
+    assert json.loads((directory / "metrics.json").read_text()) == first
+    assert (directory / "metrics-2-1.json").exists()
+
+
+def test_a_longer_simulation_goes_on_from_the_shorter_one(whole: tuple[Path, Result], guest: User):
+    shutil.copytree(whole[0], guest.home / "runs" / "longer")
+    longer = guest.run("simulate", "--name", "longer", "--simulate.frames", "840", "--simulate.chains", "42")
+    assert (longer.returncode, longer.stderr) == (0, "")
+    folders = [d / "simulate" / "1" / "mueller-brown" for d in (guest.home / "runs" / "longer", whole[0])]
+    for index in range(20):
+        after, before = (np.load(folder / f"chunk-{index:05d}.npz")["trajectories"] for folder in folders)
+        assert after.shape == (2, 20, 2)
+        np.testing.assert_array_equal(after[:, :10], before)
+    assert (folders[0] / "chunk-00020.npz").exists()
+    again = guest.run("simulate", "--name", "longer", "--simulate.frames", "400", "--simulate.chains", "40")
+    assert "skipped: 21 chunks are there" in again.stdout
 
 
 # Places

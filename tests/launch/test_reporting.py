@@ -26,6 +26,10 @@ def metrics(sample: dict | None = None, simulate: dict | None = None) -> dict:
         "simulate": COUNTS | temperatures | (simulate or {}),
         "systems": {"mueller-brown": {}},
         "data_fingerprint": "0123456789abcdef",
+        "made_from": {
+            "sample": {"result": 3, "settings": {"samples": 400}},
+            "simulate": {"result": 2, "settings": {"stride": 50, "integrator": "baoab"}},
+        },
         "fokker_planck_error": {"0-0.1": [[1e-5, 1e-2], [3.0, None]], "0.1-0.6": [[0.1], [2.0]]},
     }
 
@@ -62,12 +66,15 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     iid, sim = {"js": 0.01, "pmf": 0.2}, {"js": 0.03, "pmf": 0.4}
     found["systems"]["AKF"] = {**metrics(), "residues": {"LYS2": {"corrected": {"iid": iid, "sim": sim}}}}
     found["systems"]["mueller-brown"] = metrics()
-    reporting.write(run, found, {"": dict.fromkeys(("reference", "iid", "simulation"), points)})
+    reporting.write(run, found, "0a1b", {"": dict.fromkeys(("reference", "iid", "simulation"), points)})
     report = (tmp_path / "report.html").read_text()
     assert f"<td>kinetic temperature</td><td>{shown}</td>" in report
     assert "<td>0-0.1</td><td>16</td><td>10</td><td>1:05</td><td>0.5000</td><td>not used</td>" in report
     assert "<td>LYS2</td><td>0.0100</td><td>0.0300</td><td>0.2000</td><td>0.4000</td>" in report
     assert "<td>train</td><td>1:01:01</td>" in report
+    assert "samples 3, simulation 2" in report
+    assert "<td>simulation</td><td>2</td><td>stride 50, integrator baoab</td>" in report
+    assert reporting.made_from(tmp_path / "report.html") == "0a1b"
     assert "1 of 400 frames of the chains of the simulation are not finite" in report
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
         *("free-energy", "losses", "fokker-planck-error")

@@ -1,4 +1,4 @@
-"""A run claims its directory, keeps others out, and knows what other settings undo."""
+"""A run claims its directory, keeps others out, and keeps what other settings have made."""
 
 import dataclasses
 import json
@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from fokker.data import shards
-from fokker.launch.config import Config, ConfigError, from_dict, to_dict
+from fokker.launch.config import Config, ConfigError, from_dict, load, to_dict
 from fokker.launch.presets import PRESETS
-from fokker.launch.run import FIXED, BusyError, Run, locked, write_json
+from fokker.launch.results import Origin
+from fokker.launch.run import FIXED, BusyError, Run, locked
 
 CONFIG = PRESETS["mueller-brown"]("both", "fokker")
 CHANGEABLE = {
@@ -48,8 +49,8 @@ def directory(tmp_path: Path) -> Path:
     """That of a run which has claimed it, trained, and drawn its samples and frames."""
     (tmp_path / "experts").mkdir()
     for part in ("sample", "simulate"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "chunk-00000.npz").touch()
+        (tmp_path / part / "1").mkdir(parents=True)
+        (tmp_path / part / "1" / "chunk-00000.npz").touch()
     assert Run(CONFIG, tmp_path).claim() == []
     return tmp_path
 
@@ -94,17 +95,31 @@ def test_other_settings_of_data_and_training_are_refused(directory: Path, part: 
 
 
 @pytest.mark.parametrize("allowed", ["train", "train.clip"])
-def test_what_is_allowed_to_change_drops_what_was_made_with_the_old_value(directory: Path, allowed: str):
+def test_what_is_allowed_to_change_puts_aside_what_was_made_with_the_old_value(directory: Path, allowed: str):
     """But not the checkpoints, from which the training goes on."""
-    (directory / "experts" / "0" / "checkpoints").mkdir(parents=True)
-    (directory / "experts" / "0" / "average.npz").touch()
-    run = Run(changed("train"), directory, allowed=(allowed,))
-    (note, *_) = run.claim()
-    assert note.startswith("train.clip 1000.0 → 5.0; what was made with the old settings is dropped")
-    assert saved(directory) == changed("train")
-    assert not (directory / "sample").exists()
-    assert not (directory / "experts" / "0" / "average.npz").exists()
-    assert (directory / "experts" / "0" / "checkpoints").is_dir()
+    expert = directory / "experts" / "0"
+    (expert / "checkpoints").mkdir(parents=True)
+    for clip, number in ((5.0, 1), (6.0, 2)):
+        (expert / "average.npz").write_text(f"before {clip}")
+        before = saved(directory)
+        wanted = replace(CONFIG, train=replace(CONFIG.train, clip=clip))
+        (note,) = Run(wanted, directory, allowed=(allowed,)).claim()
+        kept = f"is kept as experts/0/average-{number}.npz, config-{number}.json"
+        assert note == f"train.clip {before.train.clip} → {clip}: what was made with the old settings {kept}"
+        assert saved(directory) == wanted
+        assert not (expert / "average.npz").exists(), "the training goes on"
+        assert (expert / f"average-{number}.npz").read_text() == f"before {clip}"
+        assert load(directory / f"config-{number}.json") == before
+    assert (expert / "checkpoints").is_dir()
+    assert len([*directory.glob("*/1/*.npz")]) == 2
+
+
+def test_data_that_may_change_are_put_aside(directory: Path):
+    shards.write(directory / "data", {"name": "toy"}, {"train": np.zeros((2, 2), np.float32)})
+    (note,) = Run(changed("data"), directory, allowed=("data",)).claim()
+    assert note.endswith("is kept as data-1, config-1.json")
+    assert shards.Dataset(directory / "data-1").systems == ("toy",)
+    assert not (directory / "data").exists()
 
 
 def test_one_setting_that_is_allowed_to_change_allows_no_other(directory: Path):
@@ -127,31 +142,40 @@ def test_another_number_of_experts_is_refused(directory: Path):
     assert caught.value.field == "experts"
 
 
-@pytest.mark.parametrize(
-    ("part", "note"),
-    [
-        ("sample", ["sample.evaluations 50 → 20; what was made with the old settings is dropped"]),
-        ("simulate", ["simulate.timestep 0.005 → 0.01; what was made with the old settings is dropped"]),
-        ("cluster", []),
-    ],
-)
-def test_other_settings_of_a_result_drop_it_and_only_it(directory: Path, part: str, note: list[str]):
-    assert Run(changed(part), directory).claim() == note
-    kept = {path.parent.name for path in directory.glob("*/*.npz")}
-    assert kept == {"sample", "simulate"} - {part}
+@pytest.mark.parametrize("part", ["sample", "simulate", "cluster"])
+def test_other_settings_of_a_result_are_saved_and_touch_none(directory: Path, part: str):
+    assert Run(changed(part), directory).claim() == []
+    assert {path.parents[1].name for path in directory.glob("*/*/*.npz")} == {"sample", "simulate"}
     assert saved(directory) == changed(part)
 
 
-def test_other_settings_of_a_result_that_is_not_there_are_no_news(tmp_path: Path):
-    Run(CONFIG, tmp_path).claim()
-    assert Run(changed("sample"), tmp_path).claim() == []
-
-
-def test_a_refused_claim_drops_nothing(directory: Path):
+def test_a_refused_claim_changes_nothing(directory: Path):
     both = replace(changed("train"), sample=changed("sample").sample)
     with pytest.raises(ConfigError):
         Run(both, directory).claim()
-    assert len([*directory.glob("*/*.npz")]) == 2
+    assert len([*directory.glob("*/*/*.npz")]) == 2
+    assert saved(directory) == CONFIG
+
+
+# Commands that only read
+
+
+@pytest.mark.parametrize("part", ["sample", "simulate", "train", "experts", "method"])
+def test_what_only_reads_refuses_other_settings(directory: Path, part: str):
+    with pytest.raises(ConfigError, match=r"was made with .* evaluate and report only read: leave it out"):
+        Run(changed(part), directory).require_saved()
+    assert saved(directory) == CONFIG
+
+
+def test_what_only_reads_may_run_elsewhere(directory: Path):
+    Run(changed("cluster"), directory).require_saved()
+    assert saved(directory) == CONFIG
+
+
+def test_what_only_reads_needs_a_run_and_makes_none(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"gone/config\.json does not exist: name a run that has started"):
+        Run(CONFIG, tmp_path / "gone").require_saved()
+    assert not (tmp_path / "gone").exists()
 
 
 # What a run hands on
@@ -161,7 +185,9 @@ def test_work_is_made_of_the_settings(tmp_path: Path):
     config = replace(CONFIG, seed=5, data=replace(CONFIG.data, temperature=11.0, mass=2.0))
     shards.write(tmp_path / "shared", {"name": "toy"}, {"train": np.zeros((2, 2), np.float32)})
     run = Run(config, tmp_path / "run", shared_data=tmp_path / "shared", label="both 5")
-    (sampling,), (simulation,) = run.sampling, run.simulation
+    origin = Origin("model", "data", 5, "train")
+    (sampling,) = run.sampling(run.samples.ask(config.sample, origin))
+    (simulation,) = run.simulation(run.simulations.ask(config.simulate, origin))
     assert [job.name for job in run.jobs] == ["both 5 0-0.1", "both 5 0.1-0.6", "both 5 0.6-1"]
     assert [job.directory.relative_to(tmp_path) for job in run.jobs] == [
         Path(f"run/experts/{index}") for index in range(3)
@@ -171,7 +197,7 @@ def test_work_is_made_of_the_settings(tmp_path: Path):
     assert [job.expert for job in run.jobs] == [*config.experts]
     assert (simulation.system.kT, simulation.system.masses) == (11.0, (2.0,))
     assert (sampling.config, simulation.config) == (config.sample, config.simulate)
-    assert simulation.directory == tmp_path / "run/simulate/toy"
+    assert simulation.directory == tmp_path / "run/simulate/1/toy"
     assert Run(config, tmp_path).data == tmp_path / "data"
 
 
@@ -181,24 +207,6 @@ def test_timings_add_up_over_attempts(tmp_path: Path):
     for stage, seconds in (("train", 2.0), ("sample", 1.0), ("train", 0.5)):
         run.add_timing(stage, seconds)
     assert run.timings() == {"train": 2.5, "sample": 1.0}
-
-
-# JSON
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path: Path):
-    path = tmp_path / "values.json"
-    write_json(path, {"a": (1, 2.5)})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": [1, 2.5]}
-    assert [*tmp_path.iterdir()] == [path]
-
-
-def test_json_has_null_for_numbers_that_are_not_finite(tmp_path: Path):
-    path = tmp_path / "values.json"
-    write_json(path, {"a": [float("nan"), 1.0], "b": {"c": float("-inf")}})
-    assert json.loads(path.read_text()) == {"a": [None, 1.0], "b": {"c": None}}
 
 
 # Locks

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,16 @@ from rich.console import Console
 
 from fokker.analysis.metrics import MUELLER_BROWN, compare
 from fokker.data import shards
+from fokker.data.files import write_json
 from fokker.distributed import parameters
 from fokker.distributed.chunks import ChunkStore, summarise
-from fokker.launch import stages
+from fokker.launch import evaluate, stages
+from fokker.launch.chosen import Chosen
 from fokker.launch.display import Display
 from fokker.launch.presets import PRESETS, TRAINED
-from fokker.launch.run import Run, write_json
-from fokker.launch.stages import STAGES, StageError
+from fokker.launch.results import Origin
+from fokker.launch.run import Run, StageError
+from fokker.launch.stages import STAGES
 
 PRESET = PRESETS["mueller-brown"]("both", "fokker")
 CONFIG = replace(
@@ -70,7 +72,10 @@ def give_experts(run: Run) -> None:
 def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures=(23.0, 23.0)) -> None:
     """Two chunks each: single frames of 100 chains, and ten frames of 20 chains; and the data."""
     give_data(run)
-    (sampling,), (simulation,) = run.sampling, run.simulation
+    trained = all(job.trained for job in run.jobs)
+    origin = run.origin if trained else Origin("model", shards.Dataset(run.data).fingerprint, 0, "train")
+    (sampling,) = run.sampling(run.samples.ask(run.config.sample, origin))
+    (simulation,) = run.simulation(run.simulations.ask(run.config.simulate, origin))
     for work, chunks, heat in (
         (sampling, samples.reshape(2, 100, 1, 2), (0.0, 0.0)),
         (simulation, frames.reshape(2, 20, 10, 2), temperatures),
@@ -78,6 +83,10 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
         for index, chunk in enumerate(chunks):
             summary = summarise(chunk, np.full(len(chunk), heat[index]), work.system, steps=1, seconds=1.0)
             ChunkStore(work.directory).commit(index, chunk, summary)
+
+
+def metrics_of(run: Run) -> dict:
+    return evaluate._metrics(Chosen.of(run, "evaluate"))
 
 
 # Order
@@ -106,21 +115,26 @@ def test_sampling_needs_the_last_expert_too(run: Run):
         stage("sample", run)
 
 
-@pytest.mark.parametrize(("index", "missing"), [(0, "sample"), (1, "simulate")])
-def test_evaluation_needs_every_chunk(run: Run, index: int, missing: str):
+@pytest.mark.parametrize("missing", ["sample", "simulate"])
+def test_evaluation_needs_every_chunk(run: Run, missing: str):
     give_results(run, points(200, 2), points(400, 3))
-    ChunkStore((run.sampling, run.simulation)[index][0].directory).path(1).unlink()
+    ChunkStore(run.directory / missing / "1" / "mueller-brown").path(1).unlink()
     with pytest.raises(
-        StageError, match=rf"{missing}/mueller-brown/chunk-00001\.npz is missing, run `fokker {missing}`"
+        StageError, match=rf"{missing}/1/mueller-brown/chunk-00001\.npz is missing, run `fokker {missing}`"
     ):
         stage("evaluate", run)
 
 
-def test_metrics_that_are_older_than_the_samples_are_not_reported(run: Run):
+@pytest.mark.parametrize(
+    "metrics",
+    [None, "", "{}", '{"made_from": {"sample": {"result": 1, "frames": {"mueller-brown": "of others"}}}}'],
+)
+def test_metrics_of_other_samples_are_not_reported_however_new(run: Run, metrics: str | None):
     give_results(run, points(200, 2), points(400, 3))
-    write_json(run.directory / "metrics.json", {})
-    os.utime(run.directory / "metrics.json", (0, 0))
-    with pytest.raises(StageError, match=r"metrics\.json is missing or out of date, run `fokker evaluate`"):
+    if metrics is not None:
+        (run.directory / "metrics.json").write_text(metrics)
+    line = r"metrics\.json is missing or not of samples 1, simulation 1: run `fokker evaluate` first"
+    with pytest.raises(StageError, match=line):
         stage("report", run)
 
 
@@ -155,7 +169,7 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
     frames[36] = (9.0, 0.0)  # The same chain has left.
     frames[215] = (-9.0, 0.0)
     give_results(run, samples, frames, temperatures=(20.0, 30.0))
-    metrics = stages._metrics(run)
+    metrics = metrics_of(run)
     reference = points(500, 0)
     for kind, kept in (
         ("iid", np.delete(samples, 7, axis=0)),
@@ -190,14 +204,14 @@ def test_results_without_a_finite_frame_are_an_error_in_words(run: Run, lost: st
     (samples if lost == "sample" else frames)[:] = NAN
     give_results(run, samples, frames)
     with pytest.raises(StageError, match=rf"/{lost} holds no finite frame: .*{lost}\.\*"):
-        stages._metrics(run)
+        metrics_of(run)
 
 
 def test_a_temperature_that_is_not_finite_is_null_for_programs(run: Run):
     give_data(run)
     give_results(run, points(200, 2), points(400, 3), temperatures=(NAN, 30.0))
     path = run.directory / "metrics.json"
-    write_json(path, stages._metrics(run))
+    write_json(path, metrics_of(run))
     assert json.loads(path.read_text())["simulate"]["kinetic_temperature"] is None
 
 
