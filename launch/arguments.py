@@ -56,6 +56,8 @@ class RunArguments:
     """Where everything of the run lives."""
     allowed: tuple[str, ...] = ()
     """Settings, or groups of them, in which it may differ from how the run began."""
+    given: tuple[str, ...] = ()
+    """Settings that were typed."""
     result: int | None = None
     """Which samples and simulation are judged; the last ones unless given."""
 
@@ -70,6 +72,8 @@ class ReproduceArguments:
     configs: dict[Method, Config]
     """Each method's configuration, with seed 0."""
     directory: Path
+    given: tuple[str, ...] = ()
+    """Settings that were typed."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,12 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
                 raise UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
         config = load(directory / "config.json")
     config = override(config, options, [*options_of(command)])
-    return RunArguments(command, config, directory, _allowed(config, allowed), result)
+    return RunArguments(command, config, directory, _allowed(config, allowed), _paths(options), result)
+
+
+def _paths(options: Options) -> tuple[str, ...]:
+    """The dotted names of settings that options set."""
+    return tuple(name.removeprefix("--").replace("-", "_") for name in options)
 
 
 def _result(options: Options) -> int | None:
@@ -208,7 +217,7 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
     configs: dict[Method, Config] = {
         method: override(preset(method, recipe), options, others, without=("seed",)) for method in methods
     }
-    return ReproduceArguments(table, int(seeds), configs, directory)
+    return ReproduceArguments(table, int(seeds), configs, directory, _paths(options))
 
 
 def _export(words: list[str], options: Options) -> ExportArguments:

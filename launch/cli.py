@@ -117,16 +117,26 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     """All stages of a run, or one."""
     from rich.pretty import Pretty
 
+    from ..data.shards import MANIFEST
+    from . import checks
     from .run import Run, locked
     from .stages import STAGES
 
-    this = Run(arguments.config, arguments.directory, allowed=arguments.allowed, result=arguments.result)
-    reads = arguments.command in READING
+    directory, reads = arguments.directory, arguments.command in READING
+    config = arguments.config
+    if not reads or (directory / "data" / MANIFEST).exists():
+        config = checks.at_data_temperature(config, directory / "data", arguments.given)
+    this = Run(config, directory, allowed=arguments.allowed, result=arguments.result)
     if reads:
         this.require_saved()
-    with locked(this.directory):
+    else:
+        this.changes()  # Refuses before anything is created.
+        checks.require_judgeable(this)
+    with locked(directory):
         notes = [] if reads else this.claim()
-        display.console.print(Pretty(arguments.config, expand_all=False, max_string=80))
+        display.console.print(Pretty(config, expand_all=False, max_string=80))
+        if not reads:
+            checks.require_room(this)
         for note in notes:
             display.stage("note", note)
         stages = STAGES if arguments.command == "run" else [arguments.command]

@@ -89,7 +89,8 @@ class Config:
         check_cover(self.experts)
         self._check_shares()
         made, temperature = self.reference, self.data.temperature
-        if made is not None and made.temperature != temperature:
+        makes = made is not None and getattr(self.data, "path", None) is None
+        if makes and made.temperature != temperature:
             raise ValueError(
                 f"reference.temperature {made.temperature:g} is not that of the data, "
                 f"data.temperature {temperature:g}"

@@ -16,7 +16,7 @@ from ..data.config import MuellerBrownConfig
 from ..data.files import write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, tasks
-from . import evaluate, stages
+from . import checks, evaluate, stages
 from .arguments import ReproduceArguments
 from .chosen import Chosen
 from .config import Method
@@ -67,13 +67,18 @@ def reproduce(arguments: ReproduceArguments, display: Display) -> None:
     An interrupted table goes on where it stopped.
     """
     root = arguments.directory
+    configs = {
+        method: checks.at_data_temperature(config, root / "data", arguments.given)
+        for method, config in arguments.configs.items()
+    }
     runs: dict[Method, list[Run]] = {
         method: [_run(root, method, replace(config, seed=seed)) for seed in range(arguments.seeds)]
-        for method, config in arguments.configs.items()
+        for method, config in configs.items()
     }
     every = [run for of_method in runs.values() for run in of_method]
     for run in every:
-        run.changes()  # Refuses before anything is created or dropped.
+        run.changes()  # Refuses before anything is created.
+    checks.require_judgeable(every[0])
     with ExitStack() as locks:
         for directory in (root, *(run.directory for run in every)):
             locks.enter_context(locked(directory))

@@ -201,7 +201,10 @@ def test_other_settings_of_training_are_refused_and_nothing_changes(
             "train.clip: runs/whole was made with 1000.0, not 5.0, and evaluate and report only read: leave "
             "it out, or name the run alone: --name whole",
         ),
-        (["evaluate", "mueller-brown", "--name", "gone"], "runs/gone/config.json does not exist: name a run that has started"),
+        (
+            ["evaluate", "mueller-brown", "--name", "gone"],
+            "runs/gone/config.json does not exist: name a run that has started",
+        ),
         (
             ["evaluate", "--name", "whole", "--result", "2"],
             "--result: runs/whole has no result 2, only samples 1, simulations 1",

@@ -56,7 +56,7 @@ def test_a_peptide_is_judged_by_its_torsions_and_bonds(finished: tuple[Path, Res
 
 def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):
     for kind, count in (("sample", 40), ("simulate", 200)):
-        (path,) = (finished[0] / "trajectories").glob(f"*-{kind}.xtc")
+        (path,) = (finished[0] / "trajectories").glob(f"*-{kind}-1.xtc")
         trajectory = mdtraj.load(path, top=path.with_suffix(".pdb"))
         assert trajectory.xyz.shape == (count, 9, 3)
 

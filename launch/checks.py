@@ -1,0 +1,102 @@
+"""What would fail only after hours of training, and is known before its first step."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from ..data.bead_map import BeadMap
+from ..data.beads import Beads, require_embeddable, require_torsions
+from ..data.config import MoleculesConfig
+from ..data.convert import known_temperature, sources_of
+from ..data.files import require_writable
+from ..data.pooling import pool
+from ..data.shards import MANIFEST, Dataset
+from .config import Config, ConfigError
+from .run import Run
+
+SPARE = 2**26
+"""Bytes beside the frames: checkpoints, metrics, figures."""
+
+Molecule = tuple[Beads, Collection[str]]
+"""A molecule, and the splits that have frames of it."""
+
+
+def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> Config:
+    """The configuration at the temperature that its data are known to have, whatever its preset says.
+
+    `data` is where the run's dataset lies, or will; `given` are the settings that were typed. Raises ConfigError
+    if another temperature was asked for, MoleculeError for data that cannot be opened.
+    """
+    if not isinstance(config.data, MoleculesConfig):
+        return config
+    made = Dataset(data).manifest["source"].get("conditions", {}) if (data / MANIFEST).exists() else None
+    known = known_temperature(config.data) if made is None else made.get("temperature")
+    asked = config.data.temperature
+    if known in (None, asked):
+        return config
+    if "data.temperature" in given:
+        where = data if made is not None else config.data.path
+        raise ConfigError(
+            f"{asked:g} K is asked for, and {where} is known to be of {known:g} K: leave it out, or take data "
+            "of this temperature",
+            "data.temperature",
+        )
+    return replace(config, data=replace(config.data, temperature=known))
+
+
+def require_judgeable(run: Run) -> None:
+    """Whether networks can take the molecules of a run, and its report can be made of them.
+
+    Reads topologies alone. Raises MoleculeError for one that is too long or, where it is to be judged, has no
+    φ and ψ under its bead map, and ConfigError if none is to be judged.
+    """
+    config = run.config.data
+    if not isinstance(config, MoleculesConfig):
+        return
+    molecules = _molecules(run, config)
+    for beads, splits in molecules:
+        require_embeddable(beads, getattr(run.config.network, "embedding", "features"))
+        if config.evaluate in splits:
+            require_torsions(beads)
+    if molecules and not any(config.evaluate in splits for _, splits in molecules):
+        known = ", ".join(sorted({split for _, splits in molecules for split in splits}))
+        raise ConfigError(
+            f"the data have no split {config.evaluate!r}, only {known}: name one of them, whose molecules are "
+            "sampled, simulated and judged",
+            "data.evaluate",
+        )
+
+
+def require_room(run: Run) -> None:
+    """FileError unless the run's folder can be written and has room for samples and simulation."""
+    config = run.config
+    numbers, systems = 2, 1
+    if isinstance(config.data, MoleculesConfig):
+        judged = [beads for beads, splits in _molecules(run, config.data) if config.data.evaluate in splits]
+        numbers, systems = 3 * max((len(beads) for beads in judged), default=1), len(judged)
+    frames = systems * (config.sample.samples + config.simulate.frames)
+    # Twice: as chunks, and for other programs.
+    require_writable(run.directory, SPARE + 2 * 4 * numbers * frames)
+
+
+def _molecules(run: Run, config: MoleculesConfig) -> list[Molecule]:
+    """Those of the dataset that is there, or of what it will be made of; none if nothing is known yet."""
+    bead_map = BeadMap.parse(config.beads)
+    for place in (run.data, *([Path(config.path).expanduser()] if config.path else [])):
+        if (place / MANIFEST).exists():
+            return _of_dataset(Dataset(place))
+    if config.path is not None:
+        return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]
+    splits = (("train", config.sequences), (config.evaluate, config.held_out))
+    return [
+        (Beads.from_sequence(sequence, bead_map), (split,))
+        for split, sequences in splits
+        for sequence in sequences or ()
+    ]
+
+
+def _of_dataset(dataset: Dataset) -> list[Molecule]:
+    return [
+        (Beads.from_json(dataset.description(name)["beads"]), dataset.manifest["systems"][name]["splits"])
+        for name in dataset.systems
+    ]
