@@ -1,6 +1,5 @@
 """Chunks: small, independent, seeded pieces of work whose results are committed atomically to disk."""
 
-import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 
 from ..analysis.metrics import histogram
 from ..analysis.systems import System
+from ..data.files import reading, remove_partials, replacing
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
 Temperatures = Float[np.ndarray, "chains"]
@@ -65,27 +65,24 @@ class ChunkStore:
         return self.directory / f"chunk-{index:05d}.npz"
 
     def commit(self, index: int, trajectories: Trajectories, summary: Summary) -> None:
-        """Write a chunk; it is there whole or not at all."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f".chunk-{index:05d}-{os.getpid()}.npz"
-        np.savez(partial, trajectories=trajectories.astype(np.float32), **vars(summary))
-        os.replace(partial, self.path(index))
-        for left in self.directory.glob(f".chunk-{index:05d}-*.npz"):  # Of workers that were killed.
-            left.unlink(missing_ok=True)
+        """Write a chunk; it is there whole or not at all. Raises FileError."""
+        with replacing(self.path(index)) as partial:
+            np.savez(partial, trajectories=trajectories.astype(np.float32), **vars(summary))
+        remove_partials(self.path(index))  # Of workers that were killed.
 
     def summary(self, index: int) -> Summary | None:
-        """Summary of a finished chunk, None if it is not there."""
+        """Summary of a finished chunk, None if it is not there. FileError if it is damaged."""
         if not self.path(index).exists():
             return None
-        with np.load(self.path(index)) as file:
+        with reading(self.path(index)) as opened, np.load(opened) as file:
             values = {f.name: file[f.name] for f in fields(Summary)}
         return Summary(**{k: v if v.ndim else v.item() for k, v in values.items()})
 
     def trajectories(self, chunks: int) -> Trajectories:
-        """All chains of the first chunks."""
+        """All chains of the first chunks. FileError if one is damaged."""
         parts = []
         for index in range(chunks):
-            with np.load(self.path(index)) as file:
+            with reading(self.path(index)) as opened, np.load(opened) as file:
                 parts.append(file["trajectories"])
         return np.concatenate(parts)
 

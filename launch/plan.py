@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import jax
 
+from ..data.files import write_json
 from ..distributed import calibration, cluster
 from ..distributed.devices import DEVICES, Device
 from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
 from .planned_data import Sizes, sizes
-from .run import write_json
 
 HEADER = ("expert", "weights", "hosts", "memory", "FLOP/step", "ms/step", "steps", "time")
 

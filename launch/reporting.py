@@ -7,6 +7,7 @@ from platform import python_version
 from ..analysis import figures
 from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
 from ..analysis.report import Report, Table, render
+from ..data import files
 from ..distributed import parameters as trained
 from ..distributed.recording import HISTORY, read_history
 from ..model.config import SimulateConfig
@@ -19,7 +20,7 @@ PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray"
 
 
 def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> None:
-    """Write runs/NAME/figures/*.png and report.html, which appears whole or not at all."""
+    """Write runs/NAME/figures/*.png and report.html. Raises FileError."""
     history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
     drawn = {
         "free-energy": (
@@ -49,12 +50,9 @@ def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> No
         )
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
     folder = run.directory / "figures"
-    folder.mkdir(exist_ok=True)
     for name, (_, png) in images.items():
-        (folder / f"{name}.png").write_bytes(png)
-    partial = run.directory / ".report.html"
-    partial.write_text(render(_report(run, metrics, history, list(images.values()))), encoding="utf-8")
-    partial.replace(run.directory / "report.html")
+        files.write(folder / f"{name}.png", png)
+    files.write(run.directory / "report.html", render(_report(run, metrics, history, list(images.values()))))
 
 
 def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, bytes]]) -> Report:

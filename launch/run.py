@@ -1,8 +1,6 @@
 """A run: one configuration and the directory that holds everything made from it."""
 
 import fcntl
-import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from typing import Any
 
 from ..analysis.systems import System
 from ..data.config import MuellerBrownConfig
+from ..data.files import read_json, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
 from ..distributed.job import ExpertJob
@@ -36,21 +35,6 @@ FIXED = (
     "train",
 )
 """Settings that a run keeps for life; those of sampling and simulation may change, their results go then."""
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; numbers that are not finite, which JSON lacks, become null."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class BusyError(RuntimeError):
@@ -156,7 +140,7 @@ class Run:
     def timings(self) -> dict[str, float]:
         """Seconds that each stage took, over all attempts."""
         path = self.directory / TIMINGS
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def add_timing(self, stage: str, seconds: float) -> None:
         """Add to the seconds of a stage."""

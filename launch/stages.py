@@ -1,29 +1,28 @@
 """The stages of a run, each of which skips what is done and leaves nothing half-written."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import ray
-from tensorboardX import SummaryWriter
 
 from ..analysis import evaluation, figures, trajectories
 from ..analysis.metrics import DEFINITIONS, compare
 from ..analysis.systems import System
 from ..data.building import require_openmm
 from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.files import read_json, write_json
 from ..data.reference import Reference
 from ..data.residues import MoleculeError
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, events, pool, tasks, training
 from ..distributed.chunks import ChunkStore
 from ..distributed.job import ExpertJob
-from . import datasets, reporting
+from . import board, datasets, reporting
 from .config import to_dict
 from .display import Display
-from .run import SAMPLES, SIMULATION, Run, write_json
+from .run import SAMPLES, SIMULATION, Run
 
 REFERENCE, TRAJECTORIES = "reference", "trajectories"
 UNITS = {"mueller-brown": "natural", "molecules": "nm"}
@@ -171,7 +170,7 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         write_json(run.directory / "metrics.json", metrics)
         _board(run, metrics)
     for run in runs:
-        metrics = json.loads((run.directory / "metrics.json").read_text())
+        metrics = read_json(run.directory / "metrics.json")
         display.metrics(run.label or run.directory.name, metrics)
         if len(metrics["systems"]) > 1:
             for name, result in metrics["systems"].items():
@@ -289,13 +288,14 @@ def surfaces(run: Run) -> dict[str, dict[str, np.ndarray]]:
 
 def _board(run: Run, metrics: dict) -> None:
     """Metrics and free-energy surfaces for TensorBoard."""
-    with SummaryWriter(str(run.directory / "evaluate")) as board:
-        for definition in DEFINITIONS:
-            for kind, values in metrics[definition].items():
-                for metric, value in values.items():
-                    board.add_scalar(f"{metric}_{definition}/{kind}", value, 0)
-        figure = figures.free_energy_surfaces(surfaces(run), run.systems[0].plane)
-        board.add_image("free_energy", figures.to_rgb_array(figure), 0, dataformats="HWC")
+    scalars = {
+        f"{metric}_{definition}/{kind}": value
+        for definition in DEFINITIONS
+        for kind, values in metrics[definition].items()
+        for metric, value in values.items()
+    }
+    figure = figures.free_energy_surfaces(surfaces(run), run.systems[0].plane)
+    board.write(run.directory / "evaluate", scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
 def report(runs: Sequence[Run], display: Display) -> None:
@@ -307,7 +307,7 @@ def report(runs: Sequence[Run], display: Display) -> None:
         if _newer(path, [source]):
             display.stage("report", f"skipped: {path} is newer than metrics.json")
             continue
-        reporting.write(run, json.loads(source.read_text()), surfaces(run))
+        reporting.write(run, read_json(source), surfaces(run))
         display.stage("report", str(path))
 
 

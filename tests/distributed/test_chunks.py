@@ -1,6 +1,7 @@
-from dataclasses import fields
+from dataclasses import os
 from pathlib import Path
 
+import fields
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, histogra
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
+from fokker.data.files import FileError, replacing
 from fokker.distributed.chunks import ChunkStore, Summary, Timer, summarise
 
 from .conftest import disk_full
@@ -56,19 +58,35 @@ def test_what_is_not_there_has_no_summary(tmp_path):
 def test_a_chunk_that_was_cut_short_is_none_and_can_be_committed_again(tmp_path):
     trajectories = points(50, 20)
     store = ChunkStore(tmp_path)
-    with disk_full(5000), pytest.raises(OSError, match="File too large"):
+    with disk_full(5000), pytest.raises(FileError, match="cannot be written: file too large"):
         committed(tmp_path, {0: trajectories})
-    assert [path.stat().st_size for path in tmp_path.iterdir()] == [5000], "half a file has to be there"
+    assert [*tmp_path.iterdir()] == []
     assert store.summary(0) is None
     committed(tmp_path, {0: trajectories})
     np.testing.assert_array_equal(store.read(1), trajectories.reshape(-1, 2))
 
 
 def test_what_a_killed_worker_left_of_a_chunk_goes_when_another_commits_it(tmp_path):
-    (tmp_path / ".chunk-00000-1.npz").write_bytes(b"half")
-    (tmp_path / ".chunk-00001-1.npz").write_bytes(b"half of another")
+    store = ChunkStore(tmp_path)
+    for index in (0, 1):
+        with replacing(store.path(index)) as partial:
+            partial.write_bytes(b"half")
+            os.link(partial, partial.with_name(f"{partial.stem}1.npz"))
+        store.path(index).unlink()
     committed(tmp_path, {0: points(5, 6)})
-    assert {path.name for path in tmp_path.iterdir()} == {"chunk-00000.npz", ".chunk-00001-1.npz"}
+    one, other = sorted(path.name for path in tmp_path.iterdir())
+    assert one.startswith(".partial-")
+    assert other == "chunk-00000.npz"
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_a_damaged_chunk_is_named(tmp_path, kept: int):
+    committed(tmp_path, {0: points(5, 6)})
+    path = ChunkStore(tmp_path).path(0)
+    path.write_bytes(path.read_bytes()[:kept])
+    for read in (ChunkStore(tmp_path).summary, lambda _: ChunkStore(tmp_path).trajectories(1)):
+        with pytest.raises(FileError, match=r"chunk-00000\.npz is damaged \(.+\): remove it"):
+            read(0)
 
 
 def test_summaries_add_up_to_that_of_the_whole():

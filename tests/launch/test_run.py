@@ -14,7 +14,7 @@ import pytest
 from fokker.data import shards
 from fokker.launch.config import Config, ConfigError, from_dict, to_dict
 from fokker.launch.presets import PRESETS
-from fokker.launch.run import FIXED, BusyError, Run, locked, write_json
+from fokker.launch.run import FIXED, BusyError, Run, locked
 
 CONFIG = PRESETS["mueller-brown"]("both", "fokker")
 CHANGEABLE = {
@@ -181,24 +181,6 @@ def test_timings_add_up_over_attempts(tmp_path: Path):
     for stage, seconds in (("train", 2.0), ("sample", 1.0), ("train", 0.5)):
         run.add_timing(stage, seconds)
     assert run.timings() == {"train": 2.5, "sample": 1.0}
-
-
-# JSON
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path: Path):
-    path = tmp_path / "values.json"
-    write_json(path, {"a": (1, 2.5)})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": [1, 2.5]}
-    assert [*tmp_path.iterdir()] == [path]
-
-
-def test_json_has_null_for_numbers_that_are_not_finite(tmp_path: Path):
-    path = tmp_path / "values.json"
-    write_json(path, {"a": [float("nan"), 1.0], "b": {"c": float("-inf")}})
-    assert json.loads(path.read_text()) == {"a": [None, 1.0], "b": {"c": None}}
 
 
 # Locks

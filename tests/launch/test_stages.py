@@ -13,12 +13,13 @@ from rich.console import Console
 
 from fokker.analysis.metrics import MUELLER_BROWN, compare
 from fokker.data import shards
+from fokker.data.files import write_json
 from fokker.distributed import parameters
 from fokker.distributed.chunks import ChunkStore, summarise
 from fokker.launch import stages
 from fokker.launch.display import Display
 from fokker.launch.presets import PRESETS, TRAINED
-from fokker.launch.run import Run, write_json
+from fokker.launch.run import Run
 from fokker.launch.stages import STAGES, StageError
 
 PRESET = PRESETS["mueller-brown"]("both", "fokker")
