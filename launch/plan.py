@@ -46,7 +46,7 @@ def start_jax() -> None:
     os.environ.update(environment)
     # JAX was imported with the display, and has read its part of the environment.
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_compilation_cache_dir", environment["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_compilation_cache_dir", environment.get("JAX_COMPILATION_CACHE_DIR"))
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

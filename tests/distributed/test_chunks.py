@@ -1,7 +1,7 @@
-from dataclasses import os
+import os
+from dataclasses import fields
 from pathlib import Path
 
-import fields
 import numpy as np
 import pytest
 
