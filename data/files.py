@@ -11,28 +11,55 @@ import math
 import os
 import secrets
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE = ".fokker-probe"
 
 
+REFUSALS = (
+    *_FULL,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ESTALE,
+)
+"""What a place, and no mistake of ours, answers to somebody who wants to write there."""
+
+
 class FileError(RuntimeError):
-    """A place that cannot be written: one line that names it, the reason, and the remedy."""
+    """A place that cannot be written, or a file that is damaged: one line with the reason and the remedy."""
 
 
 def file_error(path: Path, error: OSError) -> FileError:
     """What the operating system said of a file that was to be written, in words."""
     reason = (error.strerror or str(error)).lower()
     remedy = "choose another place"
-    if error.errno in _FULL:
+    if error.errno in _FULL or (error.errno is None and _is_full(path.parent)):
+        reason = os.strerror(error.errno or errno.ENOSPC).lower()
         remedy = "nothing is half-written; free some space, or choose another place, and go on"
     elif error.errno == errno.ENAMETOOLONG:
         reason, remedy = "its name is too long", "choose one of at most 255 bytes"
     return FileError(f"{path} cannot be written: {reason}: {remedy}")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a disk has no room, which libraries that write by themselves tell in words of their own."""
+    try:
+        return shutil.disk_usage(folder).free < 2**16
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -75,7 +102,10 @@ def remove_partials(path: Path) -> None:
 
 def _to_disk(path: Path) -> None:
     """So that a file is there after the power has failed, too."""
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return  # A folder in which one may make files, but not look.
     try:
         os.fsync(handle)
     except OSError as error:
@@ -87,8 +117,10 @@ def _to_disk(path: Path) -> None:
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file, text as UTF-8, whole or not at all. Raises FileError."""
+    # Names of files that are no text in the user's encoding come as surrogates, and go as they were.
+    encoded = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(encoded)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -102,6 +134,29 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. FileNotFoundError if it is missing, FileError if it is empty or damaged."""
+    with reading(path) as file:
+        return json.load(file)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The open file; what libraries raise of one that is empty, cut short or of another kind is FileError."""
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).partition("\n")[0] if path.stat().st_size else "it is empty"
+        raise FileError(
+            f"{path} is damaged ({reason}): remove it, and the command that made it makes it again"
+        ) from None
 
 
 def require_writable(folder: Path, space: int = 0) -> None:

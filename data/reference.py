@@ -8,7 +8,6 @@ independent, so that they can run in parallel. Units: nm, ps, kJ/mol, K.
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
 
+from . import files
 from .building import FORCE_FIELDS, SOLVENT, build, make_system, phi_torsions, require_openmm
 from .config import ReferenceConfig
 from .residues import MoleculeError
@@ -114,10 +114,10 @@ class Reference:
     def _write(self, frames: Float[np.ndarray, "frames atoms 3"], report: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, positions=frames.astype(np.float32), time=np.arange(len(frames)) * 1.0)
-        write_atomically(self._file("traj-arrays.npz"), buffer.getvalue())
+        files.write(self._file("traj-arrays.npz"), buffer.getvalue())
         start = (self._work / "walker-0" / "start.pdb").read_bytes()
-        write_atomically(self._file("traj-state0.pdb"), start)
-        write_atomically(self._file("reference.json"), (json.dumps(report, indent=2) + "\n").encode())
+        files.write(self._file("traj-state0.pdb"), start)
+        files.write_json(self._file("reference.json"), report)
         shutil.rmtree(self._work)
         parent = self._work.parent
         if not any(parent.iterdir()):
@@ -154,7 +154,6 @@ class _Walk:
     def run(self) -> None:
         """Every block that is not on disk."""
         folder, reference = self._folder, self._reference
-        folder.mkdir(parents=True, exist_ok=True)
         learning, blocks = reference._learning_blocks, reference.blocks
         paths = [folder / f"block-{index:05d}.npz" for index in range(blocks)]
         first = next((index for index, path in enumerate(paths) if not path.exists()), blocks)
@@ -185,7 +184,7 @@ class _Walk:
             buffer = io.BytesIO()
             checkpoint = np.frombuffer(self._context.createCheckpoint(), np.uint8)
             np.savez(buffer, hills=hills, checkpoint=checkpoint, **kept)
-            write_atomically(paths[index], buffer.getvalue())
+            files.write(paths[index], buffer.getvalue())
 
     def _prepare(self) -> tuple[Any, Any]:
         """Make the context; topology and positions to start from."""
@@ -219,7 +218,7 @@ class _Walk:
         openmm.LocalEnergyMinimizer.minimize(self._context)
         text = io.StringIO()
         app.PDBFile.writeFile(topology, self._context.getState(getPositions=True).getPositions(), text)
-        write_atomically(self._folder / "start.pdb", text.getvalue().encode())
+        files.write(self._folder / "start.pdb", text.getvalue())
         self._context.setVelocitiesToTemperature(self._config.temperature, self._seed)
 
     def _learn(self, hills: Float[np.ndarray, "torsions bins"]) -> Float[np.ndarray, "torsions bins"]:
@@ -306,10 +305,3 @@ def _crossings(phi: Float[np.ndarray, "frames torsions"]) -> int:
     """Changes of sign through 0."""
     before, after = phi[:-1], phi[1:]
     return int(np.sum((before * after < 0) & (np.abs(after - before) < pi)))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_bytes(content)
-    os.replace(partial, path)

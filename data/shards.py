@@ -11,7 +11,6 @@ length of the first axis, the number of beads.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from . import files
 
 MANIFEST, SYSTEM = "manifest.json", "system.json"
 FORMAT = 1
@@ -38,10 +39,9 @@ def write_system(
     """Write the shards of one system. Systems are independent: many processes can write at the same time.
 
     `description` (beads, temperature, source) becomes part of the fingerprint. Raises DatasetError if a frame
-    is not finite.
+    is not finite, FileError if the place cannot be written.
     """
     folder = directory / name
-    folder.mkdir(parents=True, exist_ok=True)
     for stale in (directory / MANIFEST, folder / SYSTEM):  # Those of a system which is written anew.
         stale.unlink(missing_ok=True)
     entries = {}
@@ -56,7 +56,7 @@ def write_system(
             for number, start in enumerate(range(0, len(frames), FRAMES_PER_SHARD))
         ]
     content = {"description": dict(description), "splits": entries}
-    _write_atomically(folder / SYSTEM, json.dumps(content, indent=2).encode())
+    files.write(folder / SYSTEM, json.dumps(content, indent=2))
 
 
 def finish(directory: Path, source: Mapping[str, Any], systems: Sequence[str]) -> "Dataset":
@@ -69,9 +69,9 @@ def finish(directory: Path, source: Mapping[str, Any], systems: Sequence[str]) -
         path = directory / name / SYSTEM
         if not path.exists():
             raise DatasetError(f"{path} is missing: system {name} was never finished, make it again")
-        parts[name] = json.loads(path.read_bytes())
+        parts[name] = files.read_json(path)
     manifest = {"format": FORMAT, "source": dict(source), "systems": parts}
-    _write_atomically(directory / MANIFEST, json.dumps(manifest, indent=2).encode())
+    files.write(directory / MANIFEST, json.dumps(manifest, indent=2))
     return Dataset(directory)
 
 
@@ -82,20 +82,9 @@ def write(directory: Path, source: Mapping[str, Any], splits: Mapping[str, Frame
 
 
 def _write_shard(path: Path, frames: Frames) -> dict[str, Any]:
-    with open(path, "wb") as file:
-        np.save(file, np.ascontiguousarray(frames, np.float32))
-    return {"file": path.name, "frames": len(frames), "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with files.replacing(path) as partial:
+        np.save(partial, np.ascontiguousarray(frames, np.float32))
+    return {"file": path.name, "frames": len(frames), "sha256": files.sha256(path)}
 
 
 @dataclass(frozen=True)
@@ -176,7 +165,7 @@ class Dataset:
         for system, part in self.manifest["systems"].items():
             for entry in (entry for entries in part["splits"].values() for entry in entries):
                 path = self.directory / system / entry["file"]
-                if not path.exists() or _sha256(path) != entry["sha256"]:
+                if not path.exists() or files.sha256(path) != entry["sha256"]:
                     raise DatasetError(f"{path} is not the file of the manifest: make the dataset again")
 
 

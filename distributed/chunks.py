@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from ..analysis.metrics import histogram
 from ..analysis.systems import System
-from ..data.files import remove_partials, replacing, sha256_of
+from ..data.files import reading, remove_partials, replacing, sha256_of
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
 Temperatures = Float[np.ndarray, "chains"]
@@ -74,10 +74,10 @@ class ChunkStore:
         remove_partials(self.path(index))  # Of workers that were killed.
 
     def summary(self, index: int) -> Summary | None:
-        """Summary of a finished chunk, None if it is not there."""
+        """Summary of a finished chunk, None if it is not there. FileError if it is damaged."""
         if not self.path(index).exists():
             return None
-        with np.load(self.path(index)) as file:
+        with reading(self.path(index)) as opened, np.load(opened) as file:
             values = {f.name: file[f.name] for f in fields(Summary)}
         return Summary(**{k: v if v.ndim else v.item() for k, v in values.items()})
 
@@ -85,15 +85,15 @@ class ChunkStore:
         """Hash of all frames of the first chunks, from those that their files name."""
         digests = []
         for index in range(chunks):
-            with np.load(self.path(index)) as file:
+            with reading(self.path(index)) as opened, np.load(opened) as file:
                 digests.append(str(file["sha256"]))
         return sha256_of(digests)
 
     def trajectories(self, chunks: int) -> Trajectories:
-        """All chains of the first chunks."""
+        """All chains of the first chunks. FileError if one is damaged."""
         parts = []
         for index in range(chunks):
-            with np.load(self.path(index)) as file:
+            with reading(self.path(index)) as opened, np.load(opened) as file:
                 parts.append(file["trajectories"])
         return np.concatenate(parts)
 

@@ -2,21 +2,28 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
 import textwrap
 import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
+import ray._private.utils
+import ray._private.worker
+from ray._private import services
 from ray._private.state import state
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
 from ray.util import client
 
+from ..data.files import FileError
+from . import interrupts, machine
 from .config import ClusterConfig
 
 CONNECT_SECONDS = 5.0
@@ -30,33 +37,18 @@ class ClusterError(RuntimeError):
 def connect(config: ClusterConfig) -> None:
     """Join the configured cluster, a running one named by RAY_ADDRESS, or start one here.
 
-    Raises ClusterError if the address does not answer, or if no node has the GPUs of one host.
+    Raises ClusterError if the address does not answer, or if no node has the GPUs of one host, FileError if
+    there is no place for Ray's files.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        _reach(address)
+    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
     if not ray.is_initialized():
-        try:
-            # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads
-            # of Ray can crash, loudly, where a process ends that has done its work. For the job of a client
-            # Ray leaves the working directory off the workers' path: in a checkout, `data` or `distributed`
-            # there would shadow other people's packages. A real one (ray://) says that by itself.
-            by_client = (address or "").startswith("ray://")
-            options: dict[str, Any] = {} if by_client else {"job_config": JobConfig(_client_job=True)}
-            ray.init(
-                address or "local",
-                include_dashboard=None if address else False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                **options,
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ClusterError(f"cluster.address {address}: {str(error).splitlines()[0]}") from None
-        if threading.current_thread() is threading.main_thread():
-            # What ends a pod or a job is survived like Ctrl-C. Ray has just set a handler of its own.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with interrupts.holding(), _undisturbed():
+            if address == "local":
+                _start()
+            else:
+                _join(address)
     if config.device == "gpu":
         most = max((node.get("GPU", 0) for node in nodes()), default=0)
         if config.devices_per_host > most:
@@ -64,6 +56,64 @@ def connect(config: ClusterConfig) -> None:
                 f"cluster.devices_per_host {config.devices_per_host}: the cluster's largest node has "
                 f"{most:g} GPUs; use fewer, or cluster.device cpu"
             )
+
+
+def _start() -> None:
+    """Start a cluster on this machine, for this process alone."""
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}:
+        # Only this process and those of its cluster know it; Ray would write one to the home directory.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        _init(
+            "local",
+            include_dashboard=False,
+            num_cpus=machine.allowed_cpus(),
+            _temp_dir=str(machine.scratch()),
+        )
+    except FileError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(f"Ray does not start on this machine: {str(error).splitlines()[0]}") from None
+
+
+def _join(address: str) -> None:
+    found = _running() if address == "auto" else address
+    named = address if found == address else f"{address}: {found}"
+    _reach(found, named)
+    try:
+        _init(found)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(f"cluster.address {named}: {str(error).splitlines()[0]}") from None
+
+
+def _init(address: str, **options: Any) -> None:
+    # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads of Ray
+    # can crash, loudly, where a process ends that has done its work. For the job of a client Ray leaves the
+    # working directory off the workers' path: in a checkout, `data` or `distributed` there would shadow other
+    # people's packages. A real one (ray://) says that by itself.
+    if not address.startswith("ray://"):
+        options["job_config"] = JobConfig(_client_job=True)
+    ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within, Ray starts its processes in groups of their own, and afterwards no signal is left to it.
+
+    A signal to the whole group (`timeout`, the end of a job) would end Ray while the driver still saves. What
+    ends a pod or a job is survived like Ctrl-C.
+    """
+    handler, popen = ray._private.utils.set_sigterm_handler, services.ConsolePopen
+    ray._private.utils.set_sigterm_handler = lambda _: None
+    services.ConsolePopen = partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        ray._private.utils.set_sigterm_handler, services.ConsolePopen = handler, popen
+        if threading.current_thread() is threading.main_thread():
+            before = signal.getsignal(signal.SIGTERM)
+            # Set again in any case: Ray's own part that is not Python has put itself before it.
+            signal.signal(signal.SIGTERM, signal.default_int_handler if before is signal.SIG_DFL else before)
 
 
 def nodes() -> list[dict[str, float]]:
@@ -85,15 +135,26 @@ def draining() -> set[str]:
     return set() if client.ray.is_connected() else {*state.get_draining_nodes()}
 
 
-def _reach(address: str) -> None:
+def _reach(address: str, named: str) -> None:
     """ClusterError if nothing listens at host:port, where Ray would go on trying for a quarter of an hour."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        return  # "auto", or what Ray itself refuses at once.
+        return  # What Ray itself refuses at once.
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"cluster.address {address}: nothing answers there ({error})") from None
+        raise ClusterError(f"cluster.address {named}: nothing answers there ({error})") from None
+
+
+def _running() -> str:
+    """The cluster that runs on this machine, or is said to. ClusterError if there is none."""
+    try:
+        return services.canonicalize_bootstrap_address("auto") or ""
+    except (OSError, ValueError):
+        raise ClusterError(
+            "cluster.address auto: no Ray cluster runs on this machine: start one (ray start --head), name "
+            "its host:port, or leave the address out"
+        ) from None
 
 
 def reason(error: RayError) -> str:
@@ -107,6 +168,19 @@ def leave() -> None:
     ray.shutdown()
 
 
+def lost() -> bool:
+    """Whether the cluster that this process started has lost one of its own processes."""
+    node = ray._private.worker._global_node
+    return node is not None and node.is_head() and bool(node.dead_processes())
+
+
+def kill() -> None:
+    """End the processes of the cluster that this process started, without asking them."""
+    node = ray._private.worker._global_node
+    if node is not None and node.is_head():
+        node.kill_all_processes(check_alive=False)
+
+
 def cpus() -> float:
     """CPUs of the whole cluster."""
     return ray.cluster_resources().get("CPU", 1.0)
@@ -114,11 +188,9 @@ def cpus() -> float:
 
 def worker_environment(on_gpu: bool) -> dict[str, str]:
     """Environment of a process that computes; CUDA_VISIBLE_DEVICES is Ray's to set."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "fokker" / "jax"
-    environment = {
-        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-    }
+    environment = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
+    if (cache := machine.compilations()) is not None:
+        environment["JAX_COMPILATION_CACHE_DIR"] = cache
     if not on_gpu:
         # One thread a process: the work is many small operations, and the processes fill the cores. XLA
         # sizes the pool that runs independent operations by NPROC; its threads mostly wait for each other.

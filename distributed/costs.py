@@ -1,14 +1,12 @@
 """What each expert costs, and how many hosts it gets for that."""
 
-import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import ray
 
+from ..data.files import FileError, read_json, write_json
 from . import cluster
 from .config import ClusterConfig
 from .group import Resources
@@ -71,12 +69,11 @@ def measured(jobs: Sequence[ExpertJob], resources: Resources) -> list[float]:
 
 
 def _remembered(job: ExpertJob) -> float | None:
-    path = job.directory / FILE
-    return json.loads(path.read_text())["seconds"] if path.exists() else None
+    try:
+        return read_json(job.directory / FILE)["seconds"]
+    except (FileNotFoundError, FileError, KeyError, TypeError):  # What is damaged is measured again.
+        return None
 
 
 def _remember(job: ExpertJob, seconds: float) -> None:
-    job.directory.mkdir(parents=True, exist_ok=True)
-    partial: Path = job.directory / f".{FILE}"
-    partial.write_text(json.dumps({"seconds": seconds, "measured": time.time()}) + "\n")
-    os.replace(partial, job.directory / FILE)
+    write_json(job.directory / FILE, {"seconds": seconds, "measured": time.time()})

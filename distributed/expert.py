@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ..data.files import FileError, replacing
 from ..data.loader import Plan, blocks
 from ..data.shards import Dataset
 from . import parameters
@@ -167,17 +168,22 @@ class _Loop:
     def _non_finite(self, begin: int, row: int, values: StepMetrics) -> NonFiniteLoss:
         step = begin + row
         kept, path = None, self.job.directory / f"non-finite-batch-{step}.npy"
+        written = f"written to {path}"
         if self.checkpoints:
             self.checkpoints.wait()
             kept = self.checkpoints.latest_step
             rows = [self.plan.frames_of(np.array([step]), r)[0] for r in range(self.plan.batch)]
-            np.save(path, self.dataset.norm * self.dataset.split("train").gather(np.asarray(rows)))
+            try:
+                with replacing(path) as partial:
+                    np.save(partial, self.dataset.norm * self.dataset.split("train").gather(np.asarray(rows)))
+            except FileError as error:
+                written = str(error)
         epoch, batch = divmod(step, self.plan.steps_per_epoch)
         denoising, consistency, gradient = losses = [value[row] for value in values]
         update = ", but an update that is not finite" if np.isfinite(losses).all() else ""
         return NonFiniteLoss(
             f"expert {self.job.name}: loss {denoising:g}, consistency {consistency:g}, gradient {gradient:g}"
-            f"{update} at step {step}, batch {batch} of epoch {epoch} (written to {path}); "
+            f"{update} at step {step}, batch {batch} of epoch {epoch} ({written}); "
             + (f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made yet"),
             step,
         )

@@ -8,6 +8,7 @@ import jax
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from ..data.files import FileError
 from . import cluster
 from .config import ClusterConfig
 from .events import Event, Kind
@@ -281,4 +282,4 @@ def _may_pass(cause: BaseException) -> bool:
     """Whether an error of a process need not come again: of its disk, or of its link to the others."""
     if isinstance(cause, jax.errors.JaxRuntimeError):
         return "RESOURCE_EXHAUSTED" not in str(cause)
-    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+    return isinstance(cause, (OSError, FileError)) and not isinstance(cause, FileNotFoundError)

@@ -24,8 +24,8 @@ Molecule = tuple[Beads, Collection[str]]
 def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> Config:
     """The configuration at the temperature that its data are known to have, whatever its preset says.
 
-    `data` is where the run's dataset lies, or will; `given` are the settings that were typed. Raises ConfigError
-    if another temperature was asked for, MoleculeError for data that cannot be opened.
+    `data` is where the run's dataset lies, or will; `given` are the settings that were typed. Raises
+    ConfigError if another temperature was asked for, MoleculeError for data that cannot be opened.
     """
     if not isinstance(config.data, MoleculesConfig):
         return config
@@ -37,8 +37,8 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
     if "data.temperature" in given:
         where = data if made is not None else config.data.path
         raise ConfigError(
-            f"{asked:g} K is asked for, and {where} is known to be of {known:g} K: leave it out, or take data "
-            "of this temperature",
+            f"{asked:g} K is asked for, and {where} is known to be of {known:g} K: leave it out, or take "
+            "data of this temperature",
             "data.temperature",
         )
     return replace(config, data=replace(config.data, temperature=known))
@@ -61,7 +61,7 @@ def require_judgeable(run: Run) -> None:
     if molecules and not any(config.evaluate in splits for _, splits in molecules):
         known = ", ".join(sorted({split for _, splits in molecules for split in splits}))
         raise ConfigError(
-            f"the data have no split {config.evaluate!r}, only {known}: name one of them, whose molecules are "
+            f"the data have no split {config.evaluate!r}, only {known}: name one, whose molecules are to be "
             "sampled, simulated and judged",
             "data.evaluate",
         )

@@ -5,7 +5,12 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from ..distributed import interrupts, machine
+from . import streams
 
 if TYPE_CHECKING:
     from .arguments import OtherArguments, RunArguments
@@ -15,14 +20,34 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 READING = ("evaluate", "report")
 """Commands that change no setting of a run, and remove nothing."""
+LAST_SECONDS = 3.0
+"""What a command is given to end by itself when its cluster has been ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Carry out a command line, the program's own if none is given, and exit with the status of `command`."""
-    status = command(sys.argv[1:] if argv is None else argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    words = sys.argv[1:] if argv is None else argv
+    streams.prepare()
+    interrupts.install(partial(_end_without_cluster, words))
+    try:
+        status = streams.finish(command(words))
+    finally:
+        machine.remove_scratch()
     # Not sys.exit: threads of Ray can crash while the interpreter takes itself down, and the status is lost.
+    os._exit(status)
+
+
+def _end_without_cluster(words: Sequence[str]) -> None:
+    """After a signal, end where Ray is not to be waited for: its processes got the signal as well."""
+    from ..distributed import cluster
+
+    while not cluster.lost():
+        time.sleep(0.2)
+    time.sleep(LAST_SECONDS)
+    cluster.kill()
+    _interrupted(words)
+    status = streams.finish(INTERRUPTED)
+    machine.remove_scratch()
     os._exit(status)
 
 
@@ -34,6 +59,7 @@ def command(argv: Sequence[str]) -> int:
         arguments = parse(argv)
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        machine.prepare_matplotlib()
         from rich.console import Console
 
         from .display import Display
@@ -44,12 +70,16 @@ def command(argv: Sequence[str]) -> int:
         else:
             other(arguments, display)
     except KeyboardInterrupt:
-        again = shlex.join(["fokker", *argv])
-        print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
+        _interrupted(argv)
         return INTERRUPTED
     except Exception as error:
         return failure(error)
     return 0
+
+
+def _interrupted(words: Sequence[str]) -> None:
+    again = shlex.join(["fokker", *words])
+    print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
 
 
 def other(arguments: "OtherArguments", display: "Display") -> None:
@@ -98,6 +128,7 @@ def failure(error: Exception) -> int:
     """Print an expected error as one line and give its exit status; raise any other."""
     from ray.exceptions import RayTaskError
 
+    from ..data.files import REFUSALS, FileError, file_error
     from ..data.residues import MoleculeError
     from ..data.shards import DatasetError
     from ..distributed.cluster import ClusterError
@@ -106,7 +137,12 @@ def failure(error: Exception) -> int:
     from .run import BusyError, StageError
 
     found = error.cause if isinstance(error, RayTaskError) else error
-    expected = (BusyError, ConfigError, DatasetError, MoleculeError, ClusterError, PoolError, StageError)
+    if isinstance(found, OSError) and found.errno in REFUSALS:  # Of what data/files.py does not write.
+        found = file_error(Path(os.fsdecode(found.filename or "a file")), found)
+    expected = (
+        *(BusyError, ConfigError, DatasetError, MoleculeError),
+        *(ClusterError, FileError, PoolError, StageError),
+    )
     if not isinstance(found, expected):
         raise error
     print(f"fokker: error: {found}", file=sys.stderr)

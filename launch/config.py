@@ -89,8 +89,8 @@ class Config:
         check_cover(self.experts)
         self._check_shares()
         made, temperature = self.reference, self.data.temperature
-        makes = made is not None and getattr(self.data, "path", None) is None
-        if makes and made.temperature != temperature:
+        given = getattr(self.data, "path", None)
+        if made is not None and given is None and made.temperature != temperature:
             raise ValueError(
                 f"reference.temperature {made.temperature:g} is not that of the data, "
                 f"data.temperature {temperature:g}"

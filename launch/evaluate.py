@@ -1,22 +1,19 @@
 """Judging a run: metrics of its samples and its simulation beside the reference, and the report of them."""
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-from tensorboardX import SummaryWriter
 
 from ..analysis import evaluation, figures, trajectories
 from ..analysis.metrics import DEFINITIONS, compare
-from ..data.files import sha256, write_json
+from ..data.files import FileError, read_json, sha256, write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, pool, tasks
 from ..distributed.chunks import ChunkStore
-from . import reporting
+from . import board, reporting
 from .chosen import Chosen
 from .display import Display
 from .run import SAMPLES, SIMULATION, Run, StageError
@@ -66,19 +63,8 @@ def _of(run: Run) -> dict[str, Any] | None:
         return None
     try:
         return read_json(path).get("made_from")
-    except StageError:
+    except (FileError, AttributeError):
         return None  # Damaged: they are made again.
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of the run. StageError if it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"{path} cannot be read ({error}): run `fokker evaluate`, which makes it anew"
-        ) from None
-    return content if isinstance(content, dict) else {}
 
 
 def _put_aside(run: Run, chosen: Chosen) -> None:
@@ -190,13 +176,14 @@ def surfaces(chosen: Chosen) -> dict[str, dict[str, np.ndarray]]:
 
 def _board(chosen: Chosen, metrics: dict) -> None:
     """Metrics and free-energy surfaces for TensorBoard."""
-    with SummaryWriter(str(chosen.run.directory / "evaluate")) as board:
-        for definition in DEFINITIONS:
-            for kind, values in metrics[definition].items():
-                for metric, value in values.items():
-                    board.add_scalar(f"{metric}_{definition}/{kind}", value, 0)
-        figure = figures.free_energy_surfaces(surfaces(chosen), chosen.run.systems[0].plane)
-        board.add_image("free_energy", figures.to_rgb_array(figure), 0, dataformats="HWC")
+    scalars = {
+        f"{metric}_{definition}/{kind}": value
+        for definition in DEFINITIONS
+        for kind, values in metrics[definition].items()
+        for metric, value in values.items()
+    }
+    figure = figures.free_energy_surfaces(surfaces(chosen), chosen.run.systems[0].plane)
+    board.write(chosen.run.directory / "evaluate", scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
 def report(runs: Sequence[Run], display: Display) -> None:

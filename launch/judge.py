@@ -6,13 +6,13 @@ from ..analysis import evaluation, figures
 from ..analysis.metrics import RAMACHANDRAN
 from ..analysis.systems import BOLTZMANN, System
 from ..data.bead_map import BeadMap
+from ..data.files import write_json
 from ..data.readers import open_source
 from ..data.residues import MoleculeError
 from ..data.sources import Source, coarse_frames
 from .config import ConfigError
 from .display import Display
 from .molecule_arguments import JudgeArguments
-from .run import write_json
 
 COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference", "broken bonds")
 

@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import jax
 
+from ..data.files import write_json
 from ..distributed import calibration, cluster
 from ..distributed.devices import DEVICES, Device
 from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
 from .planned_data import Sizes, sizes
-from .run import write_json
 
 HEADER = ("expert", "weights", "hosts", "memory", "FLOP/step", "ms/step", "steps", "time")
 
@@ -46,7 +46,7 @@ def start_jax() -> None:
     os.environ.update(environment)
     # JAX was imported with the display, and has read its part of the environment.
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_compilation_cache_dir", environment["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_compilation_cache_dir", environment.get("JAX_COMPILATION_CACHE_DIR"))
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """The paper's tables: every method with several seeds, beside the numbers that were published."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,14 +11,14 @@ import ray
 
 from ..analysis import figures
 from ..analysis.metrics import COLUMNS, DEFINITIONS, compare
+from ..data import files
 from ..data.config import MuellerBrownConfig
-from ..data.files import write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, tasks
 from . import checks, evaluate, stages
 from .arguments import ReproduceArguments
 from .chosen import Chosen
-from .config import Method
+from .config import Config, Method
 from .display import Display
 from .run import Run, locked
 
@@ -67,7 +66,7 @@ def reproduce(arguments: ReproduceArguments, display: Display) -> None:
     An interrupted table goes on where it stopped.
     """
     root = arguments.directory
-    configs = {
+    configs: dict[Method, Config] = {
         method: checks.at_data_temperature(config, root / "data", arguments.given)
         for method, config in arguments.configs.items()
     }
@@ -104,7 +103,7 @@ def _write(
     """Write the table and its figure, and print the table."""
     rows = {"reference": _cells(references)}
     for method, of_method in runs.items():
-        rows[method] = _cells([json.loads((run.directory / "metrics.json").read_text()) for run in of_method])
+        rows[method] = _cells([files.read_json(run.directory / "metrics.json") for run in of_method])
     seeds = len(next(iter(runs.values())))
     result = {
         "seeds": seeds,
@@ -112,16 +111,16 @@ def _write(
         "published": PUBLISHED[table],
         "rows": rows,
     }
-    write_json(root / f"{table}.json", result)
+    files.write_json(root / f"{table}.json", result)
     text = markdown(rows, seeds, table)
-    (root / f"{table}.md").write_text(text)
+    files.write(root / f"{table}.md", text)
     # Of several peptides, the first one.
     first = {
         method: next(iter(evaluate.surfaces(Chosen.of(of_method[0], "reproduce")).values()))
         for method, of_method in runs.items()
     }
     picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].systems[0].plane)
-    (root / "free-energy.png").write_bytes(figures.to_png(picture))
+    files.write(root / "free-energy.png", figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)
     display.stage(table, f"{root / f'{table}.md'}, {root / f'{table}.json'}, {root / 'free-energy.png'}")
 
@@ -143,20 +142,19 @@ def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -
     """
     data = runs[0].config.data
     if not isinstance(data, MuellerBrownConfig):
-        found = [json.loads((run.directory / "metrics.json").read_text()) for run in runs[:seeds]]
+        found = [files.read_json(run.directory / "metrics.json") for run in runs[:seeds]]
         return [_alike({definition: m[definition]["floor"] for definition in DEFINITIONS}) for m in found]
     reference = Dataset(runs[0].data).split("train").read()
     results = []
     for seed in range(REFERENCE_SEED, REFERENCE_SEED + seeds):
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
             cluster.connect(runs[0].config.cluster)
             points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
             compared = compare(reference, points, runs[0].systems[0].plane)
-            write_json(path, compared)
+            files.write_json(path, compared)
             display.stage("reference", f"seed {seed}")
-        results.append(_alike(json.loads(path.read_text())))
+        results.append(_alike(files.read_json(path)))
     return results
 
 

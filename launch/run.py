@@ -1,7 +1,6 @@
 """A run: one configuration and the directory that holds everything made from it."""
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 from ..analysis.systems import System
 from ..data.config import MuellerBrownConfig
-from ..data.files import sha256, sha256_of, write_json
+from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
 from ..distributed.job import ExpertJob
@@ -164,7 +163,7 @@ class Run:
     def timings(self) -> dict[str, float]:
         """Seconds that each stage took, over all attempts."""
         path = self.directory / TIMINGS
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def add_timing(self, stage: str, seconds: float) -> None:
         """Add to the seconds of a stage."""

@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from fokker import __version__
 
 from ..analysis.systems import BOLTZMANN
+from ..data import files
 from ..data.bead_map import BeadMap
 from ..data.beads import Beads
 from ..data.config import MoleculesConfig
@@ -145,18 +146,16 @@ class Model:
         return tuple(Expert(expert, self.config.network, (len(beads), 3)) for expert in self.config.experts)
 
     def save(self, path: Path) -> None:
-        """Write the model as one safetensors file, whole or not at all."""
+        """Write the model as one safetensors file, whole or not at all. Raises FileError."""
         tensors = {
             f"{index}/{name}": np.ascontiguousarray(value, np.float32)
             for index, parameters in enumerate(self.parameters)
             for name, value in flatten_dict(dict(parameters), sep="/").items()
         }
         about = {"format": str(FORMAT), "fokker": __version__, "norm": repr(self.norm)}
-        partial_path = path.with_name(f".partial-{path.name}")
         about["springs"] = json.dumps(self.springs)
         about["config"] = json.dumps(to_dict(_portable(self.config)))
-        partial_path.write_bytes(save(tensors, about))
-        partial_path.replace(path)
+        files.write(path, save(tensors, about))
 
 
 def _portable(config: Config) -> Config:

@@ -1,10 +1,40 @@
 """Every test runs with jaxtyping's shapes and the annotations of fokker's functions checked by beartype."""
 
 import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("fokker", "beartype.beartype")
 
 # Shells start background jobs with SIGINT ignored, and then Ctrl-C raises nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _mount(folder: Path, *options: str) -> None:
+    done = subprocess.run(["mount", *options, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here, as root can: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own of 1 MB; skipped where none can be mounted."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    _mount(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that takes no files, from root either; skipped where none can be mounted."""
+    folder = tmp_path / "read only"
+    folder.mkdir()
+    _mount(folder, "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -57,10 +57,7 @@ def test_what_is_not_there_has_no_summary(tmp_path):
 def test_a_chunk_that_the_disk_cannot_hold_is_not_there_and_can_be_committed_again(tmp_path):
     trajectories = points(50, 20)
     store = ChunkStore(tmp_path)
-    with (
-        disk_full(5000),
-        pytest.raises(FileError, match=r"chunk-00000\.npz cannot be written: file too large"),
-    ):
+    with disk_full(5000), pytest.raises(FileError, match="cannot be written: file too large"):
         committed(tmp_path, {0: trajectories})
     assert [*tmp_path.iterdir()] == []
     assert store.summary(0) is None
@@ -89,6 +86,16 @@ def test_chunks_are_named_by_their_frames_and_not_by_when_they_were_made(tmp_pat
     again.commit(0, first, summary)
     assert store.sha256(2) == again.sha256(2)
     assert len({store.sha256(1), store.sha256(2), committed(tmp_path / "one", {0: second}).sha256(1)}) == 3
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_a_damaged_chunk_is_named(tmp_path, kept: int):
+    committed(tmp_path, {0: points(5, 6)})
+    path = ChunkStore(tmp_path).path(0)
+    path.write_bytes(path.read_bytes()[:kept])
+    for read in (ChunkStore(tmp_path).summary, lambda _: ChunkStore(tmp_path).trajectories(1)):
+        with pytest.raises(FileError, match=r"chunk-00000\.npz is damaged \(.+\): remove it"):
+            read(0)
 
 
 def test_summaries_add_up_to_that_of_the_whole():

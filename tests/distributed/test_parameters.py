@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fokker.data.files import FileError
 from fokker.distributed import parameters
 
 from .conftest import disk_full
@@ -35,7 +36,7 @@ def test_an_expert_that_is_not_trained_names_the_command(tmp_path):
 def test_a_save_that_fails_leaves_the_parameters_of_before(tmp_path):
     parameters.save(tmp_path, WEIGHTS)
     large = {"kernel": np.random.default_rng(0).normal(size=10_000)}
-    with disk_full(20_000), pytest.raises(OSError, match="File too large"):
+    with disk_full(20_000), pytest.raises(FileError, match="cannot be written: file too large"):
         parameters.save(tmp_path, large)
     np.testing.assert_array_equal(
         parameters.load(tmp_path)["Dense_0"]["kernel"], WEIGHTS["Dense_0"]["kernel"]
@@ -43,7 +44,7 @@ def test_a_save_that_fails_leaves_the_parameters_of_before(tmp_path):
 
 
 def test_a_first_save_that_fails_leaves_an_untrained_expert(tmp_path):
-    with disk_full(100), pytest.raises(OSError, match="File too large"):
+    with disk_full(100), pytest.raises(FileError, match="cannot be written: file too large"):
         parameters.save(tmp_path, WEIGHTS)
     with pytest.raises(FileNotFoundError, match="is missing"):
         parameters.load(tmp_path)

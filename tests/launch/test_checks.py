@@ -87,7 +87,9 @@ def test_the_command_refuses_it_in_one_line_and_makes_nothing(
     assert command(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("fokker: error: data.temperature: 300 K is asked for, and made is known to be of 350")
+    assert err.startswith(
+        "fokker: error: data.temperature: 300 K is asked for, and made is known to be of 350"
+    )
     assert not (tmp_path / "runs").exists()
 
 

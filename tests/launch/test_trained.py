@@ -11,12 +11,13 @@ import pytest
 import fokker
 from fokker.analysis.systems import BOLTZMANN
 from fokker.data import shards
+from fokker.data.files import write_json
 from fokker.data.residues import MoleculeError
 from fokker.distributed import parameters
 from fokker.launch import cli
 from fokker.launch.config import ConfigError, to_dict
 from fokker.launch.presets import PRESETS
-from fokker.launch.run import Run, write_json
+from fokker.launch.run import Run
 from fokker.launch.trained import Model
 from fokker.model.config import GraphTransformerConfig
 
