@@ -14,7 +14,18 @@ from .display import Display
 from .molecule_arguments import JudgeArguments
 from .run import write_json
 
-COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference", "broken bonds")
+COLUMNS = (
+    "peptide",
+    "frames",
+    "JS",
+    "floor",
+    "PMF",
+    "floor",
+    "p(φ>0)",
+    "reference",
+    "broken bonds",
+    "mirror images",
+)
 
 
 def carry_out(arguments: JudgeArguments, display: Display) -> None:
@@ -75,4 +86,6 @@ def _row(name: str, result: dict) -> tuple[str, ...]:
     numbers = [corrected[kind][metric] for metric in ("js", "pmf") for kind in ("samples", "floor")]
     numbers += [positive["samples"], positive["reference"]]
     frames = result["frames"]
-    return name, str(frames["count"]), *(f"{value:.4f}" for value in numbers), str(frames["broken_bonds"])
+    mirrored = result["molecule"]["mirror_images"]
+    counts = frames["broken_bonds"], "not known" if mirrored is None else mirrored["samples"]["count"]
+    return name, str(frames["count"]), *(f"{value:.4f}" for value in numbers), *map(str, counts)
