@@ -13,7 +13,7 @@ from .residues import (
     HEAVY_ATOMS,
     RESIDUES,
     MoleculeError,
-    foreign_atom,
+    foreign_atoms,
     is_solvent,
     standard_atoms,
     standard_residue,
@@ -139,10 +139,11 @@ class BeadMap:
                 f"{source}: residue {residue} has no atom {missing[0]}, only {', '.join(sorted(atoms))}: "
                 f"the bead map needs {', '.join(names)}"
             )
-        foreign = foreign_atom(residue)
-        if foreign is not None:
+        foreign = foreign_atoms(residue)
+        if foreign:
+            labels = ", ".join(atom.name for atom in foreign)
             raise MoleculeError(
-                f"{source}: residue {residue} has an atom {foreign.name}, which {standard} has not: "
+                f"{source}: residue {residue} has {labels}, which {standard} has not: "
                 f"{_what_it_is(foreign, standard, atoms)}, or choose beads by a selection"
             )
         return {name: atoms[name] for name in names}
@@ -160,13 +161,14 @@ class BeadMap:
         )
 
 
-def _what_it_is(foreign: Atom, standard: str, atoms: Mapping[str, Atom]) -> str:
-    """Why a residue may have an atom that its name does not allow, and what would be right."""
-    symbol = getattr(foreign.element, "symbol", None)
-    if symbol == "Se" or foreign.name.upper() == "SE":
+def _what_it_is(foreign: Sequence[Atom], standard: str, atoms: Mapping[str, Atom]) -> str:
+    """Why a residue may have atoms that its name does not allow, and what would be right."""
+    symbols = {getattr(atom.element, "symbol", "") for atom in foreign}
+    names = {atom.name.strip().upper() for atom in foreign}
+    if "Se" in symbols or "SE" in names:
         return f"it is selenomethionine, which is no {standard}: call the atom SD to take it for MET"
-    if symbol == "P" or foreign.name.upper().startswith("P"):
+    if "P" in symbols | names:
         return f"it is phosphorylated, which is no {standard}: take a structure without the phosphate"
-    if foreign.name.upper() == "CT" and "OXT" in atoms:
+    if names == {"CT"} and "OXT" in atoms:
         return "it is CHARMM's patch CT1, a methyl ester, which no cap is: cap it with CT2 (NH2) or CT3 (NME)"
     return f"it is modified, or another molecule called {standard}: name it as what it is"

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from .beads import Beads
 from .chains import standard_topology
-from .residues import MoleculeError, bonded_pairs, standard_atoms, symbol_of
+from .residues import MoleculeError, atoms_in_order, bonded_pairs, standard_atoms, symbol_of
 
 UNITS = {"nm": 1.0, "angstrom": 0.1, "nm*30": 1 / 30, "nm/10": 10.0}
 """Factors to nm. "nm*30" is the scale of some training scripts; "nm/10" is nm that a reader took for Å."""
@@ -39,6 +39,8 @@ _ELEMENTS = {
 # 1.6 lengths. From CA to CA it is 0.38 nm, or 0.29 nm across a cis bond, and 0.5 nm to the next but one.
 _WINDOW, _CALPHA_WINDOW = (0.75, 1.35), (0.66, 1.2)
 _SAME_UNIT = 0.15
+_TELLING = 10
+"""Frames of which the unit is that of all."""
 LONGEST = {("C", "N"): 0.133 * _WINDOW[1], ("CA", "CA"): 0.38 * _CALPHA_WINDOW[1]}
 """The longest (nm) that the bonds between residues can be."""
 
@@ -74,7 +76,7 @@ class Bonds:
             )
         topology = standard_topology(molecule)
         names = {atom.index: name for res in topology.residues for name, atom in standard_atoms(res).items()}
-        atoms = list(topology.atoms)
+        atoms = atoms_in_order(topology)
         symbols = [symbol_of(atom, names.get(atom.index, "")) for atom in atoms]
         return cls._known(
             tuple(f"{atom.residue}-{names.get(atom.index, atom.name)}" for atom in atoms),
@@ -248,10 +250,12 @@ def detect_unit(
         what = "the topology has no bond" if len(finite) else "no frame is finite"
         raise MoleculeError(f"{source}: the unit cannot be detected, as {what}: give the unit")
     ratios = np.median(bonds.measure(finite)[:, which], axis=1)
-    # Of frames some may be broken: those count that have any unit, unless none has.
-    known = [ratio for ratio in ratios.tolist() if _unit(ratio)]
+    # Some may be broken: the first few count that have any unit, unless none has.
+    known = [ratio for ratio in ratios.tolist() if _unit(ratio)][:_TELLING]
     ratio = float(np.median(known or ratios))
     unit = _unit(ratio)
+    if not ratio:
+        raise MoleculeError(f"{source}: all atoms of the first frames are at one place: the frames are empty")
     if unit is None:
         first, second = (bonds.labels[atom] for atom in bonds.pairs[which[0]])
         length = bonds.lengths[which[0]]

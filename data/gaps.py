@@ -15,7 +15,7 @@ from mdtraj.core.topology import Residue
 
 from .bonds import LONGEST, Bonds
 from .chains import joint, neighbours, parted
-from .residues import MoleculeError, bonded_pairs, standard_atoms
+from .residues import MoleculeError, atoms_in_order, bonded_pairs, standard_atoms
 
 Frames = Float[np.ndarray, "frames atoms 3"]
 Cell = Float[np.ndarray, "3 3"]
@@ -85,7 +85,7 @@ def without_gaps(
 def _whole(topology: mdtraj.Topology, frames: Frames) -> np.ndarray:
     """Which frames are finite and have every bond within residues."""
     bonds = Bonds.of(topology)
-    residue_of = np.array([atom.residue.index for atom in topology.atoms])
+    residue_of = np.array([atom.residue.index for atom in atoms_in_order(topology)])
     inside = residue_of[bonds.pairs[:, 0]] == residue_of[bonds.pairs[:, 1]]
     return bonds.finite(frames) & (bonds.right(frames) | ~(bonds.needed & inside)).all(axis=1)
 

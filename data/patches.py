@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import mdtraj
 from mdtraj.core.topology import Residue
 
-from .residues import AMINO_ACIDS, Pairs, implied_pairs, standard_residue, symbol_of
+from .residues import AMINO_ACIDS, Pairs, atoms_in_order, implied_pairs, standard_residue, symbol_of
 
 _ACETYL = {"CAY": "CH3", "CY": "C", "OY": "O", "HY1": "H1", "HY2": "H2", "HY3": "H3"}
 _AMIDE = {"NT": "N", "HNT": "H", "CAT": "C", "CT": "C"}
@@ -54,7 +54,7 @@ def rebuilt(
             owners |= {index: (label, residue) for index, label in part.atoms.items()}
     atoms = [
         new.add_atom(owners[atom.index][0], atom.element, owners[atom.index][1], atom.serial)
-        for atom in topology.atoms
+        for atom in atoms_in_order(topology)
     ]
     for first, second in sorted(pairs):
         new.add_bond(atoms[first], atoms[second])

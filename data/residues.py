@@ -132,13 +132,13 @@ def symbol_of(atom: Atom, name: str = "") -> str | None:
     return symbol or (letters[:1] if letters[:1] in ELEMENTS else None)
 
 
-def foreign_atom(residue: Residue) -> Atom | None:
-    """The first atom but hydrogen that the residue of this name does not have."""
+def foreign_atoms(residue: Residue) -> list[Atom]:
+    """The atoms but hydrogen that a residue of this name, which is a known one, does not have."""
     standard = standard_residue(residue.name)
     known = {*HEAVY_ATOMS[standard], "OXT"} if standard in AMINO_ACIDS else {*HEAVY_ATOMS[standard or "ACE"]}
     strange = {atom.index for name, atom in standard_atoms(residue).items() if name not in known}
-    atoms = (atom for atom in residue.atoms if atom.index in strange)
-    return next((atom for atom in atoms if symbol_of(atom) not in ("H", None)), None)
+    atoms = [atom for atom in residue.atoms if atom.index in strange]
+    return [atom for atom in atoms if symbol_of(atom) not in ("H", None)]
 
 
 def is_solvent(residue: Residue) -> bool:
@@ -151,6 +151,11 @@ def is_solvent(residue: Residue) -> bool:
     # Water by its atoms, whatever a force field calls it (SPC, T4P, SWM4), with sites that have no mass.
     symbols = sorted(filter(None, map(symbol_of, residue.atoms)))
     return symbols[-1:] == ["O"] and set(symbols[:-1]) == {"H"} and len(symbols) > 2
+
+
+def atoms_in_order(topology: mdtraj.Topology) -> list[Atom]:
+    """All atoms by their index; mdtraj goes through them residue by residue, which may be interleaved."""
+    return sorted(topology.atoms, key=lambda atom: atom.index)
 
 
 def solute_atoms(topology: mdtraj.Topology) -> Int[np.ndarray, "atoms"]:
@@ -214,7 +219,7 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
     pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
     bare = _bare_residues(topology, pairs)
     if bare:
-        residue_of = [atom.residue.index for atom in topology.atoms]
+        residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
         implied = implied_pairs(topology)
         pairs |= {pair for pair in implied if not bare.isdisjoint(residue_of[index] for index in pair)}
     kept = range(topology.n_atoms) if kept is None else set(kept)
@@ -223,14 +228,14 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
 
 
 def _bare_residues(topology: mdtraj.Topology, pairs: Pairs) -> set[int]:
-    residue_of = [atom.residue.index for atom in topology.atoms]
+    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
     joined = {residue_of[first] for first, second in pairs if residue_of[first] == residue_of[second]}
     return {residue.index for residue in topology.residues if residue.n_atoms > 1} - joined
 
 
 def implied_pairs(topology: mdtraj.Topology) -> Pairs:
     """The bonds of the standard residues, whatever the names in the file."""
-    renamed = mdtraj.Topology()
+    renamed, order = mdtraj.Topology(), []
     for chain in topology.chains:
         new_chain = renamed.add_chain()
         for residue in chain.residues:
@@ -238,12 +243,14 @@ def implied_pairs(topology: mdtraj.Topology) -> Pairs:
             names = {atom.index: name for name, atom in standard_atoms(residue).items()}
             for atom in residue.atoms:
                 renamed.add_atom(names.get(atom.index, atom.name), atom.element, new)
+                order.append(atom.index)
     renamed.create_standard_bonds()
-    return {(min(a.index, b.index), max(a.index, b.index)) for a, b in renamed.bonds}
+    pairs = ((order[a.index], order[b.index]) for a, b in renamed.bonds)
+    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def _virtual_pairs(topology: mdtraj.Topology, pairs: Pairs, inside: Pairs, kept: Collection[int]) -> Pairs:
-    residue_of = [atom.residue.index for atom in topology.atoms]
+    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
     joined = {tuple(sorted(residue_of[index] for index in pair)) for pair in inside}
     virtual = set()
     for chain in topology.chains:

@@ -21,7 +21,7 @@ from .residues import MoleculeError, format_sequence, solute_atoms
 _BLOCK = 2**21
 """Numbers in a block of positions."""
 _EXAMINED = 100
-"""Frames that tell where a chain has gaps."""
+"""Frames that tell the unit, and where a chain has gaps."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Source:
         """From the unit of the file to nm. Raises MoleculeError if it cannot be detected."""
         if self.unit is not None:
             return UNITS[self.unit]
-        first = next(self._raw(10), None)
+        first = next(self._raw(_EXAMINED), None)
         if first is None:
             raise MoleculeError(f"{self.path}: no frame in it")
         numbers, frames = first
