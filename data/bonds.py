@@ -221,7 +221,7 @@ def _cause(ratios: Float[np.ndarray, "bonds"], right: np.ndarray, others: str) -
     # The box is far wider than the distance of atoms that a wrong topology joins.
     if np.mean(right) > 0.5 and np.median(ratios[~right]) > 5:
         cut = "the molecule is cut by the periodic box (make it whole first)"
-        return f"{cut}, or {_broken(others)}" if others else f"{cut}, or the frame is broken"
+        return f"{_broken(others)}, unless {cut}" if others else f"{cut}, or the frame is broken"
     if others:
         return _broken(others)
     if not ratios.any():
