@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from itertools import pairwise
+from typing import NamedTuple
 
 import mdtraj
 from mdtraj.core.topology import Residue
@@ -42,12 +43,19 @@ def _begun(residue: Residue) -> bool:
     return standard not in CAPS and len(hydrogens) > (1 if standard == "PRO" else 2)
 
 
-def joint(first: Residue, second: Residue) -> tuple[int, int] | None:
-    """The atoms that join neighbours: C and N or, of Cα models, both CA; None if they are not there."""
+class Joint(NamedTuple):
+    """The atoms that join neighbours, and their names."""
+
+    pair: tuple[int, int]
+    names: tuple[str, str]
+
+
+def joint(first: Residue, second: Residue) -> Joint | None:
+    """C and N or, of Cα models, both CA; None if they are not there."""
     here, there = standard_atoms(first), standard_atoms(second)
     for one, other in (("C", "N"), ("CA", "CA")):
         if one in here and other in there:
-            return here[one].index, there[other].index
+            return Joint((here[one].index, there[other].index), (one, other))
     return None
 
 
@@ -63,10 +71,7 @@ def parted(topology: mdtraj.Topology, breaks: Collection[int], bonds: Pairs | No
             if residue.index in breaks:
                 chains.append((None, []))
             chains[-1][1].append(Part.of(residue))
-    cut = {joint(first, second) for first, second in neighbours(topology) if second.index in breaks}
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
-    return rebuilt(topology, chains, {pair for pair in pairs | (bonds or set()) if not _is_cut(pair, cut)})
-
-
-def _is_cut(pair: tuple[int, int], cut: Collection[tuple[int, int] | None]) -> bool:
-    return pair in cut or pair[::-1] in cut
+    joints = [joint(first, second) for first, second in neighbours(topology) if second.index in breaks]
+    cut = {frozenset(found.pair) for found in joints if found}
+    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds} | (bonds or set())
+    return rebuilt(topology, chains, {pair for pair in pairs if frozenset(pair) not in cut})

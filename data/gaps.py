@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from mdtraj.core.topology import Residue
 
 from .bonds import LONGEST, Bonds
-from .chains import joint, neighbours, parted
-from .residues import MoleculeError, atoms_in_order, bonded_pairs, standard_atoms
+from .chains import Joint, joint, neighbours, parted
+from .residues import MoleculeError, atoms_in_order, bonded_pairs
 
 Frames = Float[np.ndarray, "frames atoms 3"]
 Cell = Float[np.ndarray, "3 3"]
@@ -68,14 +68,14 @@ def without_gaps(
     gaps, joined = {}, set()
     bonded = bonded_pairs(topology)
     for first, second in neighbours(topology):
-        pair = joint(first, second)
-        if pair is None:
+        found = joint(first, second)
+        if found is None:
             continue
-        gap = _gap(first, second, pair, frames)
+        gap = _gap(first, second, found, frames)
         if gap is None:
             # Of Cα models a jump in the numbers is all that tells a gap without frames.
-            joined |= {pair} - bonded if _name(second, pair[1]) == "CA" else set()
-        elif gap.between_molecules or not _cut_by_box(pair, gap.bond, frames, cell()):
+            joined |= {found.pair} - bonded if found.names == ("CA", "CA") else set()
+        elif gap.between_molecules or not _cut_by_box(gap, frames, cell()):
             gaps[second.index] = gap
     if not gaps and not joined:
         return topology, ()
@@ -90,37 +90,33 @@ def _whole(topology: mdtraj.Topology, frames: Frames) -> np.ndarray:
     return bonds.finite(frames) & (bonds.right(frames) | ~(bonds.needed & inside)).all(axis=1)
 
 
-def _name(residue: Residue, index: int) -> str:
-    return next(name for name, atom in standard_atoms(residue).items() if atom.index == index)
-
-
-def _gap(first: Residue, second: Residue, pair: tuple[int, int], frames: Frames) -> Gap | None:
-    names = _name(first, pair[0]), _name(second, pair[1])
-    lengths = np.linalg.norm(frames[:, pair[0]].astype(np.float64) - frames[:, pair[1]], axis=-1)
-    far = lengths > LONGEST[names]
+def _gap(first: Residue, second: Residue, found: Joint, frames: Frames) -> Gap | None:
+    one, other = found.pair
+    lengths = np.linalg.norm(frames[:, one].astype(np.float64) - frames[:, other], axis=-1)
+    far = lengths > LONGEST[found.names]
     # CA that are not joined may come as near as those that are.
-    jumps = names == ("CA", "CA") and second.resSeq - first.resSeq != 1
+    jumps = found.names == ("CA", "CA") and second.resSeq - first.resSeq != 1
     if far.mean() <= 0.5 if jumps else not far.all():
         return None
     return Gap(
         (str(first), str(second)),
         (first.resSeq, second.resSeq),
-        pair,
-        LONGEST[names],
+        found.pair,
+        LONGEST[found.names],
         float(lengths.min()),
     )
 
 
-def _cut_by_box(pair: tuple[int, int], longest: float, frames: Frames, cell: Cell | None) -> bool:
+def _cut_by_box(gap: Gap, frames: Frames, cell: Cell | None) -> bool:
     """Whether an image of the second atom is as near as a bond."""
     if cell is None or not np.linalg.det(cell):
         return False
-    apart = (frames[:, pair[1]] - frames[:, pair[0]]).astype(np.float64)
+    apart = (frames[:, gap.atoms[1]] - frames[:, gap.atoms[0]]).astype(np.float64)
     shifts = np.round(apart @ np.linalg.inv(cell))
     # Of a skewed box the nearest image need not be that of rounding.
     around = np.array(list(product((-1, 0, 1), repeat=3)))
     images = apart[:, None] - (shifts[:, None] + around) @ cell
-    return bool((np.linalg.norm(images, axis=-1) < longest).any())
+    return bool((np.linalg.norm(images, axis=-1) < gap.bond).any())
 
 
 def require_apart(
