@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data.beads import Beads
+from ..data.chirality import chiral_centres, wrong_hand
 from .metrics import (
     DEFINITIONS,
     Plane,
@@ -168,12 +169,33 @@ def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> d
 
 
 def _structure(beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Bonds, and distances of all pairs of Cα: length and spread (nm) in every set, W1 of the others."""
+    """Bonds and distances of all pairs of Cα: length and spread (nm) in every set, W1 of the others.
+
+    And frames of the wrong hand.
+    """
     carbons = [bead for bead, atom in enumerate(beads.atoms) if atom == "CA"]
     return {
         "bonds": _lengths(beads, beads.bonds, sets),
         "ca_distances": _lengths(beads, [*combinations(carbons, 2)], sets),
+        "mirror_images": _mirror_images(beads, sets),
     }
+
+
+def _mirror_images(beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+    """How many frames of every set, and what share, have a residue of the wrong hand (D), and which have.
+
+    None where the beads have no hand. A reference of D-residues has them too: then they are right.
+    """
+    _, labels = chiral_centres(beads)
+    if not labels:
+        return None
+    found = {}
+    for kind, frames in sets.items():
+        wrong = wrong_hand(beads, _flat(frames))
+        count, shares = int(wrong.any(axis=1).sum()), wrong.mean(axis=0).tolist()
+        residues = {label: share for label, share in zip(labels, shares, strict=True) if share}
+        found[kind] = {"count": count, "share": count / len(wrong), "residues": residues}
+    return found
 
 
 def _lengths(

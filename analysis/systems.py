@@ -6,9 +6,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..data.beads import Beads
+from ..data.beads import Beads, require_torsions
 from ..data.config import MoleculesConfig, MuellerBrownConfig
-from ..data.residues import MoleculeError
 from ..data.shards import Dataset
 from .metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, physical
 from .observables import dihedrals, distances
@@ -61,12 +60,8 @@ class System:
     def _torsions(self) -> np.ndarray:
         """Beads of φ and ψ of every pair."""
         assert self.beads is not None
-        pairs = self.beads.ramachandran
-        if not pairs:
-            raise MoleculeError(
-                f"{self.name}: its beads hold no pair of torsions φ and ψ: use a map with N, CA and C"
-            )
-        return np.asarray([[phi.beads, psi.beads] for phi, psi in pairs])
+        require_torsions(self.beads)
+        return np.asarray([[phi.beads, psi.beads] for phi, psi in self.beads.ramachandran])
 
     @property
     def planes(self) -> tuple[str, ...]:

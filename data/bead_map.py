@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import mdtraj
 from mdtraj.core.topology import Atom, Residue
 
+from .chains import standard_topology
 from .residues import (
     ATOMS,
     CAPS,
     HEAVY_ATOMS,
     RESIDUES,
     MoleculeError,
+    foreign_atoms,
     is_solvent,
     standard_atoms,
     standard_residue,
@@ -77,8 +79,10 @@ class BeadMap:
         """Chain by chain, every residue's standard name and those atoms that become beads, in order.
 
         Water and ions are left out, and of a selection other residues that are unknown. A cap ends its chain.
-        Raises MoleculeError, which begins with `source`, for an unknown residue or a missing atom.
+        Raises MoleculeError, which begins with `source`, for an unknown residue or a missing atom and, of a
+        map by names, for an atom but hydrogen that a residue of that name does not have.
         """
+        topology = standard_topology(topology)
         selected, chains = self._select(topology, source), []
         for chain in topology.chains:
             chains.append([])
@@ -135,6 +139,13 @@ class BeadMap:
                 f"{source}: residue {residue} has no atom {missing[0]}, only {', '.join(sorted(atoms))}: "
                 f"the bead map needs {', '.join(names)}"
             )
+        foreign = foreign_atoms(residue)
+        if foreign:
+            labels = ", ".join(atom.name for atom in foreign)
+            raise MoleculeError(
+                f"{source}: residue {residue} has {labels}, which {standard} has not: "
+                f"{_what_it_is(foreign, standard, atoms)}, or choose beads by a selection"
+            )
         return {name: atoms[name] for name in names}
 
     def _names(self, standard: str) -> tuple[str, ...] | None:
@@ -148,3 +159,16 @@ class BeadMap:
             for name in self.atoms[EVERY]
             if standard not in CAPS and (name in HEAVY_ATOMS[standard] or name not in ATOMS)
         )
+
+
+def _what_it_is(foreign: Sequence[Atom], standard: str, atoms: Mapping[str, Atom]) -> str:
+    """Why a residue may have atoms that its name does not allow, and what would be right."""
+    symbols = {getattr(atom.element, "symbol", "") for atom in foreign}
+    names = {atom.name.strip().upper() for atom in foreign}
+    if "Se" in symbols or "SE" in names:
+        return f"it is selenomethionine, which is no {standard}: call the atom SD to take it for MET"
+    if "P" in symbols | names:
+        return f"it is phosphorylated, which is no {standard}: take a structure without the phosphate"
+    if names == {"CT"} and "OXT" in atoms:
+        return "it is CHARMM's patch CT1, a methyl ester, which no cap is: cap it with CT2 (NH2) or CT3 (NME)"
+    return f"it is modified, or another molecule called {standard}: name it as what it is"

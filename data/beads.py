@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from mdtraj.core.topology import Atom
 
+from ..model.config import VOCABULARY
 from .bead_map import BeadMap
+from .chains import standard_topology
 from .residues import (
     ATOMS,
     ELEMENTS,
@@ -130,13 +132,15 @@ class Beads:
 
     @property
     def ramachandran(self) -> tuple[tuple[Dihedral, Dihedral], ...]:
-        """The pairs (φ, ψ): both of a residue; for a dipeptide φ of the second and ψ of the first."""
+        """The pairs (φ, ψ): both of a residue; for dipeptides those of one bond, φ of the second residue."""
         phi, psi = (
             {entry.residue: entry for entry in self.dihedrals if entry.kind == kind}
             for kind in ("phi", "psi")
         )
         both = tuple((phi[residue], psi[residue]) for residue in sorted(phi.keys() & psi.keys()))
-        return both or tuple(zip(phi.values(), psi.values(), strict=False))
+        # ψ ends with C and N, with which φ of the next residue begins.
+        after = {entry.beads[2:]: entry for entry in psi.values()}
+        return both or tuple((one, after[one.beads[:2]]) for one in phi.values() if one.beads[:2] in after)
 
     def topology(self) -> mdtraj.Topology:
         """For trajectories of beads that other programs open. Residues without beads are not in it."""
@@ -182,8 +186,10 @@ def map_beads(
 ) -> tuple[Int[np.ndarray, "beads"], Beads]:
     """Which atoms become beads, and what they are.
 
-    Raises MoleculeError, which begins with `source`, for an unknown residue, a missing atom, or no bead.
+    Raises MoleculeError, which begins with `source`, for an unknown residue, a missing atom, an atom that its
+    residue does not have (of maps by names), or no bead.
     """
+    topology = standard_topology(topology)
     chains = bead_map.choose(topology, source)
     residues = [residue for chain in chains for residue in chain]
     found = [
@@ -206,6 +212,29 @@ def map_beads(
         dihedrals=_dihedrals(atoms, residue_of, bonds),
         name=name or sequence,
     )
+
+
+def require_embeddable(beads: Beads, embedding: str = "features") -> None:
+    """Raise MoleculeError for a molecule of more residues than a network's embedding tells apart.
+
+    `embedding` is that of `GraphTransformerConfig`; "one-hot" has no such limit. Beyond it a network's
+    outputs are not finite.
+    """
+    residues, limit = len(beads.residues), VOCABULARY[3]
+    if embedding == "features" and residues > limit:
+        raise MoleculeError(
+            f"{beads.name}: {residues} residues, and a network that knows beads by their features has places "
+            f"for {limit}: take a part of it or, if it is the only molecule, --network.embedding one-hot"
+        )
+
+
+def require_torsions(beads: Beads) -> None:
+    """Raise MoleculeError for a molecule without φ and ψ, on which it would be judged."""
+    if not beads.ramachandran:
+        raise MoleculeError(
+            f"{beads.name}: its beads hold no pair of torsions φ and ψ, on which it is judged: use a map "
+            "with N, CA and C, and a molecule of two residues or more, caps included"
+        )
 
 
 def _element(atom: Atom, name: str, source: str) -> str:

@@ -1,15 +1,15 @@
 """Bond lengths tell frames of a molecule from frames in other units, of other molecules, or broken ones."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import mdtraj
 import numpy as np
-from jaxtyping import Float, Int
-from mdtraj.core.topology import Atom
+from jaxtyping import Bool, Float, Int
 
 from .beads import Beads
-from .residues import MoleculeError, bonded_pairs, standard_atoms
+from .chains import standard_topology
+from .residues import MoleculeError, atoms_in_order, bonded_pairs, standard_atoms, symbol_of
 
 UNITS = {"nm": 1.0, "angstrom": 0.1, "nm*30": 1 / 30, "nm/10": 10.0}
 """Factors to nm. "nm*30" is the scale of some training scripts; "nm/10" is nm that a reader took for Å."""
@@ -39,6 +39,12 @@ _ELEMENTS = {
 # 1.6 lengths. From CA to CA it is 0.38 nm, or 0.29 nm across a cis bond, and 0.5 nm to the next but one.
 _WINDOW, _CALPHA_WINDOW = (0.75, 1.35), (0.66, 1.2)
 _SAME_UNIT = 0.15
+_TELLING = 10
+"""Frames of which the unit is that of all."""
+LONGEST = {("C", "N"): 0.133 * _WINDOW[1], ("CA", "CA"): 0.38 * _CALPHA_WINDOW[1]}
+"""The longest (nm) that the bonds between residues can be."""
+
+Frames = Float[np.ndarray, "frames atoms 3"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,9 @@ class Bonds:
     """Shortest and longest that may be, in these lengths."""
     backbone: Int[np.ndarray, "some"]
     """Which of them are N–CA; of a Cα model CA–CA."""
+    heavy: Bool[np.ndarray, "atoms"]
+    """Which atoms have to be where they belong: all but hydrogens, sites without mass, and with these all
+    that are beads. A broken side chain matters though it is no bead: it shows a molecule cut by the box."""
 
     @classmethod
     def of(cls, molecule: "mdtraj.Topology | Beads | Bonds") -> "Bonds":
@@ -61,14 +70,20 @@ class Bonds:
         if isinstance(molecule, Bonds):
             return molecule
         if isinstance(molecule, Beads):
-            return cls._known(molecule.labels, molecule.atoms, molecule.elements, molecule.bonds)
-        names = {atom.index: name for res in molecule.residues for name, atom in standard_atoms(res).items()}
-        atoms = list(molecule.atoms)
+            beads = molecule
+            return cls._known(
+                beads.labels, beads.atoms, beads.elements, beads.bonds, np.ones(len(beads), bool)
+            )
+        topology = standard_topology(molecule)
+        names = {atom.index: name for res in topology.residues for name, atom in standard_atoms(res).items()}
+        atoms = atoms_in_order(topology)
+        symbols = [symbol_of(atom, names.get(atom.index, "")) for atom in atoms]
         return cls._known(
             tuple(f"{atom.residue}-{names.get(atom.index, atom.name)}" for atom in atoms),
             tuple(names.get(atom.index, atom.name) for atom in atoms),
-            tuple(_symbol(atom) for atom in atoms),
-            sorted(bonded_pairs(molecule)),
+            symbols,
+            sorted(bonded_pairs(topology)),
+            np.array([symbol not in ("H", None) for symbol in symbols], bool),
         )
 
     @classmethod
@@ -76,8 +91,9 @@ class Bonds:
         cls,
         labels: tuple[str, ...],
         names: Sequence[str],
-        elements: Sequence[str],
+        elements: Sequence[str | None],
         pairs: Sequence[tuple[int, int]],
+        heavy: Bool[np.ndarray, "atoms"],
     ) -> "Bonds":
         known = [
             (pair, length, {names[pair[0]], names[pair[1]]})
@@ -91,37 +107,65 @@ class Bonds:
             np.array([length for _, length, _ in known], float),
             np.array([_CALPHA_WINDOW if kind == {"CA"} else _WINDOW for _, _, kind in known]).reshape(-1, 2),
             np.array([number for number, (_, _, kind) in enumerate(known) if kind in wanted], int),
+            heavy,
         )
 
-    def measure(self, frames: Float[np.ndarray, "frames atoms 3"]) -> Float[np.ndarray, "frames bonds"]:
+    def with_beads(self, indices: Collection[int] | Int[np.ndarray, "beads"]) -> "Bonds":
+        """The same, where these atoms are beads, whatever their element."""
+        heavy = self.heavy.copy()
+        heavy[np.asarray([*indices], int)] = True
+        return replace(self, heavy=heavy)
+
+    @property
+    def needed(self) -> Bool[np.ndarray, "bonds"]:
+        """Which bonds have to be right: those whose atoms both have to be where they belong."""
+        return np.asarray(self.heavy[self.pairs].all(axis=1))
+
+    def measure(self, frames: Frames) -> Float[np.ndarray, "frames bonds"]:
         """Lengths in units of those that are expected."""
         first, second = (frames[:, self.pairs[:, end]].astype(np.float64) for end in (0, 1))
-        return np.linalg.norm(first - second, axis=-1) / self.lengths
+        with np.errstate(invalid="ignore"):
+            return np.linalg.norm(first - second, axis=-1) / self.lengths
+
+    def finite(self, frames: Frames) -> Bool[np.ndarray, "frames"]:
+        """Which frames are finite, where they have to be."""
+        return np.asarray(np.isfinite(frames[:, self.heavy]).all(axis=(1, 2)))
+
+    def right(self, frames: Frames) -> Bool[np.ndarray, "frames bonds"]:
+        """Which bonds have about their length (nm)."""
+        return self._right(self.measure(frames))
+
+    def _right(self, ratios: Float[np.ndarray, "frames bonds"]) -> Bool[np.ndarray, "frames bonds"]:
+        return (ratios >= self.windows[:, 0]) & (ratios <= self.windows[:, 1])
 
 
-def _symbol(atom: Atom) -> str:
-    return getattr(atom.element, "symbol", None) or atom.name.lstrip("0123456789")[:1].upper()
-
-
-def _length(names: Sequence[str], elements: Sequence[str], pair: tuple[int, int]) -> float | None:
+def _length(names: Sequence[str], elements: Sequence[str | None], pair: tuple[int, int]) -> float | None:
     first, second = pair
     for one, other in (pair, pair[::-1]):
         if (names[one], names[other]) in _NAMED:
             return _NAMED[names[one], names[other]]
-    return _ELEMENTS.get("".join(sorted((elements[first], elements[second]))))
+    return _ELEMENTS.get("".join(sorted((elements[first] or "", elements[second] or ""))))
+
+
+def good_frames(frames: Frames, molecule: mdtraj.Topology | Beads | Bonds) -> Bool[np.ndarray, "frames"]:
+    """Which frames (nm) `check_bonds` would pass: finite, and with every bond of about its length."""
+    bonds = Bonds.of(molecule)
+    return bonds.finite(frames) & (bonds.right(frames) | ~bonds.needed).all(axis=1)
 
 
 def check_bonds(
-    frames: Float[np.ndarray, "frames atoms 3"],
+    frames: Frames,
     molecule: mdtraj.Topology | Beads | Bonds,
     source: str = "frames",
     numbers: Sequence[int] | Int[np.ndarray, "frames"] | None = None,
+    before: int = 0,
 ) -> None:
     """Raise MoleculeError unless every bond of every frame has about its length, in nm.
 
     The message begins with `source` and names the first bad frame (by `numbers`, if given), the atoms of its
-    worst bond, and what is likely. Å read as nm, other molecules, other orders of atoms and frames that are
-    not finite are refused.
+    worst bond, and what is likely; `before` says how many good frames were read before these. Å read as nm,
+    other molecules, other orders of atoms and frames that are not finite are refused. Hydrogens that are no
+    beads may be anywhere.
     """
     bonds = Bonds.of(molecule)
     if frames.shape[1] != len(bonds.labels):
@@ -129,37 +173,59 @@ def check_bonds(
             f"{source}: frames of {frames.shape[1]} atoms, but the topology has {len(bonds.labels)}: it is "
             "that of another molecule"
         )
-    numbers = range(len(frames)) if numbers is None else numbers
-    finite = np.isfinite(frames).all(axis=-1)
-    if not finite.all():
-        frame, atom = np.argwhere(~finite)[0]
-        raise MoleculeError(
-            f"{source}: frame {numbers[frame]}: atom {bonds.labels[atom]} is at "
-            f"{frames[frame, atom].tolist()}, which has to be finite: cut the trajectory before this frame"
-        )
-    ratios = bonds.measure(frames)
-    good = (ratios >= bonds.windows[:, 0]) & (ratios <= bonds.windows[:, 1])
+    good = good_frames(frames, bonds)
     if good.all():
         return
-    frame = int(np.argmin(good.all(axis=1)))
-    worst = int(np.argmax(np.abs(np.log(np.maximum(ratios[frame], 1e-9))) * ~good[frame]))
+    frame = int(np.argmin(good))
+    number = frame if numbers is None else numbers[frame]
+    raise MoleculeError(f"{source}: frame {number}: {_fault(frames[frame], bonds, _others(good, before))}")
+
+
+def _others(good: Bool[np.ndarray, "frames"], before: int) -> str:
+    """How many frames are good, where some are."""
+    first = int(np.argmin(good))
+    earlier, later = before + first, int(good[first:].sum())
+    if earlier:
+        return f"the {earlier} frames before it are good" if earlier > 1 else "the frame before it is good"
+    return f"{later} frames after it are good" if later else ""
+
+
+def _fault(frame: Float[np.ndarray, "atoms 3"], bonds: Bonds, others: str) -> str:
+    """What is wrong with a frame, the only one or one among others that are good."""
+    lost = np.flatnonzero(~np.isfinite(frame).all(axis=-1) & bonds.heavy)
+    if len(lost):
+        where = f"atom {bonds.labels[lost[0]]} is at {frame[lost[0]].tolist()}, which has to be finite: "
+        return where + (_broken(others) if others else "cut the trajectory before this frame")
+    ratios, right = bonds.measure(frame[None])[0], bonds.right(frame[None])[0]
+    bad = ~right & bonds.needed
+    worst = int(np.argmax(np.where(bad, np.abs(np.log(np.maximum(ratios, 1e-9))), -1)))
     first, second = (bonds.labels[atom] for atom in bonds.pairs[worst])
     expected = bonds.lengths[worst]
-    raise MoleculeError(
-        f"{source}: frame {numbers[frame]}: the bond {first} to {second} is "
-        f"{ratios[frame, worst] * expected:.3g} nm long and should be {expected:.3g} nm: "
-        f"{_cause(ratios[frame], good[frame])}"
+    cause = _cause(ratios[bonds.needed], right[bonds.needed], others)
+    return (
+        f"the bond {first} to {second} is {ratios[worst] * expected:.3g} nm long and should be "
+        f"{expected:.3g} nm: {cause}"
     )
 
 
-def _cause(ratios: Float[np.ndarray, "bonds"], good: np.ndarray) -> str:
+def _broken(others: str) -> str:
+    return f"the frame is broken, as {others}: leave it out (--skip-damaged), or cut the trajectory before it"
+
+
+def _cause(ratios: Float[np.ndarray, "bonds"], right: np.ndarray, others: str) -> str:
     typical = float(np.median(ratios))
     unit = _unit(typical)
     if unit not in (None, "nm"):
-        return f"all bonds are {typical:.3g} times too long, as of positions in {unit}: give that unit"
+        words = f"all bonds are {typical:.3g} times too long, as of positions in {unit}"
+        return f"{words}, and {_broken(others)}" if others else f"{words}: give that unit"
     # The box is far wider than the distance of atoms that a wrong topology joins.
-    if np.mean(good) > 0.5 and np.median(ratios[~good]) > 5:
-        return "the molecule is cut by the periodic box (make it whole first), or the frame is broken"
+    if np.mean(right) > 0.5 and np.median(ratios[~right]) > 5:
+        cut = "the molecule is cut by the periodic box (make it whole first)"
+        return f"{_broken(others)}, unless {cut}" if others else f"{cut}, or the frame is broken"
+    if others:
+        return _broken(others)
+    if not ratios.any():
+        return "all atoms are at one place: the frame is empty"
     return "the topology belongs to another molecule, or to atoms in another order"
 
 
@@ -174,16 +240,22 @@ def detect_unit(
 ) -> float:
     """The factor to nm, by the median of the bonds N–CA (else CA–CA, else all bonds).
 
-    Frames that are not finite do not count. MoleculeError if the median is no such bond in any of `UNITS`.
+    Frames that are not finite or of no unit do not count, where others are. MoleculeError if no frame's
+    median is such a bond in any of `UNITS`.
     """
     bonds = Bonds.of(molecule)
-    finite = frames[np.isfinite(frames).all(axis=(1, 2))]
-    if not len(bonds.pairs) or not len(finite):
+    finite = frames[bonds.finite(frames)]
+    which = bonds.backbone if len(bonds.backbone) else np.flatnonzero(bonds.needed)
+    if not len(which) or not len(finite):
         what = "the topology has no bond" if len(finite) else "no frame is finite"
         raise MoleculeError(f"{source}: the unit cannot be detected, as {what}: give the unit")
-    which = bonds.backbone if len(bonds.backbone) else np.arange(len(bonds.pairs))
-    ratio = float(np.median(bonds.measure(finite)[:, which]))
+    ratios = np.median(bonds.measure(finite)[:, which], axis=1)
+    # Some may be broken: the first few count that have any unit, unless none has.
+    known = [ratio for ratio in ratios.tolist() if _unit(ratio)][:_TELLING]
+    ratio = float(np.median(known or ratios))
     unit = _unit(ratio)
+    if not ratio:
+        raise MoleculeError(f"{source}: all atoms of the first frames are at one place: the frames are empty")
     if unit is None:
         first, second = (bonds.labels[atom] for atom in bonds.pairs[which[0]])
         length = bonds.lengths[which[0]]

@@ -64,19 +64,23 @@ _VARIANTS = {
     "GLU": "GLH GLUH GLUP",
     "ARG": "ARN ARGN",
     "TYR": "TYM",
-    "NME": "NMA",
+    "NME": "NMA NAC",
     "NH2": "NHE",
 }
 _STANDARD = {name: name for name in RESIDUES} | {
     variant: name for name, variants in _VARIANTS.items() for variant in variants.split()
 }
-# The carbonyl oxygen of a charged end, the last carbon of isoleucine and the caps of CHARMM.
+# Names of the ends of chains and of caps in other force fields and programs: CHARMM's OT1, Amber's
+# and GROMACS' OC1, OPLS' O1, CNS' OCT1 (the second oxygen of an acid is OT). An NME of older Amber files has
+# a CH3.
 _ALIASES = {
-    "O": ("OT1", "OC1", "O1", "OY"),
-    "OXT": ("OT2", "OC2", "O2"),
-    "C": ("CY",),
-    "N": ("NT",),
+    "ACE": {"CH3": ("CAY", "CA", "CT", "CM"), "C": ("CY",), "O": ("OY",)},
+    "NME": {"N": ("NT",), "C": ("CH3", "CAT", "CA", "CT", "CM")},
+    "NH2": {"N": ("NT",)},
 }
+_AMINO_ALIASES = {"O": ("OT1", "OC1", "O1", "OCT1", "O'"), "OXT": ("OT2", "OC2", "O2", "OCT2", "O''", "OT")}
+_MASSLESS = ("LP", "EP", "VS", "M")
+"""How names of lone pairs and virtual sites begin, those of GROMACS' rigid groups with M."""
 
 Pairs = set[tuple[int, int]]
 
@@ -100,13 +104,41 @@ def standard_residue(name: str) -> str | None:
 def standard_atoms(residue: Residue) -> dict[str, Atom]:
     """A residue's atoms under the names that the Protein Data Bank gives them."""
     atoms = {atom.name.strip().upper(): atom for atom in reversed(list(residue.atoms))}
-    for name, aliases in _ALIASES.items():
+    standard = standard_residue(residue.name)
+    for name, aliases in _ALIASES.get(standard or "", _AMINO_ALIASES).items():
         for alias in aliases:
             if alias in atoms and name not in atoms:
                 atoms[name] = atoms.pop(alias)
-    if standard_residue(residue.name) == "ILE" and "CD" in atoms:
+    if standard == "ILE" and "CD" in atoms:
         atoms.setdefault("CD1", atoms.pop("CD"))
     return atoms
+
+
+def symbol_of(atom: Atom, name: str = "") -> str | None:
+    """Chemical symbol of an amino acid's or a cap's atom of this standard name; None of what has no mass.
+
+    Names come first: files leave elements out, take CA for calcium and HG for mercury, or tell them by masses
+    that are not those of atoms, as where hydrogens were made heavier.
+    """
+    name = name or atom.name.strip().upper()
+    if name in ATOMS[:-1]:
+        return name[0]
+    letters = name.lstrip("0123456789'\"")
+    if letters[:1] in ("H", "D"):  # D is deuterium, or a Drude particle, which is as light.
+        return "H"
+    symbol = getattr(atom.element, "symbol", None)
+    if symbol == "VS" or letters.startswith(_MASSLESS):
+        return None
+    return symbol or (letters[:1] if letters[:1] in ELEMENTS else None)
+
+
+def foreign_atoms(residue: Residue) -> list[Atom]:
+    """The atoms but hydrogen that a residue of this name, which is a known one, does not have."""
+    standard = standard_residue(residue.name)
+    known = {*HEAVY_ATOMS[standard], "OXT"} if standard in AMINO_ACIDS else {*HEAVY_ATOMS[standard or "ACE"]}
+    strange = {atom.index for name, atom in standard_atoms(residue).items() if name not in known}
+    atoms = [atom for atom in residue.atoms if atom.index in strange]
+    return [atom for atom in atoms if symbol_of(atom) not in ("H", None)]
 
 
 def is_solvent(residue: Residue) -> bool:
@@ -114,7 +146,16 @@ def is_solvent(residue: Residue) -> bool:
     if standard_residue(residue.name) is not None:
         return False
     atoms = [atom.name.strip().upper() for atom in residue.atoms]
-    return residue.is_water or (len(atoms) == 1 and (atoms != ["CA"] or residue.name.strip().upper() == "CA"))
+    if residue.is_water or (len(atoms) == 1 and (atoms != ["CA"] or residue.name.strip().upper() == "CA")):
+        return True
+    # Water by its atoms, whatever a force field calls it (SPC, T4P, SWM4), with sites that have no mass.
+    symbols = sorted(filter(None, map(symbol_of, residue.atoms)))
+    return symbols[-1:] == ["O"] and set(symbols[:-1]) == {"H"} and len(symbols) > 2
+
+
+def atoms_in_order(topology: mdtraj.Topology) -> list[Atom]:
+    """All atoms by their index; mdtraj goes through them residue by residue, which may be interleaved."""
+    return sorted(topology.atoms, key=lambda atom: atom.index)
 
 
 def solute_atoms(topology: mdtraj.Topology) -> Int[np.ndarray, "atoms"]:
@@ -178,8 +219,8 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
     pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
     bare = _bare_residues(topology, pairs)
     if bare:
-        residue_of = [atom.residue.index for atom in topology.atoms]
-        implied = _implied_pairs(topology)
+        residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
+        implied = implied_pairs(topology)
         pairs |= {pair for pair in implied if not bare.isdisjoint(residue_of[index] for index in pair)}
     kept = range(topology.n_atoms) if kept is None else set(kept)
     inside = {(first, second) for first, second in pairs if first in kept and second in kept}
@@ -187,14 +228,14 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
 
 
 def _bare_residues(topology: mdtraj.Topology, pairs: Pairs) -> set[int]:
-    residue_of = [atom.residue.index for atom in topology.atoms]
+    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
     joined = {residue_of[first] for first, second in pairs if residue_of[first] == residue_of[second]}
     return {residue.index for residue in topology.residues if residue.n_atoms > 1} - joined
 
 
-def _implied_pairs(topology: mdtraj.Topology) -> Pairs:
+def implied_pairs(topology: mdtraj.Topology) -> Pairs:
     """The bonds of the standard residues, whatever the names in the file."""
-    renamed = mdtraj.Topology()
+    renamed, order = mdtraj.Topology(), []
     for chain in topology.chains:
         new_chain = renamed.add_chain()
         for residue in chain.residues:
@@ -202,12 +243,14 @@ def _implied_pairs(topology: mdtraj.Topology) -> Pairs:
             names = {atom.index: name for name, atom in standard_atoms(residue).items()}
             for atom in residue.atoms:
                 renamed.add_atom(names.get(atom.index, atom.name), atom.element, new)
+                order.append(atom.index)
     renamed.create_standard_bonds()
-    return {(min(a.index, b.index), max(a.index, b.index)) for a, b in renamed.bonds}
+    pairs = ((order[a.index], order[b.index]) for a, b in renamed.bonds)
+    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def _virtual_pairs(topology: mdtraj.Topology, pairs: Pairs, inside: Pairs, kept: Collection[int]) -> Pairs:
-    residue_of = [atom.residue.index for atom in topology.atoms]
+    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
     joined = {tuple(sorted(residue_of[index] for index in pair)) for pair in inside}
     virtual = set()
     for chain in topology.chains:

@@ -14,7 +14,8 @@ from .config import ConfigError
 from .display import Display
 from .molecule_arguments import JudgeArguments
 
-COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference", "broken bonds")
+COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference")
+STRUCTURE = ("peptide", "broken bonds", "mirror images", "of the reference")
 
 
 def carry_out(arguments: JudgeArguments, display: Display) -> None:
@@ -35,6 +36,7 @@ def carry_out(arguments: JudgeArguments, display: Display) -> None:
         rows.append(_row(source.name, result))
         drawn[source.name if len(samples) > 1 else ""] = points
     display.table(COLUMNS, rows)
+    display.table(STRUCTURE, [_structure(name, result) for name, result in results.items()])
     write_json(arguments.out, {"reference": str(arguments.reference), "systems": results})
     picture = arguments.out.with_suffix(".png")
     picture.write_bytes(figures.to_png(figures.free_energy_surfaces(drawn, RAMACHANDRAN)))
@@ -74,5 +76,11 @@ def _row(name: str, result: dict) -> tuple[str, ...]:
     corrected, positive = result["corrected"], result["molecule"]["phi_positive"]
     numbers = [corrected[kind][metric] for metric in ("js", "pmf") for kind in ("samples", "floor")]
     numbers += [positive["samples"], positive["reference"]]
-    frames = result["frames"]
-    return name, str(frames["count"]), *(f"{value:.4f}" for value in numbers), str(frames["broken_bonds"])
+    return name, str(result["frames"]["count"]), *(f"{value:.4f}" for value in numbers)
+
+
+def _structure(name: str, result: dict) -> tuple[str, ...]:
+    """Counts of frames."""
+    mirrored = result["molecule"]["mirror_images"]
+    counts = ("no hand", "") if mirrored is None else (mirrored[k]["count"] for k in ("samples", "reference"))
+    return name, str(result["frames"]["broken_bonds"]), *map(str, counts)

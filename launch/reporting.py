@@ -170,8 +170,13 @@ def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
         ]
         modes = ("p(φ > 0)", *(f"{value:.4f}" for value in positive.values()), "", "")
         crossings = ("φ crossings", "", "", str(molecule["phi_crossings"]), "", "")
+        mirrored = molecule.get("mirror_images")  # Of beads that have a hand.
+        hands = []
+        if mirrored:
+            shares = (f"{mirrored[kind]['share']:.4f}" for kind in positive)
+            hands.append(("mirror images at CA", *shares, "", ""))
         header = ("bond or Cα distance, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
-        tables.append((name, header, [modes, crossings, *bonds]))
+        tables.append((name, header, [modes, crossings, *hands, *bonds]))
     return tables
 
 

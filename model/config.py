@@ -103,6 +103,11 @@ class MLPConfig:
     """Width b of the stiffest direction of the data, in normalised units (used by precondition)."""
 
 
+VOCABULARY = (24, 40, 8, 64)
+"""Values that each feature of a bead can take where it is embedded: types of residues, names of atoms,
+elements, numbers of residues."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class GraphTransformerConfig:
     """Transformers over the beads of a molecule. All experts share this."""

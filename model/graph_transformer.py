@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from .config import VOCABULARY
 from .molecules import Mask, Molecule, centre
 from .networks import reduced
 
@@ -20,8 +21,6 @@ Positions = Float[Array, "beads 3"]
 _KERNEL, _BIAS = nn.initializers.lecun_normal(), nn.initializers.zeros
 
 
-VOCABULARY = (24, 40, 8, 64)
-"""Values that each feature column can take: residue types, atom names, elements, residue indices."""
 EMBEDDING_WIDTH = 16
 
 

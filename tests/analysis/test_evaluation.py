@@ -110,6 +110,36 @@ def test_distances_of_alpha_carbons_are_judged_as_bonds_are():
     assert pair["w1_samples"] == pytest.approx(length.mean(), rel=1e-5)
 
 
+def test_frames_of_the_wrong_hand_are_counted():
+    """One residue of three has no hand; another is D in every reference frame, as it may be on purpose."""
+    beads = Beads.from_sequence("AGAS", BeadMap.parse("backbone"))
+    system = System("agas", RAMACHANDRAN, 2.5, tuple(beads.masses), 10.0, beads, (0.14,) * len(beads.bonds))
+    reference = np.random.default_rng(0).normal(size=(60, len(beads), 3)).astype(np.float32)
+    for number, sign in ((0, 1), (2, 1), (3, -1)):
+        n, ca, c, cb = (
+            beads.labels.index(f"{beads.residues[number]}{number + 1}-{a}") for a in ("N", "CA", "C", "CB")
+        )
+        reference[:, [n, ca, c]] = [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+        reference[:, cb] = [0, 0, sign]
+    samples = reference.copy()
+    samples[:6] *= -1
+    samples[6, beads.labels.index("ALA3-CB")] *= -1
+    counts = judge_samples(system, reference, samples)["molecule"]["mirror_images"]
+    assert counts["reference"] == {"count": 60, "share": 1.0, "residues": {"SER4": 1.0}}
+    assert counts["samples"]["count"] == 60
+    assert counts["samples"]["residues"] == {"ALA1": 0.1, "ALA3": pytest.approx(7 / 60), "SER4": 0.9}
+    chains = samples.reshape(6, 10, len(beads), 3)
+    chains[0, :2] = np.nan  # Turned ones, which are left out.
+    found = judge(system, reference, samples[6:], chains, ZERO)["molecule"]["mirror_images"]
+    assert found["reference"] == counts["reference"]
+    assert (found["iid"]["count"], found["sim"]["count"]) == (54, 58)
+    assert found["sim"]["residues"]["ALA1"] == pytest.approx(4 / 58)
+    bare = Beads.from_sequence("GG", BeadMap.parse("backbone"))
+    system = System("gg", RAMACHANDRAN, 2.5, tuple(bare.masses), 10.0, bare, (0.14,) * len(bare.bonds))
+    frames = np.random.default_rng(1).normal(size=(50, len(bare), 3)).astype(np.float32)
+    assert judge_samples(system, frames, frames)["molecule"]["mirror_images"] is None
+
+
 def test_means_and_their_spread_are_those_over_systems():
     def result(value: float) -> dict:
         kinds = {kind: {"js": value, "pmf": 10 * value} for kind in ("iid", "sim", "floor")}

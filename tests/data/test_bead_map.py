@@ -92,6 +92,33 @@ def test_a_missing_atom_is_named_with_its_residue_and_file():
         BeadMap.parse("backbone").choose(topology, "a.pdb")
 
 
+@pytest.mark.parametrize(
+    ("residue", "atom", "element", "words"),
+    [
+        ("MET", "SE", "selenium", "it is selenomethionine, .* call the atom SD"),
+        ("SER", "P", "phosphorus", "it is phosphorylated"),
+        ("SER", "O1P", "oxygen", "it is modified, or another molecule called SER"),
+        ("LYS", "CX", "carbon", "it is modified"),
+        ("CYS", "ZN", "zinc", "it is modified"),
+    ],
+)
+def test_an_atom_that_its_residue_does_not_have_is_named(residue: str, atom: str, element: str, words: str):
+    topology = sequence_topology(f"GLY-{residue}")
+    topology.add_atom(atom, getattr(mdtraj.element, element), topology.residue(1))
+    for spec in ("backbone", "calpha", {"*": ["CA"], residue: []}):
+        with pytest.raises(
+            MoleculeError,
+            match=rf"^a\.pdb: residue {residue}2 has {atom}, which {residue} has not: {words}",
+        ):
+            BeadMap.parse(spec).choose(topology, "a.pdb")
+    topology.add_atom("O1P", mdtraj.element.oxygen, topology.residue(1))
+    if atom != "O1P":
+        with pytest.raises(MoleculeError, match=rf"residue {residue}2 has {atom}, O1P, which.*: {words}"):
+            BeadMap.parse("backbone").choose(topology, "a.pdb")
+    # Who selects atoms knows them.
+    assert chosen("name CA", topology) == ["GLY-CA", f"{residue}-CA"]
+
+
 def test_a_name_that_no_residue_has_is_refused():
     with pytest.raises(MoleculeError, match="GLY1 has no atom CX"):
         BeadMap.parse(["CA", "CX"]).choose(sequence_topology("G"))

@@ -8,8 +8,18 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.beads import FEATURES, BeadMap, Beads, Dihedral, coarse_grain, map_beads
+from fokker.data.beads import (
+    FEATURES,
+    BeadMap,
+    Beads,
+    Dihedral,
+    coarse_grain,
+    map_beads,
+    require_embeddable,
+    require_torsions,
+)
 from fokker.data.residues import ATOMS, ELEMENTS, RESIDUES, MoleculeError, sequence_topology
+from fokker.model.config import VOCABULARY
 
 from .molecules import REAL, made_up, real
 
@@ -159,6 +169,28 @@ def test_every_feature_is_within_its_vocabulary():
     assert (everything.features >= 0).all()
     hydrogens = map_beads(real("AV")[0], BeadMap.parse("all"))[1]
     assert (hydrogens.features.max(axis=0)[:3] == (19, len(ATOMS) - 1, ELEMENTS.index("H"))).all()
+
+
+def test_a_molecule_has_to_fit_the_embedding_of_a_network():
+    limit = VOCABULARY[3]
+    require_embeddable(Beads.from_sequence("A" * limit, BACKBONE))
+    for sequence in ("A" * (limit + 1), ":".join(["A" * (limit // 2 + 1)] * 2)):
+        beads = Beads.from_sequence(sequence, BeadMap.parse("calpha"), "long")
+        require_embeddable(beads, "one-hot")
+        with pytest.raises(
+            MoleculeError, match=rf"^long: {len(beads.residues)} residues, .* places for {limit}: "
+        ):
+            require_embeddable(beads)
+    everything = Beads.from_sequence("ACE-ALA-NME:ACDEFGHIKLMNPQRSTVWY", BeadMap.parse("all"))
+    assert (everything.features.max(axis=0) < VOCABULARY).all()
+
+
+def test_a_molecule_has_to_have_torsions_to_be_judged():
+    for sequence, spec in (("AG", "backbone"), ("ACE-ALA-NME", "alanine-dipeptide")):
+        require_torsions(Beads.from_sequence(sequence, BeadMap.parse(spec)))
+    for sequence, spec in (("AG", "calpha"), ("A", "backbone"), ("A:G", "backbone"), ("AG", ["N", "CA"])):
+        with pytest.raises(MoleculeError, match=r"^mine: its beads hold no pair of torsions φ and ψ"):
+            require_torsions(Beads.from_sequence(sequence, BeadMap.parse(spec), "mine"))
 
 
 @pytest.mark.parametrize("spec", SPECS)

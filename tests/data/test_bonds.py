@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fokker.data.beads import BeadMap, Beads, coarse_grain
-from fokker.data.bonds import UNITS, check_bonds, detect_unit
+from fokker.data.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frames
 from fokker.data.residues import MoleculeError, sequence_topology
 
 from .molecules import REAL, made_up, real
@@ -104,6 +104,83 @@ def test_the_first_bad_frame_and_its_worst_bond_are_named():
         check_bonds(positions, topology)
 
 
+FAULTS = {
+    "zeros": lambda frame: 0 * frame,
+    "far": lambda frame: frame + 1e9 * np.eye(len(frame), 3, dtype=np.float32),
+    "one long bond": lambda frame: frame + 0.2 * np.eye(len(frame), 3, -9, dtype=np.float32),
+    "noise": lambda frame: np.random.default_rng(0).normal(size=frame.shape),
+    "another order": lambda frame: frame[::-1],
+    "another scale": lambda frame: 2 * frame,
+    "another unit": lambda frame: 10 * frame,
+    "not finite": lambda frame: frame + np.where(np.arange(len(frame)) == 4, np.nan, 0)[:, None],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_frame_among_good_ones_is_called_that(fault: str):
+    topology, positions = made_up("AC")
+    positions[13] = FAULTS[fault](positions[13])
+    expected = np.arange(20) != 13
+    np.testing.assert_array_equal(good_frames(positions, topology), expected)
+    for frames, numbers, before, words in (
+        (positions, None, 0, "frame 13: .*the frame is broken, as the 13 frames before it are good"),
+        (positions, range(100, 120), 90, "frame 113: .* as the 103 frames before it are good"),
+        (positions[13:14], [7], 1, "frame 7: .* as the frame before it is good"),
+        (positions[13:], None, 0, "frame 0: .*the frame is broken, as 6 frames after it are good"),
+    ):
+        with pytest.raises(MoleculeError, match=words) as error:
+            check_bonds(frames, topology, "a.dcd", numbers, before)
+        assert "another molecule" not in str(error.value)
+        assert "--skip-damaged" in str(error.value)
+
+
+def test_an_empty_frame_alone_is_called_empty():
+    topology, positions = made_up("AC")
+    with pytest.raises(MoleculeError, match="all atoms are at one place: the frame is empty"):
+        check_bonds(0 * positions, topology)
+
+
+def test_hydrogens_matter_only_as_beads():
+    topology, positions = real("AV")
+    index = {str(atom): atom.index for atom in topology.atoms}
+    hydrogen, heavy = index["ALA1-HB1"], index["ALA1-CB"]
+    lost, moved, broken = positions.copy(), positions.copy(), positions.copy()
+    lost[4, hydrogen], moved[4, hydrogen], broken[4, heavy] = np.nan, 3, 3
+    bonds = Bonds.of(topology)
+    for frames in (lost, moved):
+        check_bonds(frames, topology)
+        assert good_frames(frames, topology).all()
+        assert detect_unit(frames, topology) == 1
+        with pytest.raises(MoleculeError, match=r"frame 4: .*ALA1-HB1"):
+            check_bonds(frames, bonds.with_beads([hydrogen, heavy]))
+        all_atoms, beads = coarse_grain(frames, topology, BeadMap.parse("all"))
+        with pytest.raises(MoleculeError, match=r"frame 4: .*ALA1-HB1"):
+            check_bonds(all_atoms, beads)
+    # A side chain may be no bead, but shows that the molecule is cut.
+    with pytest.raises(MoleculeError, match=r"frame 4: the bond ALA1-C[AB] to "):
+        check_bonds(broken, topology)
+
+
+def test_sites_without_mass_may_be_anywhere():
+    topology, positions = made_up("AC")
+    for name, element in (("LP1", "virtual"), ("DCA", "hydrogen"), ("M1", "virtual"), ("EP", "virtual")):
+        atom = topology.add_atom(name, getattr(mdtraj.element, element), topology.residue(0))
+        topology.add_bond(topology.atom(1), atom)
+    frames = np.concatenate([positions, np.full((20, 4, 3), np.nan, np.float32)], axis=1)
+    check_bonds(frames, topology)
+    assert coarse_grain(frames, topology, BACKBONE)[1] == Beads.from_sequence("AC", BACKBONE)
+
+
+def test_bonds_are_known_where_elements_are_told_by_changed_masses():
+    topology, positions = real("KF")
+    for atom in topology.atoms:
+        atom.element = mdtraj.element.helium if atom.element.symbol == "H" else mdtraj.element.lithium
+    known, expected = Bonds.of(topology), Bonds.of(real("KF")[0])
+    np.testing.assert_array_equal(known.lengths, expected.lengths)
+    np.testing.assert_array_equal(known.heavy, expected.heavy)
+    check_bonds(positions, topology)
+
+
 def test_an_allowed_bond_is_not_blamed():
     """A cis bond from CA to CA is further from its length than this broken one."""
     beads = Beads.from_sequence("GA", BeadMap.parse(["CA", "CB"]))
@@ -184,7 +261,16 @@ def test_broken_frames_say_nothing_about_the_unit():
     assert detect_unit(10 * positions, topology) == UNITS["angstrom"]
 
 
-@pytest.mark.parametrize("scale", [0, 0.3, 2, 20, 100])
+def test_frames_that_are_empty_or_of_no_unit_do_not_count_where_others_are_good():
+    topology, positions = made_up("AC")
+    positions[:12] = 0
+    positions[12:15] *= 2
+    assert detect_unit(30 * positions, topology) == UNITS["nm*30"]
+    with pytest.raises(MoleculeError, match=r"a\.npy: all atoms of the first frames are at one place"):
+        detect_unit(0 * positions, topology, "a.npy")
+
+
+@pytest.mark.parametrize("scale", [0.3, 2, 20, 100])
 def test_no_unit_is_guessed_from_impossible_bonds(scale: float):
     topology, positions = made_up("AC")
     expected = r"should have 0\.146 in nm, 1\.46 in angstrom, 4\.38 in nm\*30"

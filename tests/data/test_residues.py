@@ -13,6 +13,7 @@ from fokker.data.residues import (
     RESIDUES,
     MoleculeError,
     bonded_pairs,
+    foreign_atoms,
     format_sequence,
     is_solvent,
     parse_sequence,
@@ -20,6 +21,7 @@ from fokker.data.residues import (
     solute_atoms,
     standard_atoms,
     standard_residue,
+    symbol_of,
 )
 
 from .molecules import REAL, real
@@ -67,6 +69,7 @@ def test_lists_keep_the_order_on_which_imported_weights_depend():
         ("NALA", "ALA"),
         ("CGLY", "GLY"),
         ("NMA", "NME"),
+        ("NAC", "NME"),
         ("NHE", "NH2"),
     ],
 )
@@ -152,6 +155,79 @@ def test_the_ends_of_chains_and_isoleucine_have_their_standard_atoms():
     assert first == {"N", "CA", "CB", "C", "O", "OXT"}
     assert second == {"N", "CA", "CB", "CG1", "CG2", "CD1", "C", "O", "OXT"}
     assert cap == {"C", "O"}
+
+
+@pytest.mark.parametrize(
+    ("name", "atoms", "standard"),
+    [
+        ("ALA", "N CA CB C O1 O2", "N CA CB C O OXT"),  # OPLS and GROMOS.
+        ("ALA", "N CA CB C O OT", "N CA CB C O OXT"),  # An acid in GROMACS.
+        ("ALA", "N CA CB C OCT1 OCT2", "N CA CB C O OXT"),
+        ("ALA", "N CA CB C O' O''", "N CA CB C O OXT"),
+        ("ACE", "CH3 HH31 C O", "CH3 C O"),
+        ("ACE", "CA C O", "CH3 C O"),  # GROMOS.
+        ("ACE", "CAY HY1 CY OY", "CH3 C O"),
+        ("NME", "N H CH3 HH31 HH32", "N C"),
+        ("NME", "N H C H1 H2 H3", "N C"),
+        ("NMA", "N CA 1HA", "N C"),
+        ("NAC", "N H CH3", "N C"),
+        ("NME", "NT HNT CAT", "N C"),
+        ("NHE", "N HN1 HN2", "N"),
+    ],
+)
+def test_the_same_atoms_have_many_names(name: str, atoms: str, standard: str):
+    residue = topology_of((name, atoms)).residue(0)
+    heavy = {label for label, atom in standard_atoms(residue).items() if symbol_of(atom, label) != "H"}
+    assert heavy == set(standard.split())
+    assert foreign_atoms(residue) == []
+
+
+HYDROGENS = "1HB 2HB HB1 HG HG11 1HD1 HE HH HO HXT HN H1 3H 'HB1 DA HZ3 HD1"
+MASSLESS = "LP1 LPA EP EP1 MN1 MCB1 M QB"
+
+
+def test_hydrogens_and_sites_without_mass_are_not_foreign():
+    for element in ("hydrogen", "mercury", "helium", "virtual"):
+        residue = topology_of(("SER", "N CA CB OG C O")).residue(0)
+        for name in HYDROGENS.split():
+            residue.chain.topology.add_atom(name, getattr(mdtraj.element, element), residue)
+        for name in MASSLESS.split():
+            residue.chain.topology.add_atom(name, mdtraj.element.virtual, residue)
+        assert foreign_atoms(residue) == []
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_atom_of_the_reference_data_is_foreign(name: str):
+    assert not any(foreign_atoms(residue) for residue in real(name)[0].residues)
+
+
+@pytest.mark.parametrize(
+    ("name", "atoms"),
+    [("MET", "SE"), ("SER", "P"), ("ALA", "CG"), ("GLY", "CB"), ("ACE", "OXT"), ("NME", "O"), ("LYS", "C99")],
+)
+def test_what_a_residue_does_not_have_is_foreign(name: str, atoms: str):
+    foreign = foreign_atoms(
+        topology_of((name, f"N CA C O {atoms}" if name in CODES.values() else atoms)).residue(0)
+    )
+    assert [atom.name for atom in foreign] == [atoms]
+
+
+def test_water_is_known_by_its_atoms():
+    waters = (
+        ("SPC", "OW HW1 HW2"), ("T4P", "OW HW1 HW2 MW"), ("SWM4", "OH2 DOH2 LP H1 H2"), ("DOD", "O D1 D2"),
+        ("OPC", "O H1 H2 EPW"),
+    )  # fmt: skip
+    topology = topology_of(("ALA", "N CA"), *((name, "OW H H") for name, _ in waters))
+    assert [is_solvent(residue) for residue in topology.residues] == [False] + [True] * len(waters)
+    for name, atoms in waters:
+        residue = mdtraj.Topology()
+        inside = residue.add_residue(name, residue.add_chain())
+        for atom in atoms.split():
+            element = {"O": "oxygen", "H": "hydrogen", "D": "hydrogen"}.get(atom[0], "virtual")
+            residue.add_atom(atom, getattr(mdtraj.element, element), inside)
+        assert is_solvent(inside), name
+    assert not is_solvent(topology_of(("MOH", "C O H H H H")).residue(0))
+    assert not is_solvent(topology_of(("OH", "O H")).residue(0))
 
 
 def test_water_and_ions_are_no_solute():

@@ -77,3 +77,21 @@ def test_what_cannot_be_judged_is_one_line(words: str, message: str, capsys: pyt
     assert message in error
     assert error.count("\n") == 1
     assert not Path("metrics.json").exists()
+
+
+def test_mirror_images_are_counted(capsys: pytest.CaptureFixture[str]):
+    """Inverted frames have the same bonds; glycine has no hand."""
+    trajectory(Path("reference/GA.xtc"), "GA", 400, seed=0)
+    trajectory(Path("mine.xtc"), "GA", 300, seed=1)
+    mixed = mdtraj.load("mine.xtc", top="mine.pdb")
+    mixed.xyz[:120] *= -1
+    mixed.save("mine.xtc")
+    assert command(["evaluate", "--samples", "mine.xtc", "--reference", "reference", "--out", "m.json"]) == 0
+    found = json.loads(Path("m.json").read_text())["systems"]["mine"]["molecule"]["mirror_images"]
+    hand = found["reference"]["count"] // 400  # Of the made-up reference, which is one conformation.
+    assert found["samples"]["count"] == (180 if hand else 120)
+    assert found["samples"]["residues"] == {"ALA2": found["samples"]["share"]}
+    words = " ".join(capsys.readouterr().out.split())
+    assert "broken bonds mirror images of the reference" in words
+    assert f"mine 0 {found['samples']['count']} {found['reference']['count']}" in words
+    assert "…" not in words

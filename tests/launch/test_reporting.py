@@ -79,3 +79,27 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
         *("free-energy", "losses", "fokker-planck-error")
     }
+
+
+def test_mirror_images_stand_beside_the_modes_of_beads_that_have_a_hand():
+    def molecule(mirrored: dict | None) -> dict:
+        kinds = ("reference", "iid", "sim")
+        positive = dict.fromkeys(kinds, 0.02)
+        return {
+            "ala": {
+                "molecule": {
+                    "phi_positive": positive,
+                    "phi_crossings": 3,
+                    "bonds": {},
+                    "ca_distances": {},
+                    "mirror_images": mirrored,
+                }
+            }
+        }
+
+    shares = {"reference": 0.0, "iid": 0.125, "sim": 0.5}
+    mirrored = {kind: {"count": 1, "share": share, "residues": {}} for kind, share in shares.items()}
+    ((_, _, rows),) = reporting._molecule_tables(molecule(mirrored))
+    assert rows[2] == ("mirror images at CA", "0.0000", "0.1250", "0.5000", "", "")
+    ((_, _, rows),) = reporting._molecule_tables(molecule(None))
+    assert len(rows) == 2
