@@ -87,10 +87,9 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
     from .plan_arguments import PlanArguments
 
     if isinstance(arguments, given.ExportArguments):
-        from .trained import load
+        from . import export
 
-        load(arguments.run).save(arguments.file)
-        display.stage("export", str(arguments.file))
+        export.carry_out(arguments, display)
     elif isinstance(arguments, given.CheckpointArguments):
         from . import checkpoint
 
@@ -104,8 +103,9 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
 
         reproduce(arguments, display)
     elif isinstance(arguments, molecules.TakenArguments):
-        from . import taken
+        from . import backend, taken
 
+        backend.require()
         taken.carry_out(arguments, display)
     elif isinstance(arguments, molecules.JudgeArguments):
         from . import judge
