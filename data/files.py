@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+NAME_BYTES = 255
 _PROBE = ".fokker-probe"
 
 
@@ -50,7 +51,7 @@ def file_error(path: Path, error: OSError) -> FileError:
         reason = os.strerror(error.errno or errno.ENOSPC).lower()
         remedy = "nothing is half-written; free some space, or choose another place, and go on"
     elif error.errno == errno.ENAMETOOLONG:
-        reason, remedy = "its name is too long", "choose one of at most 255 bytes"
+        reason, remedy = "its name is too long", f"choose one of at most {NAME_BYTES} bytes"
     return FileError(f"{path} cannot be written: {reason}: {remedy}")
 
 
@@ -72,7 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if len(os.fsencode(path.name)) > 255:
+        if len(os.fsencode(path.name)) > NAME_BYTES:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         yield partial
         _to_disk(partial)
@@ -177,6 +178,15 @@ def require_writable(folder: Path, space: int = 0) -> None:
             f"{folder}: {free / 1e9:.3g} GB are free, and about {space / 1e9:.3g} GB are needed: free some "
             "space, or choose another place"
         )
+
+
+def require_file(path: Path, space: int = 0) -> None:
+    """FileError unless a file of this name can be made, and so many bytes are free; makes its folder."""
+    if len(os.fsencode(path.name)) > NAME_BYTES:
+        raise file_error(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
+    if path.is_dir():
+        raise file_error(path, OSError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    require_writable(path.parent, space)
 
 
 def sha256(path: Path) -> str:

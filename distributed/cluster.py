@@ -68,7 +68,7 @@ def _start() -> None:
             "local",
             include_dashboard=False,
             num_cpus=machine.allowed_cpus(),
-            _temp_dir=str(machine.scratch()),
+            _temp_dir=str(machine.scratch() / machine.RAY),
         )
     except FileError:
         raise

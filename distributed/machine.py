@@ -14,7 +14,9 @@ from ..data.files import FileError, require_writable
 
 SOCKET_BYTES = 107
 """What the name of a socket may have."""
-RAY_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+RAY = "r"
+"""Ray's own folder in that of this process: it lets anybody write there, if they get so far."""
+RAY_BYTES = len(f"/{RAY}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 """What Ray adds to the name of its folder."""
 SPACE = 50_000_000
 """Bytes that Ray needs there for its logs, to run at all."""

@@ -39,7 +39,7 @@ from .usage import (
     reproduce_help,
     run_help,
 )
-from .words import Options, UsageError, choice, only, override, print_and_exit, split, take
+from .words import Options, UsageError, choice, only, override, path, print_and_exit, split, take
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
@@ -90,6 +90,7 @@ class ExportArguments:
 
     run: Path
     file: Path
+    """New, unless one may be replaced."""
 
 
 OtherArguments = (
@@ -136,6 +137,9 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
         if command == "evaluate" and ("--samples" in options or "--reference" in options):
             return molecules.judge(words, options)
         return _run(command, words, options)
+    except OSError as error:  # Of a path that cannot be looked at: its name is too long, or a loop of links.
+        print(f"{program}: error: {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
+        raise SystemExit(2) from None
     except (UsageError, ConfigError) as error:
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -223,15 +227,18 @@ def _reproduce(words: list[str], options: Options) -> ReproduceArguments:
 def _export(words: list[str], options: Options) -> ExportArguments:
     if "--help" in options:
         print_and_exit(export_help())
+    force = options.pop("--force", "") is None
     if options:
-        raise UsageError(f"unknown option {next(iter(options))}: export has none")
+        raise UsageError(f"unknown option {next(iter(options))}: export has --force alone, without a value")
     if len(words) != 2:
         raise UsageError("name a run's folder and a file: fokker export runs/NAME model.safetensors")
-    run, file = map(Path, words)
+    run, file = map(path, words)
     if not run.is_dir():
         raise UsageError(f"{run} is not the folder of a run")
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise UsageError(f"{file}: there is no folder for it, or it is one itself")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists: take another name, or --force to replace it")
     return ExportArguments(run, file)
 
 
@@ -242,7 +249,7 @@ def _checkpoint(words: list[str], options: Options) -> CheckpointArguments:
         raise UsageError(f"unknown option {next(iter(options))}: checkpoint has none")
     if len(words) != 2:
         raise UsageError("say what, and of which run: fokker checkpoint list|verify runs/NAME")
-    command, run = choice("checkpoint", words[0], ("list", "verify")), Path(words[1])
+    command, run = choice("checkpoint", words[0], ("list", "verify")), path(words[1])
     if not run.is_dir():
         raise UsageError(f"{run} is not the folder of a run")
     return CheckpointArguments(command, run)
@@ -253,9 +260,9 @@ def _clean(words: list[str], options: Options) -> CleanArguments:
         print_and_exit(clean_help())
     if (name := only(words, "run")) is None:
         raise UsageError("name a run: fokker clean NAME")
-    run = Path(take(options, "--runs-dir", "runs")).expanduser() / name
+    run = path(take(options, "--runs-dir", "runs")) / name
     if not run.is_dir():
-        run = Path(name).expanduser()
+        run = path(name)
     if not run.is_dir():
         raise UsageError(f"{name} is neither a run in the folder of all runs nor the folder of one")
     parts = take(options, "--only", "simulate/1") if "--only" in options else ""
@@ -293,8 +300,10 @@ def _directory(runs: str, name: str) -> Path:
             f"--name: must be a plain folder name, not {name!r}: "
             "up to 100 letters, digits, '_', '.', '+' and '-', the first a letter, a digit or '_'"
         )
-    directory = Path(runs) / name
-    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    directory = path(runs) / name
+    existing = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), None)
+    if existing is None:
+        raise UsageError("the folder in which the command was started is gone: change to one that is there")
     problem = None
     if not existing.is_dir():
         problem = "is not a folder"

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..distributed.cluster import worker_environment
+from . import backend
 from .arguments import CheckpointArguments
 from .display import Display, size
 from .run import StageError
@@ -17,7 +16,7 @@ HEADER = ("expert", "step", "saved (UTC)", "hosts", "size", "state")
 def carry_out(arguments: CheckpointArguments, display: Display) -> None:
     """List the checkpoints of every expert, or read them all. StageError if one cannot be restored."""
     experts = sorted(arguments.run.glob("experts/*/checkpoints"))
-    if not experts:
+    if not any(path for directory in experts for path in directory.iterdir()):
         raise StageError(f"{arguments.run} has no checkpoints: its training has saved none yet")
     rows, broken = [], []
     for directory in experts:
@@ -52,7 +51,7 @@ def _state(path: Path) -> str:
 
 def _read(path: Path) -> str:
     """Whether a checkpoint can be restored, by reading it."""
-    os.environ.update(worker_environment(on_gpu=False))
+    backend.on_cpu()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is only read is not written.
     from ..distributed.checkpoints import verify
 

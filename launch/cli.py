@@ -94,10 +94,9 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
 
         clean.carry_out(arguments, display)
     elif isinstance(arguments, given.ExportArguments):
-        from .trained import load
+        from . import export
 
-        load(arguments.run).save(arguments.file)
-        display.stage("export", str(arguments.file))
+        export.carry_out(arguments, display)
     elif isinstance(arguments, given.CheckpointArguments):
         from . import checkpoint
 
@@ -111,8 +110,9 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
 
         reproduce(arguments, display)
     elif isinstance(arguments, molecules.TakenArguments):
-        from . import taken
+        from . import backend, taken
 
+        backend.require()
         taken.carry_out(arguments, display)
     elif isinstance(arguments, molecules.JudgeArguments):
         from . import judge

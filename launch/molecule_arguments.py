@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..data.config import MoleculesConfig, ReferenceConfig
 from .usage import TAKEN_OPTIONS, data_help, taken_help
-from .words import Options, UsageError, only, print_and_exit, settings_of, take
+from .words import Options, UsageError, only, path, print_and_exit, settings_of, take
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def taken(command: str, words: list[str], options: Options) -> TakenArguments:
         raise UsageError(f"name a model: fokker {command} model.safetensors --sequence AC")
     if "--sequence" not in options:
         raise UsageError(f"{model} is a model: say of what, such as --sequence AC or ACE-ALA-NME")
-    if not Path(model).exists():
+    if not path(model).exists():
         raise UsageError(f"{model} does not exist: name what fokker export wrote, or a run's folder")
     known = TAKEN_OPTIONS[command]
     for name in options:
@@ -99,7 +99,7 @@ def taken(command: str, words: list[str], options: Options) -> TakenArguments:
         raise UsageError(f"--out: {out} has to end with .xtc, in a folder that is there")
     return TakenArguments(
         command,
-        Path(model),
+        path(model),
         take(options, "--sequence", "AC"),
         whole("--count", 1) or whole("--chains", 1) or (1000 if command == "sample" else 100),
         whole("--frames", 1) or 100,

@@ -1,13 +1,11 @@
 """`fokker plan`: what a training would take on a cluster, from the compiler and the devices' data sheets."""
 
-import os
 from dataclasses import asdict
 
-import jax
-
-from ..data.files import write_json
-from ..distributed import calibration, cluster
+from ..data.files import require_file, write_json
+from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
+from . import backend
 from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
@@ -20,7 +18,9 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
     """Compile, and print the plan; ConfigError if the data's sizes are not known."""
     config, hosts, here = arguments.config, arguments.hosts, arguments.device == HERE
     devices = config.cluster.devices_per_host
-    start_jax()
+    if arguments.json:
+        require_file(arguments.json)
+    backend.on_cpu()
     data = sizes(config, arguments.directory, arguments.frames, arguments.beads)
     device = calibration.this_machine(devices) if here else DEVICES[arguments.device]
     what = "x".join(map(str, data.shape))
@@ -38,15 +38,6 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
     if arguments.json:
         write_json(arguments.json, to_json(plan, data))
         display.stage("json", str(arguments.json))
-
-
-def start_jax() -> None:
-    """Let JAX be what it is in a worker on CPUs."""
-    environment = cluster.worker_environment(on_gpu=False)
-    os.environ.update(environment)
-    # JAX was imported with the display, and has read its part of the environment.
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_compilation_cache_dir", environment.get("JAX_COMPILATION_CACHE_DIR"))
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

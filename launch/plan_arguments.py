@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..distributed.devices import DEVICES
 from .config import Config
-from .words import Options, UsageError, choice, take
+from .words import Options, UsageError, choice, path, take
 
 if TYPE_CHECKING:
     from .arguments import RunArguments
@@ -42,7 +42,7 @@ def plan(
     if devices := _whole(options, "--devices-per-host"):  # For short, as --data is.
         options["--cluster.devices-per-host"] = str(devices)
     frames, beads = _whole(options, "--frames"), _whole(options, "--beads")
-    file = Path(take(options, "--json", "plan.json")) if "--json" in options else None
+    file = path(take(options, "--json", "plan.json")) if "--json" in options else None
     if file is not None and (file.suffix != ".json" or not file.absolute().parent.is_dir()):
         raise UsageError(f"--json: {file} has to end with .json, in a folder that is there")
     this = run("plan", words, options)

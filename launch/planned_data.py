@@ -100,7 +100,7 @@ def _frames(config: Config, directory: Path) -> int:
 def _dataset(config: Config, directory: Path) -> Dataset | None:
     """That of the run, or one that the settings name."""
     path = getattr(config.data, "path", None)
-    for place in (directory / "data", *([Path(path)] if path else [])):
+    for place in (directory / "data", *([Path(path).expanduser()] if path else [])):
         if (place / MANIFEST).exists():
             return Dataset(place)
     return None

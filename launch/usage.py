@@ -203,9 +203,9 @@ def export_help() -> str:
     about = (
         "Write the averaged parameters, the settings, the scale and the bead map of the run in DIR/NAME as "
         "one safetensors file. fokker.load(FILE) reads it in Python: log_density, energy, forces, sample and "
-        "simulate for any sequence."
+        "simulate for any sequence. A FILE that exists is replaced only with --force."
     )
-    return "\n".join(["usage: fokker export DIR/NAME FILE", "", _paragraph(about)])
+    return "\n".join(["usage: fokker export DIR/NAME FILE [--force]", "", _paragraph(about)])
 
 
 def checkpoint_help() -> str:

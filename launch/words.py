@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from ..data.config import MoleculesConfig, ReferenceConfig
@@ -11,10 +12,10 @@ from .settings import Setting, option, settings
 
 Choice = TypeVar("Choice", bound=str)
 Group = TypeVar("Group", ReferenceConfig, MoleculesConfig)
+FLAGS = ("--help", "--force", "--yes")
+"""Options that take no value, also where a word follows."""
 Options = dict[str, str | None]
 """Option, with its dashes, to the text given; None where no value follows."""
-FLAGS = ("--help", "--yes")
-"""Options that take no value."""
 
 
 class UsageError(Exception):
@@ -39,6 +40,14 @@ def split(tokens: list[str]) -> tuple[list[str], Options]:
             raise UsageError(f"{name} is given twice: {options[name]!r} and {value!r}")
         options[name] = value or None
     return words, options
+
+
+def path(text: str) -> Path:
+    """A path as it was typed; ~ at its beginning is the user's home, also where the shell left it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{text}: there is no home folder that ~ could stand for: name it in full") from None
 
 
 def only(words: list[str], what: str) -> str | None:
