@@ -21,17 +21,21 @@ PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray"
 
 def write(run: Run, metrics: dict, surfaces: dict[str, dict[str, Points]]) -> None:
     """Write runs/NAME/figures/*.png and report.html. Raises FileError."""
-    history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
+    # One that is empty or gone cannot be made again; the rest of the report can.
+    paths = {job.name: job.directory / HISTORY for job in run.jobs}
+    found = {name: read_history(path) for name, path in paths.items() if path.exists()}
+    history = {name: losses for name, losses in found.items() if losses}
     drawn = {
         "free-energy": (
             "Free energy of the training data, of independent samples and of the simulation.",
             figures.free_energy_surfaces(surfaces, run.systems[0].plane),
         ),
-        "losses": (
+    }
+    if history:
+        drawn["losses"] = (
             "Losses of the experts; each is named by its interval of t.",
             figures.loss_curves(history),
-        ),
-    }
+        )
     plane = run.systems[0].plane
     if run.systems[0].beads is not None:
         drawn["torsions"] = (
@@ -65,7 +69,7 @@ def _report(run: Run, metrics: dict, history: dict, images: list[tuple[str, byte
         warnings=warnings(metrics),
         figures=images,
         tables=[
-            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
+            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
             ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], config.simulate)),
             *_molecule_tables(metrics["systems"]),
@@ -90,8 +94,10 @@ EXPERT_COLUMNS = (
 )
 
 
-def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
+def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
     count = trained.count(trained.load(job.directory))
+    if history is None:
+        return job.name, f"{count:,}", *["unknown"] * 4
     term = history["consistency"][-1]
     return (
         job.name,
