@@ -160,11 +160,11 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
     result = _result(options) if command in ("evaluate", "report") else None
     if preset is not None:
         config = _preset(preset, options)
-        directory = _directory(runs, take(options, "--name", _default_name(config)))
+        directory = _directory(runs, take(options, "--name", _default_name(config)), command != "plan")
     elif "--name" not in options:
         raise UsageError(f"name a preset ({', '.join(PRESETS)}), or with --name a run that has started")
     else:
-        directory = _directory(runs, take(options, "--name", "NAME"))
+        directory = _directory(runs, take(options, "--name", "NAME"), command != "plan")
         for fixed in ("--method", "--recipe"):
             if fixed in options:
                 raise UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
@@ -293,8 +293,8 @@ def _default_name(config: Config) -> str:
     return config.preset + method + ("-paper" if config.recipe == "paper" else "")
 
 
-def _directory(runs: str, name: str) -> Path:
-    """The run's folder, after checking (without creating anything) that it can be written."""
+def _directory(runs: str, name: str, written: bool = True) -> Path:
+    """The run's folder, after checking (without creating anything) that it can be `written`, if it is."""
     if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
         raise UsageError(
             f"--name: must be a plain folder name, not {name!r}: "
@@ -307,7 +307,7 @@ def _directory(runs: str, name: str) -> Path:
     problem = None
     if not existing.is_dir():
         problem = "is not a folder"
-    elif not os.access(existing, os.W_OK | os.X_OK):
+    elif written and not os.access(existing, os.W_OK | os.X_OK):
         problem = "is not writable"
     if problem:
         to_blame = f"--name {name}" if existing == directory else f"--runs-dir {runs}"

@@ -31,18 +31,22 @@ def made_from(path: Path) -> str | None:
 
 
 def write(run: Run, metrics: dict, digest: str, surfaces: dict[str, dict[str, Points]]) -> None:
-    """Write runs/NAME/figures/*.png and report.html, which names the hash of its metrics."""
-    history = {job.name: read_history(job.directory / HISTORY) for job in run.jobs}
+    """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
+    # One that is empty or gone cannot be made again; the rest of the report can.
+    paths = {job.name: job.directory / HISTORY for job in run.jobs}
+    found = {name: read_history(path) for name, path in paths.items() if path.exists()}
+    history = {name: losses for name, losses in found.items() if losses}
     drawn = {
         "free-energy": (
             "Free energy of the training data, of independent samples and of the simulation.",
             figures.free_energy_surfaces(surfaces, run.systems[0].plane),
         ),
-        "losses": (
+    }
+    if history:
+        drawn["losses"] = (
             "Losses of the experts; each is named by its interval of t.",
             figures.loss_curves(history),
-        ),
-    }
+        )
     plane = run.systems[0].plane
     if run.systems[0].beads is not None:
         drawn["torsions"] = (
@@ -80,7 +84,7 @@ def _report(run: Run, metrics: dict, digest: str, history: dict, images: list[tu
         figures=images,
         tables=[
             ("Results", ("what", "number", "settings"), _result_rows(metrics["made_from"])),
-            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history[job.name]) for job in run.jobs]),
+            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
             ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], config.simulate)),
             *_molecule_tables(metrics["systems"]),
@@ -105,8 +109,10 @@ EXPERT_COLUMNS = (
 )
 
 
-def _expert_row(job, history: dict[str, list[float]]) -> tuple[str, ...]:
+def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
     count = trained.count(trained.load(job.directory))
+    if history is None:
+        return job.name, f"{count:,}", *["unknown"] * 4
     term = history["consistency"][-1]
     return (
         job.name,

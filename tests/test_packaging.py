@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from functools import cache
@@ -30,12 +31,28 @@ def tracked() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the tracked files, as from a fresh clone."""
-    clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("wheel")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tracked files, as of a fresh clone."""
+    clone = tmp_path_factory.mktemp("clones") / "fokker"
     for name in tracked():
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
+    return clone
+
+
+def built(kind: str, source: Path, out: Path) -> Path:
+    """The only file that setuptools makes of a source: its `wheel`, `sdist` or `editable`."""
+    script = f"from setuptools import build_meta; build_meta.build_{kind}({str(out)!r})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = out.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pip builds."""
+    out = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
     done = subprocess.run(
         [*pip, "--no-build-isolation", "--no-index", "--wheel-dir", str(out), str(clone)],
@@ -99,7 +116,38 @@ print(len(report.render(report.Report("t", "s", {{}}, [], [], [], {{}}))) > 1000
     assert rendered == "True"
 
 
+def test_source_distribution_makes_the_same_wheel(wheel: Path, clone: Path, tmp_path: Path):
+    for name in ("sdist", "unpacked", "wheel"):
+        (tmp_path / name).mkdir()
+    with tarfile.open(built("sdist", clone, tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (source,) = (tmp_path / "unpacked").iterdir()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(built("wheel", source, tmp_path / "wheel")) as other:
+        assert {entry.filename: entry.CRC for entry in one.infolist()} == {
+            entry.filename: entry.CRC for entry in other.infolist()
+        }
+
+
 # What can be imported
+
+
+def test_editable_install_is_found_from_the_folder_that_contains_the_checkout(clone: Path, tmp_path: Path):
+    """There the checkout itself could be taken for a namespace package; and no other name is added."""
+    (tmp_path / "wheel").mkdir()
+    with zipfile.ZipFile(built("editable", clone, tmp_path / "wheel")) as archive:
+        archive.extractall(tmp_path / "site")
+    script = f"""
+import site, sys
+sys.path.insert(0, {str(clone.parent)!r})
+site.addsitedir({str(tmp_path / "site")!r})
+import fokker, importlib.util
+print(fokker.__file__, fokker.__version__)
+print([name for name in {NAMES} if importlib.util.find_spec(name)])
+"""
+    assert python(script, clone.parent, "-I", "-S") == [
+        f"{clone / 'src' / 'fokker' / '__init__.py'} {PROJECT['version']}",
+        "[]",
+    ]
 
 
 def test_no_folder_of_the_checkout_is_a_top_level_package(tmp_path: Path):

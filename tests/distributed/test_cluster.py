@@ -1,9 +1,13 @@
 import importlib.util
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
+from ray._private import services
 
 from fokker.distributed import cluster, tasks
 from fokker.distributed.cluster import ClusterError
@@ -42,6 +46,71 @@ def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # Other tests may have begun with theirs.
     with pytest.raises(ClusterError, match=r"cluster\.address nonsense: Invalid address format"):
         cluster.connect(ClusterConfig(address="nonsense"))
+
+
+@pytest.fixture
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without Ray; the file that names its last cluster."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray" / "ray_current_cluster"
+
+
+@pytest.mark.parametrize("way", ["setting", "environment"])
+def test_auto_where_no_cluster_runs_is_answered_at_once(
+    nothing_runs: Path, way: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "auto" if way == "environment" else "")
+    with pytest.raises(ClusterError, match=r"^cluster\.address auto: no Ray cluster runs on this machine: "):
+        cluster.connect(ClusterConfig(address="auto" if way == "setting" else None))
+
+
+def test_auto_where_the_last_cluster_is_gone_is_answered_at_once(
+    nothing_runs: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    nothing_runs.write_text(f"127.0.0.1:{closed_port}")
+    message = rf"cluster\.address auto: [\d.]+:{closed_port}: nothing answers there \(.*refused"
+    with pytest.raises(ClusterError, match=message):
+        cluster.connect(ClusterConfig(address="auto"))
+
+
+ALONE = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import ray
+from fokker.distributed import cluster, machine
+from fokker.distributed.config import ClusterConfig
+cluster.connect(ClusterConfig())
+node = ray._private.worker._global_node
+print(cluster.cpus(), machine.scratch())
+print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, cluster.lost())
+print(cluster.worker_environment(False)["JAX_COMPILATION_CACHE_DIR"])
+cluster.leave()
+machine.remove_scratch()
+print(machine.scratch.__globals__["_scratch"].exists())
+"""
+
+
+def test_a_cluster_of_ones_own_takes_what_is_allowed_and_leaves_nothing(tmp_path: Path):
+    """On one CPU, without a home, with a folder for temporary files whose name is too long for sockets."""
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "JAX_", "XDG_"))
+    }
+    environment = kept | {"HOME": "/proc/nonexistent", "TMPDIR": str(long)}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    about, groups, compiled, left = done.stdout.splitlines()
+    cpus, folder = about.split()
+    assert (cpus, groups, left) == ("1.0", "False False", "False")
+    assert compiled == f"{folder}/jax"
+    assert [*long.iterdir()] == []
 
 
 def test_connecting_again_keeps_the_cluster(ray_cluster):

@@ -1,5 +1,6 @@
 """The command as a user runs it: as a whole, again, stage by stage, stopped in the middle, and wrong."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -8,14 +9,20 @@ import re
 import shlex
 import shutil
 import signal
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fokker.launch.cli import command
+from fokker.data import files
+from fokker.launch.arguments import CheckpointArguments, ExportArguments, RunArguments, parse
+from fokker.launch.cli import command, failure
+from fokker.launch.plan_arguments import PlanArguments
 
 from .conftest import SMALL, Result, User
 
@@ -130,9 +137,10 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     whole: tuple[Path, Result], user: User, guest: User
 ):
-    """Interrupted in training as by a terminal, told to leave in the simulation, and gone on with."""
-    where = ["--runs-dir", "some runs", "--name", "parts"]
-    parts = user.home / "some runs" / "parts"
+    """Stopped before Ray is up by a terminal that is closed, in training at a time limit and by Ctrl-C, told
+    to leave in the simulation without and with all its group, and gone on with."""
+    where = ["--runs-dir", "läufe ü", "--name", "parts"]
+    parts = user.home / "läufe ü" / "parts"
     history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "1" / "mueller-brown"
 
     def blocks() -> int:
@@ -149,15 +157,21 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
         assert typed == ["fokker", *command]
         carry_out(*typed[1:])
 
-    carry_out("data", "mueller-brown", *where, *SMALL, "--cluster.simulators", "1")
+    data = ["data", "mueller-brown", *where, *SMALL, "--cluster.simulators", "1"]
+    go_on(user.stop(data, signal.SIGHUP, when=(parts / "config.json").exists, group=True), data)
     train = ["train", *where]
+    interrupted = user.stop(train, signal.SIGTERM, when=lambda: blocks() > 3, group=True)
+    assert [*(parts / "experts" / "0" / "checkpoints").glob("[1-9]*")], "the state is saved first"
     interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > 10, group=True)
     assert not (parts / "experts" / "0" / "average.npz").exists()
     go_on(interrupted, train)
     carry_out("sample", *where)
     simulate = ["simulate", *where]
     interrupted = guest.stop(simulate, signal.SIGTERM, when=lambda: any(chunks.glob("chunk-*")))
-    assert 0 < len([*chunks.glob("chunk-*")]) < 20
+    done = len([*chunks.glob("chunk-*")])
+    assert 0 < done < 20
+    user.stop(simulate, signal.SIGTERM, when=lambda: len([*chunks.glob("chunk-*")]) > done, group=True)
+    assert len([*chunks.glob("chunk-*")]) < 20
     go_on(interrupted, simulate)
     carry_out("evaluate", *where)
     carry_out("report", *where)
@@ -275,7 +289,171 @@ def test_a_longer_simulation_goes_on_from_the_shorter_one(whole: tuple[Path, Res
     assert "skipped: 21 chunks are there" in again.stdout
 
 
+# What is damaged
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("metrics.json", "timings.json", "experts/1/average.npz", "data/manifest.json"),
+        *("sample/1/mueller-brown/chunk-00001.npz", "simulate/1/mueller-brown/chunk-00003.npz"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
+def test_a_result_that_is_damaged_is_one_line(
+    whole: tuple[Path, Result],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+):
+    shutil.copytree(whole[0], tmp_path / "runs" / "damaged")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "damaged" / "report.html").unlink()
+    path = Path("runs/damaged") / name
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(content)
+    os.utime(path, ns=times)
+    assert command(["report", "--name", "damaged"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fokker: error: ")
+    assert err.count("\n") == 1
+    assert name in err
+    assert not (tmp_path / "runs" / "damaged" / "report.html").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_saved_settings_that_are_damaged_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/config.json").write_text(content)
+    with pytest.raises(SystemExit, match="2"):
+        command(["report", "--name", "mine"])
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "runs/mine/config.json" in err
+
+
+def test_a_history_of_losses_that_is_gone_costs_its_figure_alone(whole: tuple[Path, Result], tmp_path: Path):
+    run = tmp_path / "runs" / "mine"
+    shutil.copytree(whole[0], run)
+    for path in run.glob("experts/*/history.jsonl"):
+        path.write_text("")
+    (run / "report.html").unlink()
+    (run / "figures" / "losses.png").unlink()
+    assert command(["report", "--name", "mine", "--runs-dir", str(run.parent)]) == 0
+    assert not (run / "figures" / "losses.png").exists()
+    assert "<td>unknown</td>" in (run / "report.html").read_text()
+
+
 # Places
+
+
+def test_a_disk_without_room_for_the_report_is_one_line_and_keeps_the_old_one(
+    whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str], small_disk: Path
+):
+    run = small_disk / "mine"
+    shutil.copytree(whole[0], run, ignore=shutil.ignore_patterns("checkpoints", "evaluate", "figures"))
+    os.utime(run / "report.html", ns=(0, 0))
+    before = (run / "report.html").read_bytes()
+    with suppress(OSError), open(small_disk / "filling", "wb", buffering=0) as filling:
+        while True:
+            filling.write(bytes(4096))
+    assert command(["report", "--name", "mine", "--runs-dir", str(small_disk)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"fokker: error: {run}")
+    assert err.endswith("nothing is half-written; free some space, or choose another place, and go on\n")
+    assert err.count("\n") == 1
+    assert (run / "report.html").read_bytes() == before
+    assert not [*run.rglob(".partial*")]
+
+
+def test_a_read_only_place_is_refused_though_root_could_write_it(
+    read_only: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="2"):
+        command(["run", "mueller-brown", "--runs-dir", str(read_only)])
+    assert "is not writable; choose another place\n" in capsys.readouterr().err
+
+
+def test_errors_of_the_disk_in_any_process_and_library_are_one_line(capsys: pytest.CaptureFixture[str]):
+    full = OSError(errno.ENOSPC, "No space left on device", "/data/x.npy")
+    task = RayTaskError("convert", "traceback", files.file_error(Path("/data/y"), full))
+    for error, path in ((full, "/data/x.npy"), (task, "/data/y")):
+        assert failure(error) == 1
+        assert capsys.readouterr().err == (
+            f"fokker: error: {path} cannot be written: no space left on device: nothing is half-written; "
+            "free some space, or choose another place, and go on\n"
+        )
+    with pytest.raises(FileNotFoundError):
+        failure(FileNotFoundError(errno.ENOENT, "a bug"))
+
+
+def test_home_is_where_the_user_says_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for words in (
+        ["run", "mueller-brown", "--runs-dir=~/läufe ü"],
+        ["plan", "mueller-brown", "--runs-dir=~/läufe ü"],
+    ):
+        arguments = parse(words)
+        assert isinstance(arguments, RunArguments | PlanArguments)
+        assert arguments.directory == tmp_path / "läufe ü" / "mueller-brown"
+    (tmp_path / "mine").mkdir()
+    assert parse(["checkpoint", "list", "~/mine"]) == CheckpointArguments("list", tmp_path / "mine")
+    exported = parse(["export", "~/mine", "~/model.safetensors"])
+    assert exported == ExportArguments(tmp_path / "mine", tmp_path / "model.safetensors")
+
+
+def test_an_export_replaces_nothing_without_being_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("model").touch()
+    with pytest.raises(SystemExit, match="2"):
+        parse(["export", "mine", "model"])
+    assert capsys.readouterr().err == (
+        "fokker export: error: model exists: take another name, or --force to replace it\n"
+    )
+    for words in (["--force", "mine", "model"], ["mine", "--force", "model"], ["mine", "model", "--force"]):
+        assert parse(["export", *words]) == ExportArguments(Path("mine"), Path("model"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["export", "mine", "x" * 256], ["plan", "mueller-brown", "--json", "x" * 256 + ".json"]),
+        *(["checkpoint", "list", "x" * 256], ["run", "mueller-brown", "--runs-dir", "x" * 256]),
+        *(["run", "mueller-brown", "--name", "字" * 100], ["checkpoint", "list", "mine"]),
+    ],
+)
+def test_names_that_are_too_long_and_runs_without_experts_are_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    try:
+        status = command(words)
+    except SystemExit as error:
+        status = error.code
+    assert status in (1, 2)
+    err = capsys.readouterr().err
+    assert (err.count("\n"), "error: " in err) == (1, True)
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_an_accelerator_that_is_not_there_is_one_line(user: User, tmp_path: Path):
+    """Of the process itself; workers on CPUs, and what only reads or writes, do not ask for one."""
+    model = tmp_path / "model.safetensors"
+    model.touch()
+    wanted = replace(user, home=tmp_path, environment=user.environment | {"JAX_PLATFORMS": "cuda"})
+    refused = wanted.run("sample", "model.safetensors", "--sequence", "AC")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("fokker: error: JAX_PLATFORMS=cuda: Unable to initialize backend 'cuda'")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_run_at_which_another_process_works_is_refused(
