@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..data.beads import Beads
 from ..data.chirality import chiral_centres, wrong_hand
@@ -17,6 +17,7 @@ from .metrics import (
     compare,
     histogram,
     js_divergence,
+    js_floor,
     pmf_error,
     pmf_histogram,
     reported,
@@ -30,6 +31,8 @@ Metrics = dict[str, dict[str, float]]
 FLOOR_DRAWS = 3
 RESAMPLES = 20
 """Draws of whole chains that give the error of a simulation."""
+PARTS = 8
+"""Parts that a reference of fewer trajectories is cut into, to see how far they spread."""
 
 
 def floor(points: Points, count: int, plane: Plane, seed: int) -> Metrics:
@@ -72,31 +75,36 @@ def judge(
     samples: np.ndarray,
     chains: Float[np.ndarray, "chains frames *shape"],
     floor: Metrics,
+    lengths: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Metrics of samples and of a simulation against the reference, each beside its floor.
 
-    Frames that are not finite are left out. Raises ValueError if nothing is finite.
+    `floor_sim` is the floor of the simulation's own JS, by the spread over its chains; not a number for one
+    chain. `lengths` are the frames of the trajectories that the reference consists of, one after another;
+    without them its frames count as independent. Frames that are not finite are left out. ValueError if there
+    are no others.
     """
     finite = system.finite(chains)
     sets = {"reference": reference, "iid": samples[system.finite(samples)], "sim": chains[finite]}
     middle, each = len(system.planes) // 2, {}
-    walks, points = chains, {}
+    walks, points, lowest = chains, {}, []
     for index, name in enumerate(system.planes):
         with np.errstate(invalid="ignore"):
             angles = system.points(chains, index)
         here = {kind: system.points(sets[kind], index) for kind in ("reference", "iid")}
         here["sim"] = angles[finite]
         each[name] = _compared(here, system.plane)
+        lowest.append(_floor_of_chains(system.plane, here["reference"], lengths, _walked(angles, finite)))
         if index == middle:
             walks, points = angles, here
     result: dict[str, Any] = _combine([*each.values()], np.mean)
     for definition in DEFINITIONS:
         result[definition]["floor"] = floor[definition]
+    result["corrected"]["floor_sim"] = {"js": float(np.mean(lowest))}
     if len(each) > 1:
         result["residues"] = each
     if len(chains) > 1:
-        walked = [walk[kept] for walk, kept in zip(walks, finite, strict=True)]
-        result["sim_error"] = _chain_error(system.plane, points["reference"], walked)
+        result["sim_error"] = _chain_error(system.plane, points["reference"], _walked(walks, finite))
     if system.beads is not None:
         result["molecule"] = {
             **_structure(system.beads, sets),
@@ -104,6 +112,34 @@ def judge(
             "phi_crossings": sign_changes(walks[..., 0]),
         }
     return result
+
+
+def _walked(
+    points: Float[np.ndarray, "chains frames 2"], finite: Bool[np.ndarray, "chains frames"]
+) -> list[Points]:
+    """The finite points of each chain."""
+    return [walk[kept] for walk, kept in zip(points, finite, strict=True)]
+
+
+def _floor_of_chains(
+    plane: Plane, reference: Points, lengths: Sequence[int], chains: Sequence[Points]
+) -> float:
+    """JS that such chains would have from such a reference if both were of one distribution."""
+    if sum(len(chain) > 0 for chain in chains) < 2:
+        return np.nan
+    parts = [reference]
+    if lengths and sum(lengths) == len(reference):
+        blocks = -(-PARTS // len(lengths))
+        each = np.split(reference, np.cumsum(lengths)[:-1])
+        parts = [block for trajectory in each for block in np.array_split(trajectory, blocks)]
+    p, q = (np.stack([histogram(part, plane, plane.js_bins) for part in of]) for of in (parts, chains))
+    return js_floor(p, q)
+
+
+def lengths_of(description: Mapping[str, Any], split: str) -> tuple[int, ...]:
+    """Frames of the trajectories of a split, as the description of a system in a dataset has them."""
+    known = description.get("trajectories", ())
+    return tuple(part["frames"] for part in known if part["split"] == split)
 
 
 def _compared(points: Mapping[str, Points], plane: Plane) -> dict[str, Any]:

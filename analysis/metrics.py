@@ -15,6 +15,7 @@ from scipy.spatial.distance import jensenshannon
 
 Points = Float[np.ndarray, "_ 2"]  # Sets that are compared may differ in size.
 Counts = Int[np.ndarray, "bins bins"]
+PartCounts = Int[np.ndarray, "_ bins bins"]
 Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Definition = Literal["paper", "corrected", "text"]
 DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
@@ -80,6 +81,31 @@ def js_divergence(p: Counts, q: Counts) -> float:
     return float(jensenshannon(p.ravel(), q.ravel()) ** 2)
 
 
+def js_floor(first: PartCounts, second: PartCounts) -> float:
+    """JS divergence (nats) to expect of two sets of one distribution, each given as independent parts of it.
+
+    ⅛ Σ_b [Var(p̂_b) + Var(q̂_b)]/m_b over the occupied bins b, with the mean m of both proportions: the second
+    order of the divergence. The variances are those of the mean over parts (chains, trajectories), by how the
+    parts spread; of a set that is one part, those of independent frames, p (1 − p)/n. For independent frames
+    it is (K − 1)/8 (1/n₁ + 1/n₂) with K occupied bins.
+    """
+    (p, p_variance), (q, q_variance) = (_proportions(parts) for parts in (first, second))
+    mean = 0.5 * (p + q)
+    occupied = mean > 0
+    return float(np.sum((p_variance + q_variance)[occupied] / mean[occupied]) / 8)
+
+
+def _proportions(parts: PartCounts) -> tuple[np.ndarray, np.ndarray]:
+    """Proportion of each bin, and its variance; parts may differ in size."""
+    sizes = parts.sum(axis=(1, 2))
+    total, count = sizes.sum(), np.count_nonzero(sizes)
+    pooled = parts.sum(axis=0) / total
+    if count < 2:
+        return pooled, pooled * (1 - pooled) / total
+    spread = np.sum((parts - sizes[:, None, None] * pooled) ** 2, axis=0)
+    return pooled, count / (count - 1) * spread / total**2
+
+
 def js(reference: Points, points: Points, plane: Plane, definition: Definition) -> float:
     """Jensen–Shannon divergence (nats) of two sets of points.
 
@@ -137,15 +163,16 @@ def reported(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {definition: metrics[definition] for definition in DEFINITIONS}
 
 
-def table(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tuple[str, ...]]:
-    """Rows of metrics.json for people: definition, metric, iid, simulation, floor, and the ratios to it."""
+def table(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, ...]]:
+    """Rows of metrics.json for people, below `TABLE_HEADER`; what is not known is left empty."""
     rows = []
     for definition, values in metrics.items():
         for metric in ("js", "pmf"):
             iid, sim, floor = (values[kind][metric] for kind in ("iid", "sim", "floor"))
             numbers = (f"{iid:.4f}", f"{sim:.4f}", f"{floor:.4f}", f"{iid / floor:.2f}", f"{sim / floor:.2f}")
-            rows.append((definition, metric.upper(), *numbers))
+            own = values.get("floor_sim", {}).get(metric)
+            rows.append((definition, metric.upper(), *numbers, "" if own is None else f"{own:.4f}"))
     return rows
 
 
-TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor")
+TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim floor")

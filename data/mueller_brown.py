@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model import langevin
+from ..model.keys import key_of
 from ..model.langevin import Bath
 from .config import MuellerBrownConfig
 
@@ -22,9 +23,11 @@ START = (-0.558, 1.442)
 
 def potential(x: Float[Array, "2"]) -> Float[Array, ""]:
     """U(x) = Σₖ Aₖ exp(aₖ Δx² + bₖ Δx Δy + cₖ Δy²)."""
-    dx, dy = (x - jnp.asarray(_CENTRES)).T
-    exponent = jnp.asarray(_XX) * dx**2 + jnp.asarray(_XY) * dx * dy + jnp.asarray(_YY) * dy**2
-    return jnp.sum(jnp.asarray(_HEIGHTS) * jnp.exp(exponent))
+    heights, xx, xy, yy, centres = (
+        jnp.asarray(part, x.dtype) for part in (_HEIGHTS, _XX, _XY, _YY, _CENTRES)
+    )
+    dx, dy = (x - centres).T
+    return jnp.sum(heights * jnp.exp(xx * dx**2 + xy * dx * dy + yy * dy**2))
 
 
 def force(x: Float[Array, "chains 2"]) -> Float[Array, "chains 2"]:
@@ -37,13 +40,13 @@ def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
 
     Equal seeds give equal frames.
     """
-    return _generate(config, jax.random.key(seed))
+    return _generate(config, key_of(seed, "mueller-brown"))
 
 
 @partial(jax.jit, static_argnums=0)
 def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"]:
     bath = Bath(config.temperature, config.mass, config.friction, config.timestep)
-    start = jnp.broadcast_to(jnp.asarray(START), (config.chains, 2))
+    start = jnp.broadcast_to(jnp.asarray(START, jnp.float32), (config.chains, 2))
     velocity_key, burn_key, key = jax.random.split(key, 3)
     state = langevin.init(force, bath, start, velocity_key)
     run = partial(langevin.simulate, config.integrator, force, bath)

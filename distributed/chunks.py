@@ -13,7 +13,8 @@ from ..analysis.systems import System
 from ..data.files import reading, remove_partials, replacing, sha256_of
 
 Trajectories = Float[np.ndarray, "chains frames *shape"]
-Temperatures = Float[np.ndarray, "chains"]
+Temperatures = Float[np.ndarray, "chains 2"]
+"""kT of each chain from its velocities at half steps, and at the steps."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Summary:
     steps: int = 0
     seconds: float = 0.0
     temperature_sum: float = 0.0
-    """Over the chains that stayed finite."""
+    """At half steps, over the chains that stayed finite."""
+    step_temperature_sum: float = 0.0
+    """At the steps."""
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -40,6 +43,7 @@ def summarise(
 ) -> Summary:
     """Count what a chunk holds: histogram on the JS bins, and what left the physical or finite range."""
     finite = system.finite(trajectories)
+    half_steps, steps_themselves = temperatures[finite.all(axis=1)].sum(axis=0)
     with np.errstate(invalid="ignore"):
         points = system.points(trajectories)
     return Summary(
@@ -51,7 +55,8 @@ def summarise(
         chains_not_finite=int((~finite).any(axis=1).sum()),
         steps=steps,
         seconds=seconds,
-        temperature_sum=float(temperatures[finite.all(axis=1)].sum()),
+        temperature_sum=float(half_steps),
+        step_temperature_sum=float(steps_themselves),
     )
 
 

@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import ray
+from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
 from ..data.shards import Dataset
 from ..model import langevin, samplers
 from ..model.config import SampleConfig, SimulateConfig
-from ..model.experts import Expert, Parameters
+from ..model.experts import Expert, Parameters, active_at
+from ..model.keys import generator_of, key_of
 from ..model.molecules import Molecule
 from ..model.potential import Potential
 from . import cluster, parameters
@@ -66,7 +68,7 @@ class Work(Protocol):
         ...
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
-        """Trajectories of a chunk, and the kinetic temperature of every chain (0 where there is none)."""
+        """Trajectories of a chunk, and both kinetic temperatures of every chain (0 where there are none)."""
         ...
 
 
@@ -129,16 +131,19 @@ class Sampling(_Trained):
             )
         )
 
+    def key(self, index: int) -> PRNGKeyArray:
+        """Of a chunk."""
+        return key_of(self.seed, "sample", self.system.name, index)
+
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """One frame of each of `chunk` chains."""
-        key = jax.random.fold_in(jax.random.key(self.seed), index)
-        samples = np.asarray(self._draw(self.parameters, key=key)) / self.system.norm
-        return samples[:, None], np.zeros(self.config.chunk)
+        samples = np.asarray(self._draw(self.parameters, key=self.key(index))) / self.system.norm
+        return samples[:, None], np.zeros((self.config.chunk, 2))
 
 
 @dataclass(frozen=True)
 class Simulation(_Trained):
-    """Langevin dynamics of the expert of the smallest times, from frames of the training data."""
+    """Langevin dynamics of the expert of the force time, from frames of the training data."""
 
     config: SimulateConfig
     directory: Path
@@ -163,31 +168,64 @@ class Simulation(_Trained):
         return self.config.chunk * (self.config.burn_in + kept)
 
     @cached_property
-    def _run(self):
-        config, system = self.config, self.system
-        potential = Potential(self.experts[0], system.kT, config.force_time, system.norm, self.molecule)
-        mass = jnp.asarray(system.masses)[:, None] if system.beads else system.masses[0]
-        bath = langevin.Bath(system.kT, mass, config.friction, config.timestep)
+    def _active(self) -> int:
+        return active_at(self.config.force_time, [job.expert for job in self.jobs])
 
-        def run(params: Parameters, start: jax.Array, key: jax.Array):
-            force, keys = partial(potential.force, params), jax.random.split(key, 3)
+    @cached_property
+    def _potential(self) -> Potential:
+        expert, system = self.experts[self._active], self.system
+        return Potential(expert, system.kT, self.config.force_time, system.norm, self.molecule)
+
+    @cached_property
+    def _mass(self) -> float | np.ndarray:
+        masses = self.system.masses
+        return np.asarray(masses)[:, None] if self.system.beads else masses[0]
+
+    @cached_property
+    def _run(self):
+        config, potential = self.config, self._potential
+        bath = langevin.Bath(self.system.kT, self._mass, config.friction, config.timestep)
+
+        def run(params: Parameters, start: jax.Array, keys: Key[jax.Array, "3"]):
+            force = partial(potential.force, params)
             frames, stride, burn_in = config.frames // config.chains, config.stride, config.burn_in
             return langevin.run(config.integrator, force, bath, start, keys, frames, stride, burn_in)
 
         return jax.jit(run)
 
-    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
-        """Every stride-th frame of `chunk` chains after their burn-in."""
+    def keys(self, index: int) -> Key[jax.Array, "3"]:
+        """Of the `langevin.PARTS` of a chunk."""
+        return jnp.stack([key_of(self.seed, part, self.system.name, index) for part in langevin.PARTS])
+
+    def _starts(self, index: int) -> Float[np.ndarray, "chains *shape"]:
+        """Frames that the chains of a chunk start from."""
         frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
-        chosen = np.random.default_rng([self.seed, index]).integers(len(frames), size=self.config.chunk)
+        random = generator_of(self.seed, "start", self.system.name, index)
+        chosen = random.integers(len(frames), size=self.config.chunk)
         if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
             rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)
             if len(rare):
                 chosen[0] = rare[0]
-        key = jax.random.fold_in(jax.random.key(self.seed), index)
-        trajectory = self._run(self.parameters[0], frames.gather(chosen), key)
-        positions = self.system.centred(np.asarray(trajectory.position).swapaxes(0, 1))
-        return positions, np.asarray(trajectory.kinetic_temperature).mean(axis=0)
+        return frames.gather(chosen)
+
+    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
+        """Every stride-th frame of `chunk` chains after their burn-in."""
+        start = jnp.asarray(self._starts(index))
+        found = self._run(self.parameters[self._active], start, self.keys(index))
+        positions = self.system.centred(np.asarray(found.position).swapaxes(0, 1))
+        heat = np.stack([found.kinetic_temperature, found.step_temperature], axis=-1)
+        return positions, heat.mean(axis=0)
+
+    def largest_step(self, frames: int = 8) -> float:
+        """The largest ω dt of the learned potential, of some frames of the data; not stable above 2.
+
+        Zero where no direction has a restoring force.
+        """
+        split = Dataset(self.jobs[0].data).split(self.split, self.system.name)
+        chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
+        frequencies = jax.jit(self._potential.frequencies)
+        found = np.asarray(frequencies(self.parameters[self._active], split.gather(chosen), self._mass))
+        return self.config.timestep * float(np.maximum(found.max(), 0))
 
 
 class PoolWorker:

@@ -16,10 +16,12 @@ from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
 from ..data.reference import Reference
 from ..data.sources import Source
+from ..model.keys import generator_of, key_of
 from ..model.residual import exact
 from . import cluster, parameters
 from .job import ExpertJob
 from .molecules import molecules_of
+from .pool import Simulation
 
 ERROR_FRAMES = 1000
 
@@ -65,16 +67,19 @@ def fokker_planck_curves(
     return curves
 
 
+def largest_steps(works: Sequence[Simulation]) -> dict[str, float]:
+    """By system, the largest ω dt of its simulation at some frames of the data."""
+    return {work.system.name: work.largest_step() for work in works}
+
+
 def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarray, "times"]:
     dataset, expert, _ = job.load()
     weights = jax.tree.map(jnp.asarray, parameters.load(job.directory))
     frames = dataset.split("train")
     molecules = molecules_of(dataset, expert.shape)
-    chosen = np.random.default_rng(job.seed).choice(
-        len(frames), min(ERROR_FRAMES, len(frames)), replace=False
-    )
-
-    chosen = np.sort(chosen)
+    purpose = "fokker-planck error"
+    random = generator_of(job.seed, f"{purpose}, frames", job.index)
+    chosen = np.sort(random.choice(len(frames), min(ERROR_FRAMES, len(frames)), replace=False))
     own = jax.tree.map(lambda table: table[frames.system_of(chosen)], molecules)
 
     def relative(x, t, molecule):
@@ -86,7 +91,7 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
             return exact(log_density, expert.schedule, x, t, dimension).first / dimension
 
     def noise(key):
-        raw = jax.random.normal(key, (len(chosen), *expert.shape))
+        raw = jax.random.normal(key, (len(chosen), *expert.shape), jnp.float32)
         return jax.vmap(expert.project)(raw, own)
 
     x0 = dataset.norm * jnp.asarray(frames.gather(chosen))
@@ -96,7 +101,7 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
             noise,
             x0,
             jnp.asarray(times),
-            jax.random.key(job.seed),
+            key_of(job.seed, purpose, job.index),
             expert.schedule,
         )
     )

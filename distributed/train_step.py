@@ -92,8 +92,9 @@ def make_train_step(
         parameters: Parameters, batch: Batch, key: PRNGKeyArray, regularised: bool
     ) -> tuple[Losses, Parameters]:
         own = jax.tree.map(lambda table: table[batch.system], molecules)
-        x0 = expert.augment(batch.frames, jax.random.fold_in(key, 0))
-        drawn = draw(expert, objective, x0.shape, own, key)
+        # Not 0 to 2, which are what `draw` splits the key into.
+        x0 = expert.augment(batch.frames, jax.random.fold_in(key, 3))
+        drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 
         def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:
             x0, drawn, own = part
@@ -110,7 +111,8 @@ def make_train_step(
                 return jax.tree.map(jnp.add, total, part_gradient(parameters, part)), None
 
             split = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), rows)
-            zeros = Losses(jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, parameters)
+            none = jnp.zeros((), x0.dtype)
+            zeros = Losses(none, none), jax.tree.map(jnp.zeros_like, parameters)
             total, _ = jax.lax.scan(add, zeros, split)
             return jax.tree.map(lambda a: a / config.accumulate, total)
 
@@ -158,7 +160,8 @@ def train_block(
 
     A count that is not static lets one program serve the last, shorter block as well.
     """
-    metrics = StepMetrics(*(jnp.zeros(len(batches.frames)) for _ in StepMetrics._fields))
+    none = jnp.zeros(len(batches.frames), batches.frames.dtype)
+    metrics = StepMetrics(none, none, none)
 
     def body(index: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
         state, metrics = carry

@@ -1,6 +1,7 @@
 """Energy-based diffusion models of molecules whose samples and dynamics agree."""
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 __version__ = version("fokker")
 
 
-def load(path: str) -> "Model":
+def load(path: str | Path) -> "Model":
     """A trained model: the directory of a run, or a file that `fokker export` wrote (`launch.trained.load`)."""
     from .launch.trained import load  # JAX takes seconds to import.
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.constrain import Constrain
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -48,6 +50,19 @@ def size(number: float | int) -> str:
     return f"{number:.0f} B"
 
 
+def heat(simulation: Mapping[str, Any]) -> str:
+    """Temperatures and time step of a simulation in one line; nothing where they were not measured."""
+    half, step = (simulation.get(f"{kind}_temperature") for kind in ("kinetic", "step"))
+    rms, largest = (simulation.get(f"{kind}_omega_dt") for kind in ("rms", "largest"))
+    parts = [
+        f"simulation at {half:.4g}" if half is not None else "",
+        f"{step:.4g} at the steps" if step is not None else "",
+        f"ω dt {rms:.2f} rms" if rms is not None else "",
+        f"ω dt at most {largest:.2f} of 2" if largest is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of progress: of what kind and name, the part that is done, named values, and the time."""
@@ -78,13 +93,22 @@ class Display:
         self.console.print(Text.assemble((f"{name:<10}", "bold"), text), soft_wrap=True)
 
     def metrics(self, name: str, metrics: Mapping) -> None:
-        """The table of a run's metrics."""
-        grid = Table(*TABLE_HEADER, title=name, title_justify="left", box=SIMPLE_HEAD)
+        """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
+        grid = Table(
+            *TABLE_HEADER,
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            show_edge=False,
+        )
         for column in grid.columns[2:]:
             column.justify = "right"
         for row in table(reported(metrics)):
             grid.add_row(*row)
-        self.console.print(grid)
+        self.console.print(Text(f"{name}\n", "italic"))
+        self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
+        if line := heat(metrics.get("simulate") or {}):
+            self.console.print(Text(f" {line}\n"), soft_wrap=True)
 
     @contextmanager
     def watching(self):

@@ -1,7 +1,7 @@
 """Judging a run: metrics of its samples and its simulation beside the reference, and the report of them."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import ray
 
 from ..analysis import evaluation, figures, trajectories
 from ..analysis.metrics import DEFINITIONS, compare
+from ..analysis.systems import System
+from ..data.config import MuellerBrownConfig
 from ..data.files import FileError, read_json, sha256, write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, pool, tasks
@@ -19,6 +21,7 @@ from .display import Display
 from .run import SAMPLES, SIMULATION, Run, StageError
 
 METRICS, TRAJECTORIES = "metrics.json", "trajectories"
+HEAT = ("kinetic_temperature", "step_temperature", "rms_omega_dt")
 FIRST = "samples 1, simulation 1"
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
 
@@ -32,6 +35,11 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     else:
         display.stage("evaluate", "metrics and the Fokker-Planck error of every conservative expert")
         cluster.connect(runs[0].config.cluster)
+    margins = {
+        chosen.run.directory: tasks.submit(tasks.largest_steps, chosen.simulated)
+        for chosen in wanted
+        if chosen.current
+    }
     curves = {
         chosen.run.directory: tasks.submit(tasks.fokker_planck_curves, chosen.run.jobs, ERROR_TIMES)
         for chosen in wanted
@@ -39,8 +47,10 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     }
     for chosen in wanted:
         run, metrics = chosen.run, _metrics(chosen)
-        curve = curves.get(run.directory)
-        metrics["fokker_planck_error"] = {} if curve is None else ray.get(curve)
+        metrics["fokker_planck_error"] = {}
+        if chosen.current:
+            metrics["fokker_planck_error"] = ray.get(curves[run.directory])
+            _add_margins(metrics, ray.get(margins[run.directory]))
         metrics["made_from"] = chosen.made_from
         _write_trajectories(chosen)
         _put_aside(run, chosen)
@@ -93,16 +103,29 @@ def _metrics(chosen: Chosen) -> dict:
     metrics: dict = evaluation.mean([*systems.values()])
     for stage in (SAMPLES, SIMULATION):
         counts = [result[stage] for result in systems.values()]
-        metrics[stage] = {
-            key: sum(part[key] for part in counts) for key in counts[0] if "temperature" not in key
-        }
-    metrics[SIMULATION] |= {
-        "kinetic_temperature": _mean_of(
-            result[SIMULATION]["kinetic_temperature"] for result in systems.values()
-        ),
-        "temperature": run.config.data.temperature,
-    }
+        metrics[stage] = {key: sum(part[key] for part in counts) for key in counts[0] if key not in HEAT}
+    half, step = (
+        _mean_of(result[SIMULATION][f"{kind}_temperature"] for result in systems.values())
+        for kind in ("kinetic", "step")
+    )
+    metrics[SIMULATION] |= _heat(half, step) | {"temperature": run.config.data.temperature}
     return metrics | {"systems": systems, "data_fingerprint": dataset.fingerprint}
+
+
+def _heat(half: float | None, step: float | None) -> dict[str, float | None]:
+    """Kinetic temperatures at half steps and at the steps, and the root mean square of ω dt by them.
+
+    BAOAB is colder at the steps by (ω dt)²/4 for each harmonic mode (`langevin.kinetic_temperatures`).
+    """
+    colder = 1 - step / half if half and step else -1.0
+    return dict(zip(HEAT, (half, step, 2 * colder**0.5 if colder >= 0 else None), strict=True))
+
+
+def _add_margins(metrics: dict, largest: Mapping[str, float]) -> None:
+    """The largest ω dt of every system, and of all."""
+    for name, value in largest.items():
+        metrics["systems"][name][SIMULATION]["largest_omega_dt"] = value
+    metrics[SIMULATION]["largest_omega_dt"] = float(np.max([*largest.values()]))
 
 
 def _mean_of(values: Iterable[float | None]) -> float | None:
@@ -130,7 +153,8 @@ def _system_metrics(run: Run, dataset: Dataset, sampling: pool.Work, simulation:
         floor = compare(reference, drawn, system.plane)
     else:
         floor = evaluation.floor_of(system, reference, count, run.config.data.seed)
-    result = evaluation.judge(system, reference, samples, chains, floor)
+    lengths = _lengths(run, dataset, system)
+    result = evaluation.judge(system, reference, samples, chains, floor, lengths)
     for name, work in ((SAMPLES, sampling), (SIMULATION, simulation)):
         total = pool.tally(work)[0].total
         assert total is not None
@@ -143,9 +167,18 @@ def _system_metrics(run: Run, dataset: Dataset, sampling: pool.Work, simulation:
         }
         if name == SIMULATION:
             finite = total.chains - total.chains_not_finite
-            measured = total.temperature_sum / finite / system.temperature_unit if finite else None
-            result[name]["kinetic_temperature"] = measured
+            sums = (total.temperature_sum, total.step_temperature_sum)
+            half, step = (value / finite / system.temperature_unit if finite else None for value in sums)
+            result[name] |= _heat(half, step)
     return result
+
+
+def _lengths(run: Run, dataset: Dataset, system: System) -> tuple[int, ...]:
+    """Frames of each trajectory of the reference, where they are known."""
+    config = run.config.data
+    if isinstance(config, MuellerBrownConfig):
+        return (config.frames // config.chains,) * config.chains
+    return evaluation.lengths_of(dataset.description(system.name), run.split)
 
 
 def _write_trajectories(chosen: Chosen) -> None:
@@ -181,6 +214,7 @@ def _board(chosen: Chosen, metrics: dict) -> None:
         for definition in DEFINITIONS
         for kind, values in metrics[definition].items()
         for metric, value in values.items()
+        if np.isfinite(value)
     }
     figure = figures.free_energy_surfaces(surfaces(chosen), chosen.run.systems[0].plane)
     board.write(chosen.run.directory / "evaluate", scalars, {"free_energy": figures.to_rgb_array(figure)})

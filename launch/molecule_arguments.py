@@ -51,6 +51,8 @@ class TakenArguments:
     burn_in: int | None
     seed: int
     out: Path | None
+    force: bool
+    """Replace what is there."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def taken(command: str, words: list[str], options: Options) -> TakenArguments:
         raise UsageError(f"{model} is a model: say of what, such as --sequence AC or ACE-ALA-NME")
     if not path(model).exists():
         raise UsageError(f"{model} does not exist: name what fokker export wrote, or a run's folder")
+    if options.get("--force") is not None:
+        raise UsageError(f"--force takes no value, not {options['--force']!r}")
     known = TAKEN_OPTIONS[command]
     for name in options:
         if name not in known:
@@ -94,7 +98,7 @@ def taken(command: str, words: list[str], options: Options) -> TakenArguments:
             raise UsageError(f"{name}: must be a whole number, at least {least}, not {text!r}")
         return int(text)
 
-    out = Path(take(options, "--out", "FILE.xtc")) if "--out" in options else None
+    out = Path(take(options, "--out", "FILE.xtc")).expanduser() if "--out" in options else None
     if out is not None and (out.suffix != ".xtc" or not out.absolute().parent.is_dir()):
         raise UsageError(f"--out: {out} has to end with .xtc, in a folder that is there")
     return TakenArguments(
@@ -107,6 +111,7 @@ def taken(command: str, words: list[str], options: Options) -> TakenArguments:
         whole("--burn-in", 0),
         whole("--seed", 0) or 0,
         out,
+        "--force" in options,
     )
 
 

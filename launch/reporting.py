@@ -18,6 +18,8 @@ from .display import clock
 from .run import Run
 
 REPORT, FIGURES = "report.html", "figures"
+LONG_STEP = 1.0
+"""Largest ω dt that is not warned of."""
 FORCED = ", the first at one of φ > 0, as in the paper"
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
@@ -137,14 +139,24 @@ def _result_rows(made_from: dict) -> list[tuple[str, ...]]:
 
 
 def _simulation_rows(counts: dict, settings: SimulateConfig) -> list[tuple[str, str]]:
-    measured = counts["kinetic_temperature"]
-    temperature = "not finite" if measured is None else f"{measured:.3f}"
+    half, step, rms, largest = (
+        "not known" if counts.get(name) is None else f"{counts[name]:.{digits}f}"
+        for name, digits in (
+            ("kinetic_temperature", 3),
+            ("step_temperature", 3),
+            ("rms_omega_dt", 2),
+            ("largest_omega_dt", 2),
+        )
+    )
     return [
         ("chains", str(counts["chains"])),
         ("frames kept", f"{counts['frames']:,}"),
         ("chains that left the physical range", str(counts["chains_left_range"])),
         ("chains that became non-finite", str(counts["chains_not_finite"])),
-        ("kinetic temperature", f"{temperature} (bath: {counts['temperature']:g})"),
+        ("kinetic temperature, of half-step velocities", f"{half} (bath: {counts['temperature']:g})"),
+        ("kinetic temperature at the steps, colder by (ω dt)²/4", step),
+        ("ω dt by these temperatures, root mean square", rms),
+        ("largest ω dt, by the mass-weighted Hessian at frames of the data", f"{largest} (stable below 2)"),
         ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
     ]
 
@@ -200,4 +212,10 @@ def warnings(metrics: dict) -> list[str]:
                 f"{counts['frames_not_finite']} of {counts['frames']} frames of the {noun} are not finite "
                 "and were left out of the metrics."
             )
+    largest = metrics["simulate"].get("largest_omega_dt")
+    if largest is not None and largest > LONG_STEP:
+        texts.append(
+            f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where 2 is the limit of "
+            "stability; a smaller simulate.timestep is safer."
+        )
     return texts

@@ -1,54 +1,72 @@
 """`fokker sample` and `fokker simulate` of a model that was taken away, for a sequence of one's own."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from ..analysis import trajectories
+from ..data import files
+from ..data.beads import Beads
+from .config import ConfigError
 from .display import Display
 from .molecule_arguments import TakenArguments
+from .stages import StageError
 from .trained import Model, load
 
 
 def carry_out(arguments: TakenArguments, display: Display) -> None:
     """Draw samples or simulate, a chunk at a time, and write them as XTC with PDB.
 
-    Raises ConfigError for a file that is no model, MoleculeError for a sequence that it cannot be.
+    Raises ConfigError for a file that is no model or a result that is there already, MoleculeError for a
+    sequence that it cannot be, FileError for a place that cannot be written, StageError if nothing is finite.
     """
-    model = load(arguments.model)
-    beads, count, chunk = model.beads(arguments.sequence), arguments.count, _chunk(model, arguments.command)
-    display.stage(arguments.command, f"{count} of {beads.sequence}, {len(beads)} beads")
-    parts = []
+    model, command, count = load(arguments.model), arguments.command, arguments.count
+    beads = model.beads(arguments.sequence)
+    path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
+    _require_free(path, arguments.force)
+    display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
-        for number, begin in enumerate(range(0, count, chunk)):
-            # All chunks of one shape, so that the last compiles nothing new.
-            part = _part(model, arguments, min(chunk, count), arguments.seed + number)
-            parts.append(part[: count - begin])
-            display.parts(arguments.command, {beads.sequence: (min(begin + chunk, count), count)})
-    made = np.concatenate(parts)
+        made = _made(model, arguments, beads, display)
     finite = np.isfinite(made).all(axis=(-3, -2, -1))
+    what = "samples" if command == "sample" else "chains"
+    if not finite.any():
+        raise StageError(
+            f"{command}: all of the {count} {what} became not finite, and nothing is written: the model is "
+            "not trained well, or its time step is too long"
+        )
     if not finite.all():
         display.stage("warning", f"{int((~finite).sum())} of {count} became not finite and are left out")
     frames = made[finite].reshape(-1, len(beads), 3)
-    path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{arguments.command}.xtc")
-    if len(frames):
-        trajectories.write(beads, frames, path)
-        display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
+    trajectories.write(beads, frames, path)
+    display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
 
 
-def _chunk(model: Model, command: str) -> int:
-    return model.config.sample.chunk if command == "sample" else model.config.simulate.chunk
+def _require_free(path: Path, force: bool) -> None:
+    """ConfigError if the trajectory or its topology is there, unless `force`; FileError if it cannot be."""
+    for target in (path, path.with_suffix(".pdb")):
+        if target.is_dir():
+            raise ConfigError(f"{target} is a folder: name another file with --out")
+        if os.path.lexists(target) and not force:
+            raise ConfigError(f"{target} is there already: name another file with --out, or give --force")
+    files.require_writable(path.absolute().parent)
 
 
-def _part(model: Model, arguments: TakenArguments, count: int, seed: int) -> np.ndarray:
-    """Frames of so many samples or chains: (count, frames, beads, 3)."""
+def _made(model: Model, arguments: TakenArguments, beads: Beads, display: Display) -> np.ndarray:
+    """Frames of all samples or chains: (count, frames, beads, 3)."""
+    count = arguments.count
+
+    def watch(done: int) -> None:
+        display.parts(arguments.command, {beads.sequence: (done, count)})
+
     if arguments.command == "sample":
-        return model.sample(arguments.sequence, count, seed)[:, None]
+        return model.sample(arguments.sequence, count, arguments.seed, watch)[:, None]
     return model.simulate(
         arguments.sequence,
         arguments.frames,
         chains=count,
         stride=arguments.stride,
         burn_in=arguments.burn_in,
-        seed=seed,
+        seed=arguments.seed,
+        watch=watch,
     )

@@ -102,6 +102,7 @@ _EVERY_TAKEN = {
     "--sequence": ("SEQUENCE", "a peptide such as AC or ACE-ALA-NME; no PDB file is needed"),
     "--seed": ("N", "of the random numbers (default 0)"),
     "--out": ("FILE", "XTC file of the beads (default SEQUENCE-COMMAND.xtc); its topology lies beside it"),
+    "--force": ("", "replace that file, which is kept otherwise"),
     "--help": ("", "this text"),
 }
 TAKEN_OPTIONS = {

@@ -63,7 +63,7 @@ def consistency(
         if config.consistency == "rne":
 
             def noise(key: PRNGKeyArray) -> Configuration:
-                return expert.project(jax.random.normal(key, x.shape), molecule)
+                return expert.project(jax.random.normal(key, x.shape, x.dtype), molecule)
 
             return rne(log_density, expert.schedule, x, t, key, noise, expert.network.bond_width)
         dimension = expert.dimension(molecule)

@@ -53,7 +53,8 @@ class Expert:
         if self.network.kind != "mlp":
             beads = self.shape[0]
             molecule = Molecule(jnp.zeros((beads, 4), jnp.int32), jnp.ones(beads, bool))
-        return self._module.init(key, *self._inputs(jnp.zeros(self.shape), jnp.zeros(()), molecule))["params"]
+        x, t = jnp.zeros(self.shape, jnp.float32), jnp.zeros((), jnp.float32)
+        return self._module.init(key, *self._inputs(x, t, molecule))["params"]
 
     def dimension(self, molecule: Molecule | None = None) -> int | Int[Array, "*batch"]:
         """D, the number of coordinates; without those of the centre of mass where noise does not move it."""
@@ -71,7 +72,7 @@ class Expert:
         """A batch of molecules turned at random; anything else as it is."""
         if self.network.kind == "mlp":
             return x
-        return jnp.einsum("bij,bnj->bni", random_rotations(key, len(x)), x)
+        return jnp.einsum("bij,bnj->bni", random_rotations(key, len(x), x.dtype), x)
 
     def log_density(
         self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None = None
@@ -93,7 +94,7 @@ class Expert:
 
     def _known(self, x: Configuration, t: Time, molecule: Molecule | None) -> Float[Array, ""]:
         """The part of the log-density that is not learned."""
-        known = jnp.zeros(())
+        known = jnp.zeros((), x.dtype)
         if self.network.precondition:
             known -= 0.5 * jnp.sum(self._centre(x, molecule) ** 2)
         if self.network.kind != "mlp" and self.network.springs:
@@ -128,12 +129,19 @@ class Expert:
     def _scale(self, t: Time) -> Time:
         """α/√(σ² + α²b²): EDM's output scaling for VP, floored at the width b of the stiffest bond."""
         if not self.network.precondition:
-            return jnp.ones(())
+            return jnp.ones_like(t)
         alpha, width = self.schedule.alpha(t), self.network.bond_width
         return alpha / jnp.sqrt(self.schedule.variance(t) + (alpha * width) ** 2)
 
 
+def active_at(time: float, experts: Sequence[ExpertConfig]) -> int:
+    """Number of the expert that is active at a diffusion time. ValueError for one outside (0, 1)."""
+    if not 0 < time < 1:
+        raise ValueError(f"time {time:g}: a diffusion time has to lie between 0 and 1, both left out")
+    return int(gate(jnp.asarray(time), experts))
+
+
 def gate(t: Float[Array, "*batch"], experts: Sequence[ExpertConfig]) -> Int[Array, "*batch"]:
     """Index of the one expert that is active at each diffusion time t in (0, 1)."""
-    boundaries = jnp.asarray([expert.interval[0] for expert in experts[1:]])
+    boundaries = jnp.asarray([expert.interval[0] for expert in experts[1:]], t.dtype)
     return jnp.searchsorted(boundaries, t, side="right")

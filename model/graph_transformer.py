@@ -36,7 +36,7 @@ class MoleculeNetwork(nn.Module):
     ) -> Float[Array, "beads outputs"]:
         """Outputs of every bead, told apart by their features or, if `one_hot`, by their number."""
         if self.one_hot:
-            known = [jnp.eye(len(x))]
+            known = [jnp.eye(len(x), dtype=x.dtype)]
         else:
             known = [
                 nn.Embed(size, EMBEDDING_WIDTH, name=f"embedding_{column}")(molecule.features[:, column])
@@ -68,8 +68,8 @@ class GraphTransformer(nn.Module):
         """From positions and what else is known of each bead, the diffusion time included."""
         x = centre(x, mask)
         edge = (
-            self.param("edge_kernel", _KERNEL, (3, self.width)),
-            self.param("edge_bias", _BIAS, (self.width,)),
+            self.param("edge_kernel", _KERNEL, (3, self.width), jnp.float32),
+            self.param("edge_bias", _BIAS, (self.width,), jnp.float32),
         )
         dtype = reduced(self.compute)
         nodes = nn.Dense(self.width, name="nodes", dtype=dtype)(nodes)
@@ -112,8 +112,8 @@ class _Attention(nn.Module):
         query, key, value = (
             nn.Dense(inner, name=name, dtype=self.dtype)(nodes) for name in ("query", "key", "value")
         )
-        kernel = self.param("edge_kernel", _KERNEL, (self.width, inner))
-        bias = edge[1] @ kernel + self.param("edge_bias", _BIAS, (inner,))
+        kernel = self.param("edge_kernel", _KERNEL, (self.width, inner), jnp.float32)
+        bias = edge[1] @ kernel + self.param("edge_bias", _BIAS, (inner,), jnp.float32)
         # Both maps in one: it has no batch axis, so that a batch multiplies by three rows, not by `width`.
         moved, bias = (part.astype(value.dtype) for part in (x @ (edge[0] @ kernel), bias))
         query, key, moved_value = (self._split(part) for part in (query, key + moved, value + moved))

@@ -1,17 +1,20 @@
 """Underdamped Langevin dynamics: M dv = F dt − γ M v dt + √(2 γ kT M) dW.
 
 A simulation is an `init` and a `step`, as pure functions of many chains at once; units are those of the
-caller as long as kT, mass, length and time agree (nm, ps, amu, kJ/mol for molecules).
+caller as long as kT, mass, length and time agree (nm, ps, amu, kJ/mol for molecules). All is computed in the
+type of the positions.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import exp, expm1, sqrt
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from .config import Integrator
 
@@ -32,15 +35,24 @@ class Bath:
     """Heat bath, masses and time step. `mass` broadcasts against one chain's positions."""
 
     kT: float
-    mass: float | Float[Array, "#beads 1"]
+    mass: float | Float[Array | np.ndarray, "#beads 1"]
     friction: float
     timestep: float
+
+    def mass_like(self, x: Positions) -> Float[Array, "#beads 1"] | Float[Array, ""]:
+        """The masses in the type of these positions."""
+        return jnp.asarray(self.mass, x.dtype)
+
+    @property
+    def decay(self) -> float:
+        """exp(−γ dt), what friction leaves of a velocity after a step."""
+        return exp(-self.friction * self.timestep)
 
 
 def init(force: Force, bath: Bath, position: Positions, key: PRNGKeyArray) -> State:
     """Chains at the given positions with Maxwell velocities."""
-    thermal = jnp.sqrt(bath.kT / bath.mass)
-    return State(position, thermal * jax.random.normal(key, position.shape), force(position))
+    velocity = _noise(bath, 1.0, key, position)
+    return State(position, velocity, force(position))
 
 
 def langevin_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> State:
@@ -48,32 +60,39 @@ def langevin_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> 
 
     v ← a v + (1 − a)/γ F/m + √(kT (1 − a²)/m) ξ, x ← x + v dt, with a = exp(−γ dt).
     """
-    decay = jnp.exp(-bath.friction * bath.timestep)
     # (1 − a)/γ tends to dt without friction; expm1 keeps its digits.
-    gain = -jnp.expm1(-bath.friction * bath.timestep) / bath.friction
-    velocity = (
-        decay * state.velocity + gain * state.force / bath.mass + _kick(bath, key, state.velocity.shape)
-    )
-    position = state.position + bath.timestep * velocity
+    gain = -expm1(-bath.friction * bath.timestep) / bath.friction
+    push = gain * state.force / bath.mass_like(state.force)
+    velocity = bath.decay * state.velocity + push + _kick(bath, key, state.velocity)
+    position = state.position + float(bath.timestep) * velocity
     return State(position, velocity, force(position))
 
 
 def baoab_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> State:
     """BAOAB (Leimkuhler & Matthews 2013): exact configurations for a harmonic force at any stable step."""
-    half = 0.5 * bath.timestep
-    velocity = state.velocity + half * state.force / bath.mass
+    half = 0.5 * float(bath.timestep)
+    velocity = state.velocity + _half_kick(bath, state.force)
     position = state.position + half * velocity
-    decay = jnp.exp(-bath.friction * bath.timestep)
-    velocity = decay * velocity + _kick(bath, key, velocity.shape)
+    velocity = bath.decay * velocity + _kick(bath, key, velocity)
     position = position + half * velocity
     forces = force(position)
-    return State(position, velocity + half * forces / bath.mass, forces)
+    return State(position, velocity + _half_kick(bath, forces), forces)
 
 
-def _kick(bath: Bath, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+def _half_kick(bath: Bath, force: Positions) -> Positions:
+    """Change of the velocities in half a step, F dt/(2m)."""
+    return 0.5 * float(bath.timestep) * force / bath.mass_like(force)
+
+
+def _kick(bath: Bath, key: PRNGKeyArray, like: Positions) -> Positions:
     """Velocity noise of one step, √(kT (1 − a²)/m) ξ."""
-    spread = -jnp.expm1(-2 * bath.friction * bath.timestep)
-    return jnp.sqrt(bath.kT * spread / bath.mass) * jax.random.normal(key, shape)
+    return _noise(bath, -expm1(-2 * bath.friction * bath.timestep), key, like)
+
+
+def _noise(bath: Bath, part: float, key: PRNGKeyArray, like: Positions) -> Positions:
+    """Velocities whose mean squares are a part of Maxwell's."""
+    spread = sqrt(bath.kT * part) / jnp.sqrt(bath.mass_like(like))
+    return spread * jax.random.normal(key, like.shape, like.dtype)
 
 
 STEPS: dict[Integrator, Callable[[Force, Bath, State, PRNGKeyArray], State]] = {
@@ -83,10 +102,30 @@ STEPS: dict[Integrator, Callable[[Force, Bath, State, PRNGKeyArray], State]] = {
 
 
 class Trajectory(NamedTuple):
-    """Kept configurations, and each chain's kinetic temperature kT there (2 E_kin / D, units of energy)."""
+    """Kept configurations, and each chain's kinetic temperatures kT there (2 E_kin / D, units of energy)."""
 
     position: Float[Array, "frames chains *shape"]
     kinetic_temperature: Float[Array, "frames chains"]
+    """Of the velocities half a step before the configuration."""
+    step_temperature: Float[Array, "frames chains"]
+    """Of the velocities at its time, colder by (ω dt)²/4 for each harmonic mode ω."""
+
+
+def kinetic_temperatures(
+    integrator: Integrator, bath: Bath, state: State
+) -> tuple[Float[Array, "chains"], Float[Array, "chains"]]:
+    """Kinetic temperatures kT of each chain: half a step before, and at the time of its configuration.
+
+    For a harmonic force BAOAB samples ⟨k x²⟩ = kT, ⟨m v²⟩ = kT (1 − (ω dt)²/4) and ⟨x v⟩ = 0 (Leimkuhler &
+    Matthews 2013). Before its last half kick the velocity was v − F dt/(2m) = v + ω² x dt/2, whose
+    ⟨m v²⟩ = kT (1 − (ω dt)²/4) + (ω dt)²/4 kT = kT, at any step. The paper's scheme holds half-step
+    velocities, which that half kick brings to the configuration's time.
+    """
+    kick = _half_kick(bath, state.force)
+    velocity = state.velocity
+    half, on = (velocity - kick, velocity) if integrator == "baoab" else (velocity, velocity + kick)
+    mass, axes = bath.mass_like(velocity), tuple(range(1, velocity.ndim))
+    return jnp.mean(mass * half**2, axis=axes), jnp.mean(mass * on**2, axis=axes)
 
 
 def simulate(
@@ -98,16 +137,25 @@ def simulate(
     frames: int,
     stride: int,
 ) -> tuple[State, Trajectory]:
-    """Advance all chains by frames · stride steps; the last state and every stride-th configuration."""
+    """Advance all chains by frames · stride steps; the last state and every stride-th configuration.
+
+    The key of a frame is that of its number alone: more frames begin with the same ones.
+    """
     step = partial(STEPS[integrator], force, bath)
 
-    def stretch(state: State, key: PRNGKeyArray) -> tuple[State, Trajectory]:
-        keys = jax.random.split(key, stride)
+    def stretch(state: State, frame: Int[Array, ""]) -> tuple[State, Trajectory]:
+        keys = jax.random.split(jax.random.fold_in(key, frame), stride)
+        # A loop of one round is unrolled: fused with what is around it, it would be rounded otherwise.
+        state, keys = jax.lax.optimization_barrier((state, keys))
         state, _ = jax.lax.scan(lambda state, key: (step(state, key), None), state, keys)
-        temperature = jnp.mean(bath.mass * state.velocity**2, axis=tuple(range(1, state.velocity.ndim)))
-        return state, Trajectory(state.position, temperature)
+        state = jax.lax.optimization_barrier(state)
+        return state, Trajectory(state.position, *kinetic_temperatures(integrator, bath, state))
 
-    return jax.lax.scan(stretch, state, jax.random.split(key, frames))
+    return jax.lax.scan(stretch, state, jnp.arange(frames, dtype=jnp.int32))
+
+
+PARTS = ("velocities", "burn-in", "steps")
+"""What `run` needs keys for, in this order."""
 
 
 def run(
@@ -122,7 +170,7 @@ def run(
 ) -> Trajectory:
     """Chains from their start, through `burn_in` steps that are dropped, to the end of `simulate`.
 
-    `keys` are three: of the first velocities, the burn-in, and what is kept.
+    `keys` are those of the `PARTS`: the first velocities, the burn-in, and what is kept.
     """
     velocity_key, burn_key, key = keys
     advance = partial(simulate, integrator, force, bath)

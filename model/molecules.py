@@ -1,6 +1,6 @@
 """What a network is told of a molecule, and the geometry that all molecules share."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,9 @@ def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *r
     return jnp.where(real, x - mean, 0)
 
 
-def random_rotations(key: PRNGKeyArray, count: int) -> Float[Array, "count 3 3"]:
+def random_rotations(key: PRNGKeyArray, count: int, dtype: Any = float) -> Float[Array, "count 3 3"]:
     """Rotations drawn uniformly, from unit quaternions (Shoemake 1992)."""
-    quaternion = jax.random.normal(key, (count, 4))
+    quaternion = jax.random.normal(key, (count, 4), dtype)
     w, x, y, z = (quaternion / jnp.linalg.norm(quaternion, axis=1, keepdims=True)).T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -51,14 +51,15 @@ def draw(
     shape: tuple[int, ...],
     molecules: Molecule | None,
     key: PRNGKeyArray,
+    dtype: Any = float,
 ) -> Noise:
-    """Diffusion times of the expert, their weights, and the noise of a batch of this shape."""
+    """Diffusion times of the expert, their weights, and the noise of a batch of this shape and type."""
     times_key, noise_key, probe_key = jax.random.split(key, 3)
     t, importance = draw_times(
-        times_key, shape[0], expert.config.times, config.log_sigma_fraction, expert.schedule
+        times_key, shape[0], expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
-    noise = jax.vmap(expert.project)(jax.random.normal(noise_key, shape), molecules)
+    noise = jax.vmap(expert.project)(jax.random.normal(noise_key, shape, dtype), molecules)
     # For the whole batch, so that it makes no difference in how many parts its loss is taken.
     grouped = t.reshape(config.groups(shape[0]), -1)
     count = config.regularised_rows(shape[0]) // len(grouped)
@@ -73,6 +74,7 @@ def draw_times(
     ends: tuple[float, float],
     log_sigma_fraction: float,
     schedule: NoiseSchedule,
+    dtype: Any = float,
 ) -> tuple[Times, Times]:
     """Diffusion times, and the density of uniform ones over that of these.
 
@@ -82,12 +84,12 @@ def draw_times(
     uniform part.
     """
     start, end = ends
-    uniform = jax.random.uniform(key, (count,))
+    uniform = jax.random.uniform(key, (count,), dtype)
     t = start + (end - start) * uniform
     by_sigma = round(log_sigma_fraction * count)
     if not by_sigma:
-        return t, jnp.ones(count)
-    first, last = jnp.log(schedule.sigma(jnp.asarray([start, end])))
+        return t, jnp.ones_like(t)
+    first, last = jnp.log(schedule.sigma(jnp.asarray([start, end], t.dtype)))
     log_sigma = first + (last - first) * uniform
     # Ranks of multiples of the golden ratio: every regular part of them is spread evenly.
     rank = np.argsort(np.argsort(np.arange(count) * GOLDEN_RATIO % 1))
@@ -134,7 +136,7 @@ def loss(
     first, rest = (rows(part) for part in (np.s_[: count // groups], np.s_[count // groups :]))
     coarse = replace(expert, compute=config.compute)
     scores = jax.vmap(partial(coarse.score, parameters))(*rest[:3])
-    term = jnp.zeros(())
+    term = jnp.zeros((), x.dtype)
     if count:
         term, taken = consistency(parameters, expert, config, *first)
         both = (part.reshape(groups, -1, *x.shape[1:]) for part in (taken, scores))

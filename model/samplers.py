@@ -27,9 +27,13 @@ def sample(
     samples: int,
     molecule: Molecule | None = None,
 ) -> Samples:
-    """Independent samples in normalised units; the experts in ascending order of their intervals."""
+    """Independent samples in normalised units; the experts in ascending order of their intervals.
+
+    In the type of the parameters.
+    """
     start_key, key = jax.random.split(key)
-    x = _noise(experts[0], start_key, (samples, *experts[0].shape), molecule)
+    like = jnp.zeros((samples, *experts[0].shape), jnp.result_type(float, *jax.tree.leaves(parameters)))
+    x = _noise(experts[0], start_key, like, molecule)
     if config.solver == "euler-maruyama":
         return euler_maruyama(experts, parameters, x, key, config.evaluations, molecule)
     return dpm_solver(experts, parameters, x, key, config.evaluations, config.final_time, molecule)
@@ -56,10 +60,10 @@ def euler_maruyama(
         def step(x: Samples, inputs, expert=expert, params=params):
             t, key = inputs
             rate = schedule.beta(t) * dt
-            noise = jnp.sqrt(rate) * _noise(expert, key, x.shape, molecule)
+            noise = jnp.sqrt(rate) * _noise(expert, key, x, molecule)
             return x + rate * (0.5 * x + _scores(expert, params, x, t, molecule)) + noise, None
 
-        x, _ = jax.lax.scan(step, x, (jnp.asarray(times[active]), keys[active]))
+        x, _ = jax.lax.scan(step, x, (jnp.asarray(times[active], x.dtype), keys[active]))
     return x
 
 
@@ -86,7 +90,7 @@ def dpm_solver(
     evaluations on Müller–Brown it is closer to the data than the flow with 100.
     """
     schedule = experts[0].schedule
-    times = _even_signal_to_noise(schedule, final_time, evaluations + 1)
+    times = _even_signal_to_noise(schedule, final_time, evaluations + 1).astype(x.dtype)
     now, after = times[:-1], times[1:]
     first = np.arange(evaluations) == 0
     keys = jax.random.split(key, evaluations)
@@ -102,7 +106,7 @@ def dpm_solver(
             fresh = -jnp.expm1(-2 * width)
             x = schedule.sigma(later) / sigma * jnp.exp(-width) * state.x
             x = x + schedule.alpha(later) * fresh * (denoised + change)
-            x = x + schedule.sigma(later) * jnp.sqrt(fresh) * _noise(expert, key, x.shape, molecule)
+            x = x + schedule.sigma(later) * jnp.sqrt(fresh) * _noise(expert, key, x, molecule)
             return _Multistep(x, denoised), None
 
         state, _ = jax.lax.scan(step, state, (now[active], after[active], first[active], keys[active]))
@@ -115,8 +119,9 @@ def _scores(
     return jax.vmap(expert.score, in_axes=(None, 0, None, None))(parameters, x, t, molecule)
 
 
-def _noise(expert: Expert, key: PRNGKeyArray, shape: tuple[int, ...], molecule: Molecule | None) -> Samples:
-    return jax.vmap(expert.project, in_axes=(0, None))(jax.random.normal(key, shape), molecule)
+def _noise(expert: Expert, key: PRNGKeyArray, like: Samples, molecule: Molecule | None) -> Samples:
+    normal = jax.random.normal(key, like.shape, like.dtype)
+    return jax.vmap(expert.project, in_axes=(0, None))(normal, molecule)
 
 
 def _by_expert(experts: Sequence[Expert], parameters: Sequence[Parameters], times: np.ndarray):

@@ -1,10 +1,20 @@
 """Judgements of sets whose distances are known."""
 
+from pathlib import Path
+
+import mdtraj
 import numpy as np
 import pytest
 
-from fokker.analysis.evaluation import floor, floor_of, judge, judge_samples, mean
-from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, compare
+from fokker.analysis.evaluation import floor, floor_of, judge, judge_samples, lengths_of, mean
+from fokker.analysis.metrics import (
+    MUELLER_BROWN,
+    RAMACHANDRAN,
+    compare,
+    histogram,
+    js_divergence,
+    js_floor,
+)
 from fokker.analysis.systems import System
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
@@ -38,6 +48,73 @@ def test_the_error_of_a_simulation_grows_with_the_memory_of_its_chains():
     reference = np.repeat([[0.0, 0.0], [1.0, 1.0]], [1200, 800], axis=0)
     errors = [judge(TOY, reference, reference, chains, ZERO)["sim_error"]["js"] for chains in (fast, slow)]
     assert 0 < 3 * errors[0] < errors[1]
+
+
+def parts_of(*sets: np.ndarray) -> np.ndarray:
+    return np.stack([histogram(part, MUELLER_BROWN, MUELLER_BROWN.js_bins) for part in sets])
+
+
+def floor_sim(reference: np.ndarray, chains: np.ndarray, lengths: tuple[int, ...] = ()) -> float:
+    return judge(TOY, reference, reference, chains, ZERO, lengths)["corrected"]["floor_sim"]["js"]
+
+
+def test_the_floor_of_a_simulation_is_told_from_its_chains_and_the_references_trajectories():
+    reference, chains = normal(0, 4000), np.repeat(normal(2, 30, 10), 10, axis=1)
+    chains[3, 5] = np.nan
+    walked = parts_of(*(chain[np.isfinite(chain).all(axis=1)] for chain in chains))
+    lengths = (500,) * 6 + (800, 200)
+    cut = np.split(reference, np.cumsum(lengths)[:-1])
+    assert floor_sim(reference, chains, lengths) == pytest.approx(js_floor(parts_of(*cut), walked))
+    # Fewer than eight trajectories are cut into so many blocks that there are eight.
+    blocks = [block for half in np.split(reference, [3000]) for block in np.array_split(half, 4)]
+    assert floor_sim(reference, chains, (3000, 1000)) == pytest.approx(js_floor(parts_of(*blocks), walked))
+    # Nothing known of it, or what cannot be of it: its frames are independent.
+    for unknown in ((), (1000, 1000)):
+        expected = js_floor(parts_of(reference), walked)
+        assert floor_sim(reference, chains, unknown) == pytest.approx(expected)
+
+
+def test_one_chain_tells_no_floor_of_its_own():
+    one = normal(2, 1, 500)
+    lost = np.concatenate([one, np.full_like(one, np.nan)])
+    for chains in (one, lost):
+        assert np.isnan(floor_sim(normal(0, 1000), chains))
+
+
+def test_lengths_are_those_of_a_split():
+    known = [{"name": "a", "split": "train", "frames": 5, "spacing": 1.0}]
+    known += [{"name": "b", "split": "test", "frames": 7, "spacing": None}, {**known[0], "frames": 6}]
+    assert lengths_of({"trajectories": known}, "train") == (5, 6)
+    assert lengths_of({}, "train") == ()
+
+
+def test_real_dynamics_lie_as_far_above_the_floor_of_independent_frames_as_their_chains_say():
+    """30 ns of alanine dipeptide in windows of 100 ps: halves of them, and of their frames shuffled."""
+    folder = Path(__file__).parents[3] / "shared/data/public/alanine-dipeptide-implicit"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    windows = []
+    for path in sorted(folder.glob("*.dcd")):
+        trajectory = mdtraj.load(path, top=folder / "ala2.pdb")
+        angles = [mdtraj.compute_phi(trajectory)[1][:, 0], mdtraj.compute_psi(trajectory)[1][:, 0]]
+        windows += np.array_split(np.stack(angles, axis=1), len(trajectory) // 100)
+    counts = np.stack([histogram(window, RAMACHANDRAN, 64) for window in windows])
+    frames, random = np.concatenate(windows), np.random.default_rng(0)
+    found = []
+    for _ in range(10):
+        p, q = np.array_split(random.permutation(counts), 2)
+        shuffled = np.array_split(random.permutation(frames), 2)
+        found.append(
+            (
+                js_floor(p, q),
+                js_floor(p.sum(axis=0)[None], q.sum(axis=0)[None]),
+                js_divergence(p.sum(axis=0), q.sum(axis=0)),
+                js_divergence(*(histogram(part, RAMACHANDRAN, 64) for part in shuffled)),
+            )
+        )
+    own, independent, windowed, plain = np.mean(found, axis=0)
+    assert own / independent == pytest.approx(windowed / plain, rel=0.05)
+    assert own / independent > 1.05
 
 
 @pytest.mark.parametrize("count", [2000, 5000, 20_000])

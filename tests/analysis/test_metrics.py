@@ -19,6 +19,7 @@ from fokker.analysis.metrics import (
     histogram,
     js,
     js_divergence,
+    js_floor,
     physical,
     pmf_error,
     pmf_histogram,
@@ -284,10 +285,56 @@ def test_table_has_a_row_for_each_definition_and_metric_with_ratios_to_the_floor
         kinds = {"iid": 0.011, "sim": 0.015, "floor": 0.01}
         return {kind: {"js": value + shift, "pmf": 10 * value} for kind, value in kinds.items()}
 
-    assert table({"paper": both(0), "corrected": both(0.01)}) == [
-        ("paper", "JS", "0.0110", "0.0150", "0.0100", "1.10", "1.50"),
-        ("paper", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50"),
-        ("corrected", "JS", "0.0210", "0.0250", "0.0200", "1.05", "1.25"),
-        ("corrected", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50"),
+    corrected = both(0.01) | {"floor_sim": {"js": 0.023}}
+    assert table({"paper": both(0), "corrected": corrected}) == [
+        ("paper", "JS", "0.0110", "0.0150", "0.0100", "1.10", "1.50", ""),
+        ("paper", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50", ""),
+        ("corrected", "JS", "0.0210", "0.0250", "0.0200", "1.05", "1.25", "0.0230"),
+        ("corrected", "PMF", "0.1100", "0.1500", "0.1000", "1.10", "1.50", ""),
     ]
-    assert len(TABLE_HEADER) == 7
+    one_chain = both(0.01) | {"floor_sim": {"js": None}}
+    assert table({"corrected": one_chain})[0][-1] == ""
+    assert len(TABLE_HEADER) == 8
+
+
+def dice(random: np.random.Generator, parts: int, frames: int, stay: float = 0.0) -> np.ndarray:
+    """Counts of a die of 5 × 5 unequal sides in each part, which falls anew with the probability 1 − stay."""
+    sides = np.arange(1, 26) / np.arange(1, 26).sum()
+    drawn = random.choice(25, (parts, frames), p=sides)
+    fresh = random.random((parts, frames)) >= stay
+    fresh[:, 0] = True
+    last = np.maximum.accumulate(np.where(fresh, np.arange(frames), 0), axis=1)
+    sequence = np.take_along_axis(drawn, last, axis=1)
+    return np.stack([np.bincount(row, minlength=25).reshape(5, 5) for row in sequence])
+
+
+@pytest.mark.parametrize("stay", [0.0, 0.9])
+def test_the_floor_by_the_spread_of_parts_is_the_mean_divergence_of_such_sets(stay: float):
+    """Of independent frames (K − 1)/8 (1/n₁ + 1/n₂); of frames that stay, (1 + stay)/(1 − stay) as much."""
+    random = np.random.default_rng(0)
+    floors, divergences = [], []
+    for _ in range(200):
+        p, q = dice(random, 50, 400, stay), dice(random, 30, 400, stay)
+        floors.append(js_floor(p, q))
+        divergences.append(js_divergence(p.sum(axis=0), q.sum(axis=0)))
+    memory = 19 if stay else 1
+    assert np.mean(floors) == pytest.approx(24 / 8 * memory * (1 / 20_000 + 1 / 12_000), rel=0.06)
+    assert np.mean(floors) == pytest.approx(np.mean(divergences), rel=4 * 0.3 / np.sqrt(200))
+
+
+def test_the_floor_of_sets_that_are_one_part_is_that_of_independent_frames():
+    random = np.random.default_rng(1)
+    p, q = dice(random, 1, 20_000), dice(random, 1, 12_000)
+    assert js_floor(p, q) == pytest.approx(24 / 8 * (1 / 20_000 + 1 / 12_000), rel=0.05)
+
+
+def test_parts_of_different_size_count_by_their_frames_and_empty_ones_not_at_all():
+    """A part and two halves of it say the same of the mean; the truth is that of many draws."""
+    random = np.random.default_rng(2)
+    sizes = (100, 200, 400, 800, 0)
+    q = dice(random, 1, 10**7)
+    floors = [
+        js_floor(np.concatenate([dice(random, 10, n) if n else np.zeros((10, 5, 5), int) for n in sizes]), q)
+        for _ in range(100)
+    ]
+    assert np.mean(floors) == pytest.approx(24 / 8 / 15_000, rel=0.06)

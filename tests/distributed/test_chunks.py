@@ -33,14 +33,14 @@ def committed(directory: Path, parts: dict[int, np.ndarray]) -> ChunkStore:
         store.commit(
             index,
             trajectories,
-            summarise(trajectories, np.full(len(trajectories), 23.0), SYSTEM, 10, 1.5),
+            summarise(trajectories, np.full((len(trajectories), 2), 23.0), SYSTEM, 10, 1.5),
         )
     return store
 
 
 def test_a_summary_comes_back_as_it_was_committed(tmp_path):
     trajectories = points(3, 4)
-    summary = summarise(trajectories, np.full(len(trajectories), 22.0), SYSTEM, 600, 2.5)
+    summary = summarise(trajectories, np.full((len(trajectories), 2), 22.0), SYSTEM, 600, 2.5)
     store = ChunkStore(tmp_path / "chunks")
     store.commit(7, trajectories, summary)
     found = store.summary(7)
@@ -48,6 +48,17 @@ def test_a_summary_comes_back_as_it_was_committed(tmp_path):
     assert_equal(found, summary)
     assert type(found.frames) is int
     assert type(found.seconds) is float
+
+
+def test_a_chunk_of_a_version_that_measured_other_temperatures_has_none_that_is_known(tmp_path):
+    store = committed(tmp_path, {0: points(3, 4)})
+    with np.load(store.path(0)) as file:
+        kept = {name: file[name] for name in file.files if name != "step_temperature_sum"}
+    np.savez(store.path(0), **kept)
+    summary = store.summary(0)
+    assert summary is not None
+    assert summary.frames == 12
+    assert np.isnan([summary.temperature_sum, summary.step_temperature_sum]).all()
 
 
 def test_what_is_not_there_has_no_summary(tmp_path):
@@ -101,20 +112,21 @@ def test_a_damaged_chunk_is_named(tmp_path, kept: int):
 def test_summaries_add_up_to_that_of_the_whole():
     trajectories = points(5, 6)
     parts = [
-        summarise(part, np.full(len(part), 2.0), TOY, 100, 0.5)
+        summarise(part, np.full((len(part), 2), 2.0), TOY, 100, 0.5)
         for part in (trajectories[:2], trajectories[2:])
     ]
-    assert_equal(parts[0] + parts[1], summarise(trajectories, np.full(len(trajectories), 2.0), TOY, 200, 1.0))
+    whole = summarise(trajectories, np.full((len(trajectories), 2), 2.0), TOY, 200, 1.0)
+    assert_equal(parts[0] + parts[1], whole)
 
 
 def test_a_summary_counts_frames_on_the_bins_of_the_plane():
     points = np.array([[[0.5, 0.5], [0.5, 3.5]], [[2.5, 1.5], [0.5, 0.5]]])
-    summary = summarise(points, np.full(2, 3.0), TOY, 4, 1.0)
+    summary = summarise(points, np.array([[3.0, 2.0], [3.0, 1.5]]), TOY, 4, 1.0)
     expected = np.zeros((4, 4), int)
     expected[0, 0], expected[0, 3], expected[2, 1] = 2, 1, 1
     np.testing.assert_array_equal(summary.counts, expected)
     assert (summary.frames, summary.chains, summary.steps) == (4, 2, 4)
-    assert (summary.seconds, summary.temperature_sum) == (1.0, 6.0)
+    assert (summary.seconds, summary.temperature_sum, summary.step_temperature_sum) == (1.0, 6.0, 3.5)
 
 
 def test_frames_that_are_not_finite_are_counted_and_left_out(tmp_path):
@@ -136,9 +148,11 @@ def test_chains_that_left_the_range_are_counted_once_and_their_frames_kept():
     trajectories[0, 1] = 4.9, -0.9  # Outside the bins, inside the system.
     trajectories[1, :2] = 5.1, 0.0  # Twice outside, in one chain.
     trajectories[2, 2] = np.nan
-    summary = summarise(trajectories, np.arange(1.0, 1 + len(trajectories)), TOY, 1, 1.0)
+    heat = np.arange(1.0, 1 + len(trajectories))
+    summary = summarise(trajectories, np.stack([heat, 10 * heat], axis=1), TOY, 1, 1.0)
     assert (summary.chains_left, summary.chains_not_finite) == (2, 1)
     assert summary.temperature_sum == 1 + 2 + 4, "of the chains that stayed finite"
+    assert summary.step_temperature_sum == 10 * (1 + 2 + 4)
     assert summary.counts.sum() == 11
 
 
@@ -147,7 +161,7 @@ def test_a_molecule_whose_bond_broke_has_left_and_its_frames_are_counted_by_thei
     frame = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1]], float)  # ψ a right angle.
     system = System("ala", RAMACHANDRAN, 2.5, tuple(beads.masses), 10.0, beads, (1.0,) * 4)
     chains = np.stack([[frame, frame], [frame, 1.6 * frame], [frame, np.nan * frame]])
-    summary = summarise(chains, np.ones(3), system, 2, 1.0)
+    summary = summarise(chains, np.ones((3, 2)), system, 2, 1.0)
     assert (summary.chains_left, summary.chains_not_finite, summary.not_finite) == (2, 1, 1)
     np.testing.assert_array_equal(
         summary.counts, histogram(system.points(chains[:1, :1])[0], RAMACHANDRAN, 64) * 5

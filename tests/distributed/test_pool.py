@@ -201,17 +201,51 @@ def test_what_is_finished_is_tallied_from_disk_and_never_runs_again(disturbed: D
         assert tally.total.seconds == pytest.approx(first.total.seconds)
 
 
+@pytest.mark.parametrize(("time", "answers"), [(1e-5, 0), (0.0999, 0), (0.1, 1), (0.5, 1)])
+def test_forces_are_those_of_the_expert_of_their_time(
+    jobs: tuple[ExpertJob, ...], tmp_path: Path, time: float, answers: int
+):
+    """All numbers of the other one are lost, and it makes no difference."""
+    broken = []
+    for job in jobs:
+        lost = replace(job, directory=tmp_path / job.name)
+        lost.directory.mkdir()
+        weights = parameters.load(job.directory)
+        parameters.save(lost.directory, jax.tree.map(lambda part: np.nan * part, weights))
+        broken.append(lost)
+    config = replace(SIMULATE, frames=10, chains=10, chunk=10, stride=1, burn_in=0, force_time=time)
+    one, other = ((jobs[0], broken[1]), (broken[0], jobs[1]))
+    found = [Simulation(pair, SYSTEM, config, tmp_path, seed=3).compute(0)[0] for pair in (one, other)]
+    assert [bool(np.isfinite(frames).all()) for frames in found] == [answers == 0, answers == 1]
+    assert Simulation(jobs, SYSTEM, config, tmp_path, seed=3)._potential.expert.config == jobs[answers].expert
+
+
+def test_chunks_have_the_type_of_the_data_whatever_jax_computes_in(
+    sampling: Sampling, simulation: Simulation
+):
+    short = replace(simulation.config, frames=200, chains=100, stride=2, burn_in=4)
+    works = (replace(sampling), replace(simulation, config=short))
+    plain = [work.compute(0)[0] for work in works]
+    with jax.enable_x64(True):
+        double = [replace(work).compute(0)[0] for work in works]
+    for one, other in zip(plain, double, strict=True):
+        assert one.dtype == other.dtype == np.float32
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
 def test_a_simulation_has_the_temperature_of_its_bath(disturbed: Disturbed):
     total = disturbed.tallies[1].total
     assert total is not None
     assert (total.frames, total.chains, total.steps) == (20_000, 400, 400 * (500 + 50 * 20))
     # v² of a coordinate has the relative variance 2; from frame to frame, 0.4 later at friction 1, at most
-    # exp(−0.4) of it is left. BAOAB adds (ω dt)²/4 < 0.1 %: this potential's ω² is below 7. Of the heat
-    # that a start in another distribution makes, the burn-in of 10 leaves exp(−10).
+    # exp(−0.4) of it is left. At the steps BAOAB is colder by (ω dt)²/4 < 0.1 %: this potential's ω² is below
+    # 7. Of the heat that a start in another distribution makes, the burn-in of 10 leaves exp(−10).
     correlation = np.exp(-0.4)
     independent = 2 * total.frames * (1 - correlation) / (1 + correlation)
     tolerance = 4 * np.sqrt(2 / independent) + 0.001
     assert total.temperature_sum / total.chains == pytest.approx(KT, rel=tolerance)
+    assert total.step_temperature_sum == pytest.approx(total.temperature_sum, rel=2e-3)
+    assert total.step_temperature_sum != total.temperature_sum
 
 
 def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(

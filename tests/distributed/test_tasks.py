@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import ray
 
+from fokker.analysis.metrics import MUELLER_BROWN
+from fokker.analysis.systems import System
 from fokker.data import mueller_brown
 from fokker.data.config import MuellerBrownConfig
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
 from fokker.distributed.job import ExpertJob
-from fokker.model.config import MLPConfig
+from fokker.distributed.pool import Simulation
+from fokker.model.config import MLPConfig, SimulateConfig
 
 from .conftest import LARGER, SMALLEST, MakeJob
 
@@ -69,6 +72,18 @@ def test_the_error_of_the_stationary_density_is_zero(make_job: MakeJob):
     """log p = −½‖x‖², which is what the preconditioned energy is without its network, solves the equation."""
     curves = tasks.fokker_planck_curves([with_zero_network(make_job())], TIMES)
     assert curves["smallest"][1] == pytest.approx([0, 0, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize("conservative", [True, False])
+def test_the_largest_step_is_that_of_the_stiffest_mode(make_job: MakeJob, tmp_path: Path, conservative: bool):
+    """Without its network log p is −½‖x‖² for an energy: ω² = kT/m. A score has no force then, nor a mode."""
+    expert = SMALLEST if conservative else replace(SMALLEST, conservative=False, consistency_weight=0)
+    job = with_zero_network(make_job(expert=expert))
+    config = SimulateConfig(frames=10, chains=10, chunk=10, timestep=0.02)
+    system = System("gaussian", MUELLER_BROWN, 2.0, (0.5,))
+    work = Simulation((job,), system, config, tmp_path, seed=0)
+    found = tasks.largest_steps([work, replace(work, config=replace(config, timestep=0.04))])
+    assert found == {"gaussian": pytest.approx(0.04 * 2)}
 
 
 def test_a_score_has_no_curve(make_job: MakeJob):

@@ -68,6 +68,28 @@ def trajectory(config: TrainConfig, count: int) -> list[TrainState]:
     return states
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("start", [0.0, 0.25])
+def test_training_where_jax_computes_in_float64_is_the_same_training(accumulate: int, start: float):
+    """Data and parameters are float32, and they decide: also before the term sets in, and in parts."""
+    objective = replace(OBJECTIVE, consistency_start=start, log_sigma_fraction=0.5)
+    config = replace(CONFIG, accumulate=accumulate, restart_from_ema=True)
+
+    def trained() -> tuple[TrainState, list]:
+        step = make_train_step(REGULARISED, objective, config, STEPS, 3)
+        state = init_state(REGULARISED, config, STEPS, jax.random.key(0))
+        data = Batch(jnp.asarray(frames), jnp.asarray(systems))
+        return jax.jit(lambda state: train_block(step, state, data, 4, KEY))(state)
+
+    frames, systems = (np.asarray(part) for part in batches(4))
+    state, metrics = trained()
+    with jax.enable_x64(True):
+        double, found = trained()
+    for one, other in zip(jax.tree.leaves((state, metrics)), jax.tree.leaves((double, found)), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-6)
+
+
 def test_metrics_of_the_first_step_are_the_golden_ones():
     _, metrics = compiled_step(REGULARISED)(initial(REGULARISED), batch(0), KEY)
     # Denoising, residual, gradient norm, as this code printed them when the losses had been checked.

@@ -214,16 +214,34 @@ def test_a_display_works_on_after_an_interrupt(live: Display):
 def test_table_of_metrics_fits_80_columns(plain: Display, worst: float):
     values = {"iid": {"js": 0.6931, "pmf": worst}, "sim": {"js": 0.6931, "pmf": worst}}
     metrics = values | {"floor": {"js": 0.0101, "pmf": 0.0871}}
-    plain.metrics("fokker-planck 10", {"paper": metrics, "corrected": metrics, "other": None})
+    own = {"floor_sim": {"js": 0.0104}}
+    plain.metrics("fokker-planck 10", {"paper": metrics, "corrected": metrics | own, "other": None})
     lines = printed(plain).splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert "…" not in printed(plain)
     header, *rows = [line.split() for line in lines if re.match(r" +\w", line)]
-    assert header == ["definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor"]
+    assert header == ["definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim", "floor"]
     assert rows[0] == ["paper", "JS", "0.6931", "0.6931", "0.0101", "68.62", "68.62"]
+    assert rows[2] == ["corrected", "JS", "0.6931", "0.6931", "0.0101", "68.62", "68.62", "0.0104"]
     assert [row[:2] for row in rows] == [
         *(["paper", "JS"], ["paper", "PMF"], ["corrected", "JS"], ["corrected", "PMF"])
     ]
+
+
+def test_the_simulation_has_a_line_of_its_temperature_and_its_step(plain: Display):
+    values = {kind: {"js": 0.1, "pmf": 0.2} for kind in ("iid", "sim", "floor")}
+    counts = {
+        "kinetic_temperature": 299.91,
+        "step_temperature": 278.04,
+        "rms_omega_dt": 0.5401,
+        "largest_omega_dt": None,
+    }
+    for simulation in (counts | {"largest_omega_dt": 1.31}, counts, {}):
+        plain.metrics("both", {"paper": values, "corrected": values, "simulate": simulation})
+    found = [line.strip() for line in printed(plain).splitlines() if "simulation" in line]
+    known = "simulation at 299.9, 278 at the steps, ω dt 0.54 rms"
+    assert found == [f"{known}, ω dt at most 1.31 of 2", known]
+    assert max(map(len, printed(plain).splitlines())) <= WIDTH
 
 
 def test_stages_stand_in_a_column_and_are_not_taken_for_markup(plain: Display):

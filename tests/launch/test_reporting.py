@@ -18,7 +18,13 @@ COUNTS = {"frames": 400, "frames_not_finite": 0, "chains": 40, "chains_left_rang
 
 def metrics(sample: dict | None = None, simulate: dict | None = None) -> dict:
     values = {kind: {"js": 0.02, "pmf": 0.1} for kind in ("iid", "sim", "floor")}
-    temperatures = {"kinetic_temperature": 22.5, "temperature": 23.0}
+    temperatures = {
+        "kinetic_temperature": 22.5,
+        "step_temperature": 21.5,
+        "rms_omega_dt": 0.42,
+        "largest_omega_dt": 0.9,
+        "temperature": 23.0,
+    }
     return {
         "paper": values,
         "corrected": values,
@@ -49,8 +55,15 @@ def test_warnings_count_what_left_and_what_is_not_finite():
     ]
 
 
+@pytest.mark.parametrize(("largest", "warned"), [(0.99, 0), (1.31, 1), (None, 0)])
+def test_a_long_time_step_is_warned_of(largest: float | None, warned: int):
+    found = reporting.warnings(metrics(simulate={"largest_omega_dt": largest}))
+    assert len(found) == warned
+    assert all("ω dt is 1.31 for the fastest mode, where 2 is the limit" in text for text in found)
+
+
 @pytest.mark.parametrize(
-    ("temperature", "shown"), [(22.5, "22.500 (bath: 23)"), (None, "not finite (bath: 23)")]
+    ("temperature", "shown"), [(22.5, "22.500 (bath: 23)"), (None, "not known (bath: 23)")]
 )
 def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown: str):
     run = Run(PRESETS["mueller-brown"]("both", "fokker"), tmp_path)
@@ -68,7 +81,14 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     found["systems"]["mueller-brown"] = metrics()
     reporting.write(run, found, "0a1b", {"": dict.fromkeys(("reference", "iid", "simulation"), points)})
     report = (tmp_path / "report.html").read_text()
-    assert f"<td>kinetic temperature</td><td>{shown}</td>" in report
+    assert f"<td>kinetic temperature, of half-step velocities</td><td>{shown}</td>" in report
+    for name, value in (
+        ("kinetic temperature at the steps, colder by (ω dt)²/4", "21.500"),
+        ("ω dt by these temperatures, root mean square", "0.42"),
+        ("largest ω dt, by the mass-weighted Hessian at frames of the data", "0.90 (stable below 2)"),
+    ):
+        assert f"<td>{name}</td><td>{value}</td>" in report
+    assert "the floor of the simulation, is what its own frames would score" in report
     assert "<td>0-0.1</td><td>16</td><td>10</td><td>1:05</td><td>0.5000</td><td>not used</td>" in report
     assert "<td>LYS2</td><td>0.0100</td><td>0.0300</td><td>0.2000</td><td>0.4000</td>" in report
     assert "<td>train</td><td>1:01:01</td>" in report

@@ -10,7 +10,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from fokker.analysis.metrics import MUELLER_BROWN, compare
+from fokker.analysis.metrics import MUELLER_BROWN, compare, histogram, js_floor
 from fokker.data import shards
 from fokker.data.files import write_json
 from fokker.distributed import parameters
@@ -81,7 +81,8 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
         (simulation, frames.reshape(2, 20, 10, 2), temperatures),
     ):
         for index, chunk in enumerate(chunks):
-            summary = summarise(chunk, np.full(len(chunk), heat[index]), work.system, steps=1, seconds=1.0)
+            both = np.stack([np.full(len(chunk), heat[index]), np.full(len(chunk), 0.91 * heat[index])], 1)
+            summary = summarise(chunk, both, work.system, steps=1, seconds=1.0)
             ChunkStore(work.directory).commit(index, chunk, summary)
 
 
@@ -192,9 +193,46 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         "chains": 40,
         "chains_left_range": 2,
         "chains_not_finite": 1,
-        "kinetic_temperature": (19 * 20.0 + 20 * 30.0) / 39,
+        "kinetic_temperature": pytest.approx((19 * 20.0 + 20 * 30.0) / 39),
+        "step_temperature": pytest.approx(0.91 * (19 * 20.0 + 20 * 30.0) / 39),
+        "rms_omega_dt": pytest.approx(2 * np.sqrt(0.09)),
         "temperature": 23.0,
     }
+
+
+def test_a_run_tells_the_floor_of_its_simulation_from_the_chains_of_both(run: Run):
+    """Müller-Brown's data are chains too, one after another: 100 of 5 frames."""
+    frames = points(400, 3)
+    frames[:] = np.repeat(frames[::10], 10, axis=0)  # Chains that stand still: 40 frames, not 400.
+    give_results(run, points(200, 2), frames)
+    found = metrics_of(run)
+    plane = run.systems[0].plane
+    parts = (
+        np.stack([histogram(part, plane, plane.js_bins) for part in of])
+        for of in (points(500, 0).reshape(100, 5, 2), frames.reshape(40, 10, 2))
+    )
+    own = found["corrected"]["floor_sim"]["js"]
+    assert own == pytest.approx(js_floor(*parts))
+    independent = [histogram(of, plane, plane.js_bins)[None] for of in (points(500, 0), points(400, 3))]
+    assert own > js_floor(*independent)
+    assert "floor_sim" not in found["paper"]
+
+
+def test_the_largest_step_of_all_systems_is_that_of_the_run(run: Run):
+    metrics = {"simulate": {}, "systems": {name: {"simulate": {}} for name in "ab"}}
+    evaluate._add_margins(metrics, {"a": 0.5, "b": 1.25})
+    assert metrics["simulate"] == {"largest_omega_dt": 1.25}
+    assert metrics["systems"]["a"]["simulate"] == {"largest_omega_dt": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("half", "step", "rms"), [(300.0, 278.0, 0.5416), (20.0, 21.0, None), (None, None, None)]
+)
+def test_the_mean_step_is_told_from_both_temperatures(half, step, rms):
+    """278 K of 300 is ω dt = 0.54; where noise makes the steps warmer, nothing is told."""
+    assert evaluate._heat(half, step)["rms_omega_dt"] == (
+        rms if rms is None else pytest.approx(rms, abs=1e-4)
+    )
 
 
 @pytest.mark.parametrize("lost", ["sample", "simulate"])
@@ -212,7 +250,9 @@ def test_a_temperature_that_is_not_finite_is_null_for_programs(run: Run):
     give_results(run, points(200, 2), points(400, 3), temperatures=(NAN, 30.0))
     path = run.directory / "metrics.json"
     write_json(path, metrics_of(run))
-    assert json.loads(path.read_text())["simulate"]["kinetic_temperature"] is None
+    counts = json.loads(path.read_text())["simulate"]
+    names = ("kinetic_temperature", "step_temperature", "rms_omega_dt")
+    assert [counts[name] for name in names] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 `langevin` (v ← a v − g ω² x + noise, x ← x + h v, with a = e⁻ᵞʰ, g = (1 − a)/γ, ω² = k/m) has the stationary
 ⟨m v²⟩ = kT/(1 − g ω² h/(2(1 + a))) and ⟨k x²⟩ = ⟨m v²⟩ h (1 + a)/(2 g), both kT but for O(h²): one step
 has to leave ⟨x²⟩, ⟨x v⟩ and ⟨v²⟩ as they are. `baoab` has ⟨k x²⟩ = kT at every h, and
-⟨m v²⟩ = kT (1 − h² ω²/4) (Leimkuhler & Matthews 2013).
+⟨m v²⟩ = kT (1 − h² ω²/4) (Leimkuhler & Matthews 2013); at half steps ⟨m v²⟩ = kT at every h. With
+⟨x v⟩ = ⟨v²⟩ h/2, the half kick of `langevin` leaves ⟨m v²⟩ (1 − h² ω²/2) + ⟨k x²⟩ h² ω²/4.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import get_args
 
@@ -15,7 +17,16 @@ import numpy as np
 import pytest
 
 from fokker.model.config import Integrator
-from fokker.model.langevin import STEPS, Bath, State, Trajectory, init, simulate
+from fokker.model.langevin import (
+    STEPS,
+    Bath,
+    State,
+    Trajectory,
+    init,
+    kinetic_temperatures,
+    run,
+    simulate,
+)
 
 from .conftest import deviation
 
@@ -47,7 +58,7 @@ def equilibrium(integrator: Integrator) -> tuple[State, Trajectory]:
 
 
 def known(integrator: Integrator) -> tuple[np.ndarray, np.ndarray]:
-    """⟨k x²⟩ and ⟨m v²⟩ of every coordinate."""
+    """⟨k x²⟩ and ⟨m v²⟩ of every coordinate, of the velocities in the state."""
     h, squared = BATH.timestep, FREQUENCY**2
     if integrator == "baoab":
         return np.full_like(squared, BATH.kT), BATH.kT * (1 - h**2 * squared / 4)
@@ -69,11 +80,72 @@ def test_configurations_have_the_mean_and_the_covariance_of_the_potential(integr
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_the_kinetic_temperature_is_that_of_the_bath(integrator: Integrator):
+def test_kinetic_temperatures_at_half_steps_and_at_the_steps(integrator: Integrator):
     _, trajectory = equilibrium(integrator)
-    kinetic = known(integrator)[1].mean()
-    assert deviation(trajectory.kinetic_temperature.mean(axis=0), kinetic) < 4
-    assert abs(kinetic / BATH.kT - 1) < (0.1 * 7) ** 2 / 4, "the bath's own but for O(h² ω²)"
+    position, kinetic = known(integrator)
+    turn = (BATH.timestep * FREQUENCY) ** 2
+    half, on = np.full_like(kinetic, BATH.kT), kinetic
+    if integrator == "langevin":
+        half, on = kinetic, kinetic * (1 - turn / 2) + position * turn / 4
+    assert deviation(trajectory.kinetic_temperature.mean(axis=0), half.mean()) < 4
+    assert deviation(trajectory.step_temperature.mean(axis=0), on.mean()) < 4
+    # What is said of the step: 2 √(1 − on/half), exact for BAOAB, but for the friction in the other.
+    rms = 2 * np.sqrt(1 - on.mean() / half.mean())
+    assert rms == pytest.approx(np.sqrt(turn.mean()), rel=1e-12 if integrator == "baoab" else 0.05)
+    assert rms > 0.3, "a difference that a test can see"
+
+
+def test_before_its_last_half_kick_a_velocity_of_baoab_is_maxwells_at_any_stable_step():
+    """From configurations and velocities as known at the steps, exactly and mode by mode: ⟨m v²⟩ = kT."""
+    bath = replace(BATH, timestep=0.28)  # ω dt is 1.96 for the fastest mode, and 2 is the limit.
+    random, turn = np.random.default_rng(0), (bath.timestep * FREQUENCY) ** 2
+    x = CENTRE + random.normal(size=(400 * CHAINS, 2, 3)) * np.sqrt(bath.kT / STIFFNESS)
+    v = random.normal(size=x.shape) * np.sqrt(bath.kT * (1 - turn / 4) / MASS)
+    position = jnp.asarray(x, jnp.float32)
+    state = State(position, jnp.asarray(v, jnp.float32), spring(position))
+    after = jax.jit(lambda state: STEPS["baoab"](spring, bath, state, jax.random.key(0)))(state)
+    for here in (state, after):
+        half = np.asarray(here.velocity - 0.5 * bath.timestep * here.force / MASS, np.float64)
+        assert deviation(MASS * half**2, bath.kT) < 4.5
+        found, on = kinetic_temperatures("baoab", bath, here)
+        np.testing.assert_allclose(found, (MASS * half**2).mean(axis=(1, 2)), rtol=1e-4)
+        assert deviation(on, (bath.kT * (1 - turn / 4)).mean()) < 4.5
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_longer_simulation_begins_with_the_shorter_one_bit_by_bit(stride: int):
+    state = init(spring, BATH, jnp.zeros((5, 2, 3)), jax.random.key(0))
+
+    def frames(count: int) -> Trajectory:
+        run = jax.jit(lambda key: simulate("baoab", spring, BATH, state, key, count, stride)[1])
+        return run(jax.random.key(1))
+
+    longest = frames(10)
+    for count in (1, 5):
+        found = frames(count)
+        np.testing.assert_array_equal(found.position, longest.position[:count])
+        np.testing.assert_allclose(found.kinetic_temperature, longest.kinetic_temperature[:count], rtol=1e-6)
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_a_simulation_is_computed_in_the_type_of_its_positions(integrator: Integrator):
+    """Also where masses and kT come as NumPy's float64, as from a data set."""
+    keys = jnp.stack([jax.random.key(number) for number in range(3)])
+    bath = replace(BATH, kT=np.float64(2.5), mass=jnp.asarray(MASS))
+
+    def of_type(dtype) -> Trajectory:
+        start, force = jnp.zeros((4, 2, 3), dtype), lambda x: -jnp.asarray(STIFFNESS, x.dtype) * x
+        return jax.jit(lambda keys: run(integrator, force, bath, start, keys, 3, 2, 4))(keys)
+
+    plain = of_type(jnp.float32)
+    with jax.enable_x64(True):
+        bath = replace(BATH, kT=np.float64(2.5), mass=jnp.asarray(MASS))
+        for dtype in (jnp.float32, jnp.float64):
+            found = of_type(dtype)
+            assert {part.dtype for part in found} == {jnp.dtype(dtype)}
+            if dtype == jnp.float32:
+                for part, same in zip(found, plain, strict=True):
+                    np.testing.assert_array_equal(part, same)
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -140,13 +212,14 @@ def test_a_simulation_is_its_steps_one_after_another(integrator: Integrator):
     last, trajectory = run(state, key)
     step = jax.jit(lambda state, key: STEPS[integrator](spring, BATH, state, key))
     positions, temperatures = [], []
-    for stretch in jax.random.split(key, frames):
-        for each in jax.random.split(stretch, stride):
+    for frame in range(frames):
+        for each in jax.random.split(jax.random.fold_in(key, frame), stride):
             state = step(state, each)
         positions.append(state.position)
-        temperatures.append((MASS * np.asarray(state.velocity) ** 2).mean(axis=(1, 2)))
+        temperatures.append(kinetic_temperatures(integrator, BATH, state))
     np.testing.assert_allclose(trajectory.position, np.stack(positions), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(trajectory.kinetic_temperature, np.stack(temperatures), rtol=1e-4)
+    for found, wanted in zip(trajectory[1:], zip(*temperatures, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.stack(wanted), rtol=1e-4)
     np.testing.assert_allclose(last.velocity, state.velocity, rtol=1e-4, atol=1e-5)
 
 
