@@ -91,6 +91,7 @@ def failure(error: Exception) -> int:
     """Print an expected error as one line and give its exit status; raise any other."""
     from ray.exceptions import RayTaskError
 
+    from ..data.files import FileError
     from ..data.residues import MoleculeError
     from ..data.shards import DatasetError
     from ..distributed.cluster import ClusterError
@@ -100,7 +101,16 @@ def failure(error: Exception) -> int:
     from .stages import StageError
 
     found = error.cause if isinstance(error, RayTaskError) else error
-    expected = (BusyError, ConfigError, DatasetError, MoleculeError, ClusterError, PoolError, StageError)
+    expected = (
+        BusyError,
+        ConfigError,
+        DatasetError,
+        FileError,
+        MoleculeError,
+        ClusterError,
+        PoolError,
+        StageError,
+    )
     if not isinstance(found, expected):
         raise error
     print(f"fokker: error: {found}", file=sys.stderr)
