@@ -60,8 +60,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     from fokker.analysis.observables import sign_changes
     from fokker.analysis.systems import System
     from fokker.data.bead_map import BeadMap
-    from fokker.data.convert import convert, finish_conversion
+    from fokker.data.convert import convert_all, finish_conversion
     from fokker.data.loader import Plan, blocks
+    from fokker.data.pooling import pool
     from fokker.data.readers import open_source
     from fokker.distributed.molecules import molecule_of, molecules_of
     from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
@@ -71,10 +72,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     from fokker.model.potential import Potential
 
     config = PRESETS["alanine-dipeptide-small"]("both", "fokker")
-    (source,) = open_source(arguments.data)
-    convert(source, BeadMap.parse("alanine-dipeptide"), folder)
-    dataset = finish_conversion(folder, [source], {"name": "alanine-dipeptide", "units": "nm"})
-    split, system = dataset.split("train"), System.of(dataset, source.name, config.data)
+    bead_map = BeadMap.parse("alanine-dipeptide")
+    (molecule_data,) = pool(open_source(arguments.data), bead_map)
+    convert_all([molecule_data], bead_map, folder)
+    dataset = finish_conversion(folder, [molecule_data], {"name": "alanine-dipeptide", "units": "nm"})
+    split, system = dataset.split("train"), System.of(dataset, molecule_data.name, config.data)
     assert system.beads is not None
     reference = split.read()
     points = system.points(reference)

@@ -50,7 +50,13 @@ def wrong_hand(
     Their chiral volume (N − CA) · ((C − CA) × (CB − CA)) is negative; that of L is positive. What is not
     finite is not counted.
     """
-    centres, _ = chiral_centres(molecule)
+    return wrong_hand_at(chiral_centres(molecule)[0], frames)
+
+
+def wrong_hand_at(
+    centres: Int[np.ndarray, "centres 4"], frames: Float[np.ndarray, "frames atoms 3"]
+) -> Bool[np.ndarray, "frames centres"]:
+    """The same, of centres that are known."""
     centre, *ends = (frames[:, centres[:, place]].astype(np.float64) for place in range(4))
     n, c, cb = (end - centre for end in ends)
     with np.errstate(invalid="ignore"):

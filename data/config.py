@@ -48,14 +48,20 @@ class MoleculesConfig:
 
     kind: Literal["molecules"] = "molecules"
     path: str | None = None
-    """File or folder of trajectories, in any layout that fokker reads, or a converted dataset (null: make a
-    reference of `sequences` with OpenMM)."""
+    """File or folder of trajectories, in any layout that fokker reads, or several with commas between, or a
+    converted dataset (null: make a reference of `sequences` with OpenMM)."""
     topology: str | None = None
-    """PDB file of the molecule, where none lies beside the trajectory."""
+    """PDB or other topology of the molecule, in place of those that lie beside the trajectories."""
+    sequence: str | None = None
+    """What stands for a topology where there is none, such as ACE-ALA-NME: frames hold its heavy atoms, or
+    the beads."""
     beads: str = "backbone"
     """Bead map: backbone, alanine-dipeptide, calpha, or a selection in mdtraj's language."""
-    unit: Literal["nm", "angstrom"] | None = None
+    unit: Literal["nm", "angstrom", "nm*30", "nm/10"] | None = None
     """Unit of length in the files (null: told by the bonds)."""
+    skip_damaged: bool = False
+    """Leave out frames that are not finite or have impossible bonds, and the torn ends of files; they are
+    counted (false: refuse them)."""
     temperature: Positive = 300.0
     """Temperature of the dynamics in K."""
     evaluate: Literal["train", "validation", "test"] = "train"

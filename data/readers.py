@@ -4,30 +4,30 @@
   NAME-reference.json where `fokker data generate` made them.
 - Klein & Noé's and the authors' release: [all_]train.npy …, each a pickled dictionary of peptides, with PDB
   files beside; all atoms, or beads already.
-- MDTraj HDF5 (bgmol), and whatever else mdtraj opens, with a topology of the same name or the only one there.
+- MDTraj HDF5 (bgmol), and whatever else mdtraj opens, with a topology of the same name or the only one there,
+  or in the folders above.
+- Arrays of positions with a topology or a sequence, and structures alone, of one model or of many.
+
+Folders are searched with all that is in them, but for those of fokker's own runs and datasets.
 """
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from .bead_map import BeadMap
 from .bonds import UNITS
-from .readers_arrays import HDF5, ArchivedArray, StoredArray, Trajectory, members, require_reader
+from .opening import HDF5, STRUCTURES, TOPOLOGIES, TRAJECTORIES, ending_of, require_reader, stem_of
+from .places import SPLITS, Place, contents, split_of, walk
+from .readers_arrays import ArchivedArray, StoredArray, members
+from .readers_mdtraj import Trajectory
 from .readers_pickle import read_dictionary
-from .residues import MoleculeError
+from .residues import MoleculeError, parse_sequence
 from .sources import UNKNOWN, Conditions, Source
-
-SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-"""Names of folders and files, and the split that each is."""
 
 TIMEWARP = Conditions("Amber-14", "OBC1", 310.0)
 """Of Timewarp's data, and of Klein & Noé's and the authors', which were taken from them."""
@@ -36,9 +36,8 @@ _BGMOL_FOLDER = "AImplicitUnconstrained"
 
 _ARRAYS, _STATE, _REPORT = "-traj-arrays.npz", "-traj-state0.pdb", "-reference.json"
 _PICKLED = re.compile(rf"(?:all_)?({'|'.join(SPLITS)})\.npy", re.IGNORECASE)
-_TRAJECTORIES = (".xtc", ".dcd", ".trr", ".nc", ".netcdf", ".ncdf", ".dtr", ".mdcrd", ".crd", ".xyz", *HDF5)
-_TOPOLOGIES = (".pdb", ".gro", ".prmtop", ".parm7", ".prm7", ".psf", ".cif", ".mmcif", ".pdbx", ".mol2")
-
+_POSITIONS = ("positions", "coordinates", "coords", "xyz")
+_NO_POSITIONS = re.compile(r"forces?|velocit|energ|box|time|step|type", re.IGNORECASE)
 _REGULAR_STEPS = 2000
 """Timewarp keeps a frame at each multiple of these steps, and in some sets more in between."""
 
@@ -50,13 +49,17 @@ def open_source(
     unit: str | None = None,
     regular: bool = False,
     conditions: Conditions | None = None,
+    skip_damaged: bool = False,
+    sequence: str | None = None,
+    bead_map: BeadMap | None = None,
 ) -> list[Source]:
     """The trajectories in a folder or file, whose layout is told by what is there. No frame is read yet.
 
-    `topology` is for a file without one beside it, or for all trajectories of a folder. `split` is for files
-    whose layout gives none. `unit` and `conditions` replace what is detected or known of the layout.
-    `regular` leaves out Timewarp's frames between the regular ones. Raises MoleculeError if a file or its
-    counterpart is missing, or nothing is recognised.
+    `topology` is for all of them, in place of those beside; `sequence` stands for one, and `bead_map` says
+    which beads files without atoms may hold. `split` is for files whose layout gives none. `unit` and
+    `conditions` replace what is detected or known of the layout. `regular` leaves out Timewarp's frames
+    between the regular ones, `skip_damaged` what is broken. Raises MoleculeError if a file or its counterpart
+    is missing or cannot be read, or nothing is recognised.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -64,91 +67,97 @@ def open_source(
     if unit is not None and unit not in UNITS:
         raise MoleculeError(f"unit {unit!r} has to be one of {', '.join(UNITS)}")
     given = None if topology is None else Path(topology).expanduser()
+    if given is not None and sequence is not None:
+        raise MoleculeError(f"{given} and sequence {sequence!r} are both given: one says what the atoms are")
     if given is not None:
         require_reader(given)
-    found = _folder(path, given) if path.is_dir() and path.suffix != ".dtr" else _file(path, given)
-    return [_declare(source, split, unit, regular, conditions) for source in found]
+    if sequence is not None:
+        parse_sequence(sequence)
+    folder = path.is_dir() and ending_of(path) != ".dtr"
+    place = Place(path if folder else path.parent, given, sequence)
+    found = _folder(place) if folder else _file(path, place)
+    declared = [
+        replace(
+            source,
+            split=source.split or split,
+            unit=unit,
+            conditions=conditions or source.conditions,
+            place=place.relative(source.path) + source.place,
+            skip_damaged=skip_damaged,
+            given_sequence=sequence,
+            bead_map=bead_map,
+        )
+        for source in found
+    ]
+    return [_regular(source) for source in declared] if regular else declared
 
 
-def _declare(
-    source: Source, split: str | None, unit: str | None, regular: bool, conditions: Conditions | None
-) -> Source:
+def _regular(source: Source) -> Source:
     positions = source.positions
-    if regular and isinstance(positions, ArchivedArray):
-        positions = replace(positions, every=_REGULAR_STEPS)
-    return replace(
-        source,
-        positions=positions,
-        split=source.split or split,
-        unit=unit,
-        conditions=conditions or source.conditions,
-    )
+    if not isinstance(positions, ArchivedArray):
+        return source
+    return replace(source, positions=replace(positions, every=_REGULAR_STEPS))
 
 
-def _folder(path: Path, topology: Path | None) -> list[Source]:
-    timewarp, pickled = _timewarp(path), _pickled_files(path)
+def _folder(place: Place) -> list[Source]:
+    files = walk(place.root)
+    timewarp, pickled = _timewarp(files, place), _pickled_files(files)
     if timewarp and pickled:
-        raise MoleculeError(f"{path} holds both {timewarp[0].path} and {pickled[0]}: give one of them")
-    if topology is not None and (timewarp or pickled):
-        raise MoleculeError(f"{path}: every molecule in it has its own topology: leave out {topology}")
-    found = timewarp or [source for file in pickled for source in _pickled(file)]
-    found = found or _trajectories(path, topology)
+        raise MoleculeError(f"{place.root} holds both {timewarp[0].path} and {pickled[0]}: give one of them")
+    found = timewarp or [source for file in pickled for source in _pickled(file, place)]
+    found = found or [
+        _trajectory(file, place, split_of(file, place.root))
+        for file in files
+        if ending_of(file) in TRAJECTORIES
+    ]
+    found = found or _arrays(files, place) or _structures(files, place)
     if not found:
-        entries = ", ".join(sorted(entry.name for entry in path.iterdir())[:5])
         raise MoleculeError(
-            f"{path} holds {entries or 'nothing'}, which is no layout that is known: NAME{_ARRAYS} with "
-            f"NAME{_STATE} (also in train, val, test), all_train.npy or train.npy with pdbs/NAME.pdb, or "
-            f"trajectories ({', '.join(_TRAJECTORIES)}) with a topology"
+            f"{place.root} holds {contents(place.root)}, which is no layout that is known: NAME{_ARRAYS} "
+            f"with NAME{_STATE} (also in train, val, test), all_train.npy or train.npy with pdbs/NAME.pdb, "
+            f"trajectories ({', '.join(TRAJECTORIES)}) with a topology, arrays (.npy, .npz) of positions "
+            f"with a topology or a sequence, or structures ({', '.join(STRUCTURES)})"
         )
     return found
 
 
-def _file(path: Path, topology: Path | None) -> list[Source]:
+def _file(path: Path, place: Place) -> list[Source]:
+    require_reader(path)
+    ending = ending_of(path)
     if path.name.endswith(_ARRAYS):
-        return [_timewarp_pair(path, SPLITS.get(path.parent.name.lower()), topology)]
-    if path.suffix == ".npy" and _is_pickled(path):
-        return _pickled(path, topology)
-    if path.suffix in (".npz", ".npy"):
-        return [_array(path, topology or _topology_of(path))]
-    if path.suffix in (*HDF5, *_TOPOLOGIES):
-        return [_trajectory(path, topology or path)]
-    if path.suffix in _TRAJECTORIES:
-        return [_trajectory(path, topology or _topology_of(path))]
-    known = ", ".join((".npz", ".npy", *_TRAJECTORIES, *_TOPOLOGIES))
+        return [_timewarp_pair(path, SPLITS.get(path.parent.name.lower()), place)]
+    if ending == ".npy" and _is_pickled(path):
+        return _pickled(path, place)
+    if ending in (".npz", ".npy"):
+        return [_array(path, place)]
+    if ending in TOPOLOGIES and ending not in STRUCTURES:
+        raise MoleculeError(
+            f"{path}: a topology without positions: name the trajectory, and it as --topology"
+        )
+    if ending in (*TRAJECTORIES, *STRUCTURES):
+        return [_trajectory(path, place)]
+    known = ", ".join((".npz", ".npy", *TRAJECTORIES, *STRUCTURES))
     raise MoleculeError(f"{path}: no trajectory: it has to be one of {known}")
 
 
-def _files(folder: Path, *endings: str) -> list[Path]:
-    """Those with such names, in order; none that an archiver hid."""
-    files = sorted(folder.iterdir())
-    return [file for file in files if file.name.endswith(endings) and not file.name.startswith(".")]
-
-
-def _roots(path: Path) -> list[tuple[str | None, Path]]:
-    """A folder and those of its splits, with what split each is."""
-    folders = [sub for sub in sorted(path.iterdir()) if sub.is_dir() and sub.name.lower() in SPLITS]
-    return [(SPLITS.get(folder.name.lower()), folder) for folder in (*folders, path)]
-
-
-def _timewarp(path: Path) -> list[Source]:
-    found, states = [], set()
-    for split, root in _roots(path):
-        found += [_timewarp_pair(file, split) for file in _files(root, _ARRAYS)]
-        states |= {*_files(root, _STATE)}
-    lonely = states - {source.topology_path for source in found}
+def _timewarp(files: Sequence[Path], place: Place) -> list[Source]:
+    arrays = [file for file in files if file.name.endswith(_ARRAYS)]
+    found = [_timewarp_pair(file, split_of(file, place.root), place) for file in arrays]
+    states = {file for file in files if file.name.endswith(_STATE)}
+    lonely = states - {file.with_name(file.name.replace(_ARRAYS, _STATE)) for file in arrays}
     if found and lonely:
         state = min(lonely)
-        arrays = state.name.replace(_STATE, _ARRAYS)
+        missing = state.name.replace(_STATE, _ARRAYS)
         raise MoleculeError(
-            f"{state} is there, but {arrays} is missing beside it: get it, or remove the former"
+            f"{state} is there, but {missing} is missing beside it: get it, or remove the former"
         )
     return found
 
 
-def _timewarp_pair(arrays: Path, split: str | None, topology: Path | None = None) -> Source:
+def _timewarp_pair(arrays: Path, split: str | None, place: Place) -> Source:
     name = arrays.name.removesuffix(_ARRAYS)
-    state = topology or arrays.with_name(name + _STATE)
-    if not state.exists():
+    state = place.topology or (None if place.sequence else arrays.with_name(name + _STATE))
+    if state is not None and not state.exists():
         raise MoleculeError(f"{arrays} is there, but {state} is missing: get it, or give the topology")
     conditions = _timewarp_conditions(arrays, arrays.with_name(name + _REPORT))
     return Source(name, "timewarp", ArchivedArray(arrays), state, split, conditions=conditions)
@@ -166,16 +175,15 @@ def _timewarp_conditions(arrays: Path, report: Path) -> Conditions:
         raise MoleculeError(f"{report}: not the report of a reference ({error!r}): make it again") from None
 
 
-def _pickled_files(path: Path) -> list[Path]:
-    files = [file for file in _files(path, ".npy") if _PICKLED.fullmatch(file.name)]
-    return [file for file in files if _is_pickled(file)]
+def _pickled_files(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if _PICKLED.fullmatch(file.name) and _is_pickled(file)]
 
 
 def _is_pickled(path: Path) -> bool:
     return np.dtype(StoredArray.in_npy(path).dtype).hasobject
 
 
-def _pickled(path: Path, topology: Path | None = None) -> list[Source]:
+def _pickled(path: Path, place: Place) -> list[Source]:
     match = _PICKLED.fullmatch(path.name)
     word = match[1] if match else path.stem
     split = SPLITS.get(word.lower())
@@ -184,9 +192,10 @@ def _pickled(path: Path, topology: Path | None = None) -> list[Source]:
             name,
             "pickled dictionary",
             array,
-            topology or _structure_of(path, word, name),
+            place.topology or (None if place.sequence else _structure_of(path, word, name)),
             split,
             conditions=TIMEWARP,
+            place=f": {name}",
         )
         for name, array in read_dictionary(path).items()
     ]
@@ -203,39 +212,54 @@ def _structure_of(path: Path, word: str, name: str) -> Path:
     )
 
 
-def _array(path: Path, topology: Path) -> Source:
-    if path.suffix == ".npy":
-        return Source(path.stem, "array", StoredArray.in_npy(path), topology)
-    names = [name for name in ("positions", "coordinates", "coords", "xyz") if name in members(path)]
-    return Source(path.stem, "array", ArchivedArray(path, names[0] if names else "positions"), topology)
+def _arrays(files: Sequence[Path], place: Place) -> list[Source]:
+    """Those that can be positions by their names and shapes."""
+    arrays = [file for file in files if ending_of(file) in (".npy", ".npz")]
+    return [_array(file, place, files) for file in arrays if _holds_positions(file)]
 
 
-def _trajectories(path: Path, topology: Path | None) -> list[Source]:
-    """Every trajectory of a folder, of its splits, and of bgmol's folder in it."""
-    found = []
-    for split, root in (*_roots(path), (None, path / _BGMOL_FOLDER)):
-        for file in _files(root, *_TRAJECTORIES) if root.is_dir() else []:
-            own = file if file.suffix in HDF5 else topology or _topology_of(file)
-            found.append(_trajectory(file, own, split))
-    return found
+def _holds_positions(path: Path) -> bool:
+    if ending_of(path) == ".npz":
+        return bool(members(path).intersection(_POSITIONS))
+    if _NO_POSITIONS.search(stem_of(path)):
+        return False
+    array = StoredArray.in_npy(path)
+    shape = array.shape
+    flat = len(shape) == 2 and shape[1] % 3 == 0 and shape[1] > 0
+    return np.dtype(array.dtype).kind == "f" and (flat or (len(shape) == 3 and shape[2] == 3))
 
 
-def _trajectory(path: Path, topology: Path, split: str | None = None) -> Source:
+def _array(path: Path, place: Place, files: Iterable[Path] | None = None) -> Source:
+    split = split_of(path, place.root) if files is not None else None
+    topology = place.topology_of(path)
+    if ending_of(path) == ".npy":
+        positions, forces = StoredArray.in_npy(path), _forces_beside(path)
+    else:
+        inside = members(path)
+        name = next((name for name in _POSITIONS if name in inside), "positions")
+        positions = ArchivedArray(path, name)
+        forces = f"{path}: forces" if "forces" in inside else None
+    return Source(stem_of(path), "array", positions, topology, split, forces=forces)
+
+
+def _forces_beside(path: Path) -> str | None:
+    """NAME_forces.npy beside NAME_coordinates.npy or NAME.npy."""
+    stem = stem_of(path)
+    names = [re.sub("|".join(_POSITIONS), word, stem) for word in ("forces", "force")] + [f"{stem}_forces"]
+    found = [path.with_name(f"{name}.npy") for name in names if name != stem]
+    return next((str(file) for file in found if file.exists()), None)
+
+
+def _structures(files: Sequence[Path], place: Place) -> list[Source]:
+    """Files that are their own topologies, of a folder that holds nothing else."""
+    own = [file for file in files if ending_of(file) in STRUCTURES and file != place.topology]
+    return [_trajectory(file, place, split_of(file, place.root)) for file in own]
+
+
+def _trajectory(path: Path, place: Place, split: str | None = None) -> Source:
+    own = ending_of(path) in (*HDF5, *STRUCTURES)
+    topology = place.topology or path if own else place.topology_of(path)
     bgmol = path.parent.name == _BGMOL_FOLDER
     conditions = BGMOL if bgmol else UNKNOWN
-    name = path.parent.name if bgmol else path.stem
-    return Source(name, path.suffix[1:], Trajectory(path), topology, split, conditions=conditions)
-
-
-def _topology_of(path: Path) -> Path:
-    """The topology beside a trajectory: of the longest name with which its own begins, or the only one."""
-    near = [file for file in _files(path.parent, *_TOPOLOGIES) if file != path]
-    alike = [file for file in near if path.stem.startswith(file.stem)]
-    if alike:
-        return max(alike, key=lambda file: len(file.stem))
-    if len(near) == 1:
-        return near[0]
-    raise MoleculeError(
-        f"{path}: its topology is missing: it has to be {path.with_suffix('.pdb')}, or the only one of "
-        f"{', '.join(_TOPOLOGIES)} in its folder, or given"
-    )
+    name = path.parent.name if bgmol else stem_of(path)
+    return Source(name, ending_of(path)[1:], Trajectory(path), topology, split, conditions=conditions)

@@ -1,9 +1,8 @@
-"""Positions in files, read block by block: NumPy's archives and arrays, and whatever mdtraj opens.
+"""Positions in NumPy's archives and arrays, read block by block.
 
 Memory holds one block, whatever the size of the file.
 """
 
-import importlib.util
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import mdtraj
 import numpy as np
@@ -19,11 +18,26 @@ from jaxtyping import Float, Int
 
 from .residues import MoleculeError
 
-HDF5 = (".h5", ".hdf5", ".lh5")
-
 Block = tuple[Int[np.ndarray, "frames"], Float[np.ndarray, "frames atoms 3"]]
 """Frames with their numbers in the file, from 0."""
 Stream = IO[bytes] | BufferedIOBase
+
+
+class CutShort(MoleculeError):
+    """A file that ends before it should, after frames that are whole."""
+
+    problem: str
+    """What is wrong with it, without the name of the file."""
+
+
+def cut_short(path: Path, frames: int, problem: str) -> CutShort:
+    """The error after so many whole frames."""
+    remedy = "get the file again"
+    if frames:
+        remedy += ", or go on with the whole frames by --skip-damaged"
+    error = CutShort(f"{path}: {frames or 'no'} frames are whole, then {problem}: {remedy}")
+    error.problem = problem
+    return error
 
 
 def _layout(path: Path, what: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
@@ -63,8 +77,28 @@ class StoredArray:
 
     @property
     def frames(self) -> int:
-        """Length of the array."""
-        return _layout(self.path, self.what, self.shape, np.dtype(self.dtype))[0]
+        """Length of the array, or of what is there of it."""
+        count = _layout(self.path, self.what, self.shape, np.dtype(self.dtype))[0]
+        return count if self._missing is None else self._missing
+
+    @property
+    def _missing(self) -> int | None:
+        """Whole frames of a file that ends before the array does; None if it does not."""
+        if self.content is not None or self.fortran or not self.shape or not self.shape[0]:
+            return None
+        frame = np.dtype(self.dtype).itemsize * int(np.prod(self.shape[1:]))
+        whole = max(0, self.path.stat().st_size - self.offset) // max(1, frame)
+        return whole if whole < self.shape[0] else None
+
+    @property
+    def problem(self) -> str | None:
+        """As in `Positions`."""
+        return None if self._missing is None else f"the file ends in the middle of frame {self._missing}"
+
+    @property
+    def times(self) -> None:
+        """As in `Positions`."""
+        return
 
     @property
     def atoms(self) -> int:
@@ -76,8 +110,11 @@ class StoredArray:
         order = "F" if self.fortran else "C"
         if self.content is not None:
             return np.frombuffer(self.content, self.dtype).reshape(self.shape, order=order)
+        shape = self.shape if self._missing is None else (self._missing, *self.shape[1:])
+        if 0 in shape:
+            return np.zeros(shape, self.dtype)
         try:
-            return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
+            return np.memmap(self.path, self.dtype, "r", self.offset, shape, order)
         except (OSError, ValueError) as error:
             raise MoleculeError(
                 f"{self.path}: {self.what} is cut short ({error}): get the file again"
@@ -85,10 +122,13 @@ class StoredArray:
 
     def blocks(self, size: int, topology: mdtraj.Topology) -> Iterator[Block]:
         """As in `Positions`."""
+        count = self.frames
         array = self.open()
-        for start in range(0, self.frames, size):
-            frames = np.array(array[start : start + size]).reshape(-1, self.atoms, 3)
+        for start in range(0, count, size):
+            frames = np.array(array[start : min(start + size, count)]).reshape(-1, self.atoms, 3)
             yield np.arange(start, start + len(frames)), frames
+        if self.problem:
+            raise cut_short(self.path, count, self.problem)
 
 
 def read_header(file: Stream) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -117,6 +157,22 @@ class ArchivedArray:
     def atoms(self) -> int:
         """Atoms of a frame."""
         return self._layout[1]
+
+    @property
+    def problem(self) -> None:
+        """As in `Positions`: an archive that is cut cannot be opened at all."""
+        return
+
+    @property
+    def times(self) -> Float[np.ndarray, "frames"] | None:
+        """As in `Positions`, from the member `time`."""
+        count = self._layout[0]
+        if "time" not in members(self.path):
+            return None
+        with _member(self.path, "time") as (file, shape, _, dtype):
+            if shape != (count,) or dtype.kind not in "fiu":
+                return None
+            return np.frombuffer(file.read(), dtype).astype(np.float64)
 
     @property
     def _layout(self) -> tuple[int, int]:
@@ -172,86 +228,3 @@ def members(path: Path) -> set[str]:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
         raise MoleculeError(f"{path}: not an .npz archive ({error}): get the file again") from None
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """A trajectory in a format of mdtraj, which gives nm of formats that have a unit."""
-
-    path: Path
-
-    @property
-    def atoms(self) -> int | None:
-        """Atoms of a frame; None if the file is its own topology."""
-        require_reader(self.path)
-        try:
-            with mdtraj.open(str(self.path)) as file:
-                first = file.read(n_frames=1)
-            return (first[0] if isinstance(first, tuple) else first).shape[1]
-        except (
-            Exception
-        ):  # Formats that hold topologies read otherwise, and damage shows when blocks are read.
-            return None
-
-    @property
-    def frames(self) -> int | None:
-        """How many, of formats that tell."""
-        require_reader(self.path)
-        try:
-            with mdtraj.open(str(self.path)) as file:
-                return len(file)
-        except Exception:  # Some formats tell only at the end, some readers not at all.
-            return None
-
-    def blocks(self, size: int, topology: mdtraj.Topology) -> Iterator[Block]:
-        """As in `Positions`. mdtraj holds a whole PDB file in memory."""
-        require_reader(self.path)
-        chunks, start = mdtraj.iterload(str(self.path), chunk=size, top=topology), 0
-        while True:
-            try:
-                chunk = next(chunks, None)
-            except Exception as error:  # Each format has its own.
-                raise MoleculeError(
-                    f"{self.path}: frame {start} or a later one cannot be read with a topology of "
-                    f"{topology.n_atoms} atoms ({_one_line(error)}): the file is damaged, or the topology is "
-                    "that of another molecule"
-                ) from None
-            if chunk is None:
-                return
-            yield np.arange(start, start + len(chunk)), np.asarray(chunk.xyz)
-            start += len(chunk)
-
-
-Positions = StoredArray | ArchivedArray | Trajectory
-"""The frames of one trajectory, in the unit of the file.
-
-`frames` and `atoms` are their numbers as far as the file tells them at once; `blocks(size, topology)` gives
-all frames in order, at most `size` at a time, `topology` being that of a whole frame.
-"""
-
-
-def require_reader(path: Path) -> None:
-    """MoleculeError if the file is missing or needs a package that is not installed."""
-    if not path.exists():
-        raise MoleculeError(f"{path} is missing")
-    if path.suffix in HDF5 and importlib.util.find_spec("tables") is None:
-        raise MoleculeError(
-            f"{path}: HDF5 needs the package tables: pip install 'fokker[hdf5]', or convert to .xtc and .pdb"
-        )
-
-
-def load_topology(path: Path) -> mdtraj.Topology:
-    """A topology in any format of mdtraj; MoleculeError if there is none."""
-    require_reader(path)
-    problem = "it is empty"
-    try:
-        topology = mdtraj.load_topology(str(path))
-        if topology is not None:
-            return topology
-    except Exception as error:  # Each format has its own.
-        problem = _one_line(error)
-    raise MoleculeError(f"{path}: mdtraj finds no topology in it ({problem}): a .pdb file is the surest")
-
-
-def _one_line(error: Any) -> str:
-    return " ".join(str(error).split())

@@ -14,6 +14,8 @@ from ..analysis.fokker_planck import fokker_planck_error
 from ..data import convert, mueller_brown, shards
 from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
+from ..data.found import Found
+from ..data.pooling import Pool
 from ..data.reference import Reference
 from ..data.sources import Source
 from ..model.keys import generator_of, key_of
@@ -39,9 +41,14 @@ def mueller_brown_frames(config: MuellerBrownConfig, seed: int) -> Float[np.ndar
     return np.asarray(mueller_brown.generate(config, seed))
 
 
-def convert_trajectory(source: Source, bead_map: BeadMap, directory: Path) -> None:
-    """Write one trajectory as a system of a dataset."""
-    convert.convert(source, bead_map, directory)
+def convert_trajectory(source: Source, bead_map: BeadMap, directory: Path) -> Found:
+    """Write one trajectory as a part of a dataset; what reading it found."""
+    return convert.convert(source, bead_map, directory)
+
+
+def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
+    """Write a molecule, all of whose trajectories are converted, as a system of a dataset."""
+    convert.write_pool(pool, bead_map, directory)
 
 
 def simulate_reference(reference: Reference, walker: int) -> None:

@@ -1,6 +1,5 @@
 """Datasets as users make them and look at them: OpenMM references, conversion to beads, inspection."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,21 +11,25 @@ import ray
 from ..analysis import figures
 from ..analysis.metrics import RAMACHANDRAN
 from ..analysis.systems import System
+from ..data import files
 from ..data.bead_map import BeadMap
 from ..data.building import require_openmm
 from ..data.config import MoleculesConfig
-from ..data.convert import DEFAULT_SPLIT, check, finish_conversion
-from ..data.readers import open_source
+from ..data.convert import check, finish_conversion, paths_of, sources_of
+from ..data.files import FileError, file_error, require_writable
+from ..data.found import Found
+from ..data.pooling import DEFAULT_SPLIT, Pool, pool
 from ..data.reference import Reference
-from ..data.residues import parse_sequence
+from ..data.residues import MoleculeError, parse_sequence
 from ..data.shards import MANIFEST, Dataset
-from ..data.sources import Source
+from ..data.sources import Conditions, Source
 from ..distributed import cluster, tasks
 from ..distributed.config import ClusterConfig
 from .config import ConfigError
 from .display import Display
 from .molecule_arguments import ConvertArguments, GenerateArguments, InspectArguments
 from .run import locked
+from .summary import UNKNOWN, common_spacing, conditions_line, summarise, trajectories, without_repeats
 
 POLL_SECONDS = 1.0
 FEW_CROSSINGS = 20
@@ -37,7 +40,7 @@ def carry_out(arguments: GenerateArguments | ConvertArguments | InspectArguments
     """One of the commands of `fokker data`."""
     try:
         if isinstance(arguments, InspectArguments):
-            inspect(arguments.path, arguments.figure, arguments.config, display)
+            inspect(arguments.path, arguments.figure, arguments.config, display, arguments.trajectories)
             return
         directory = arguments.directory.absolute()
         with locked(directory):
@@ -49,7 +52,9 @@ def carry_out(arguments: GenerateArguments | ConvertArguments | InspectArguments
             if (directory / MANIFEST).exists():
                 raise ConfigError(f"{directory} holds a dataset already: take another --out, or remove it")
             origin = {"name": directory.name, "units": "nm"}
-            fingerprint = convert(arguments.config, directory, origin, ClusterConfig(), display)
+            fingerprint = convert(
+                arguments.config, directory, origin, ClusterConfig(), display, arguments.trajectories
+            )
             display.stage("dataset", f"{directory}, fingerprint {fingerprint[:12]}")
     finally:
         cluster.leave()
@@ -96,31 +101,67 @@ def generate(references: Sequence[Reference], config: ClusterConfig, display: Di
 
 
 def convert(
-    config: MoleculesConfig, directory: Path, origin: Mapping[str, Any], on: ClusterConfig, display: Display
+    config: MoleculesConfig,
+    directory: Path,
+    origin: Mapping[str, Any],
+    on: ClusterConfig,
+    display: Display,
+    each: bool = False,
 ) -> str:
     """Map the trajectories at `config.path` to beads, a Ray task for each; the dataset's fingerprint.
 
-    A dataset that was converted before is copied. Raises MoleculeError for what cannot be read, ConfigError
-    if a copied dataset is of another bead map.
+    Those of one molecule become one system; `each` prints a row for every one of them as well. A dataset that
+    was converted before is copied. Raises MoleculeError for what cannot be read, ConfigError if a copied
+    dataset is of another bead map, FileError if there is no room.
     """
     bead_map = BeadMap.parse(config.beads)
-    # In full: the processes of a cluster that was joined have a folder of their own.
-    path = Path(config.path or "").expanduser().absolute()
-    if (path / MANIFEST).exists():
-        return _copy(Dataset(path), bead_map, directory, display)
-    topology = None if config.topology is None else Path(config.topology).expanduser().absolute()
-    sources = open_source(path, topology, unit=config.unit)
-    check(sources)
-    display.stage("data", f"{len(sources)} trajectories of {sources[0].layout} to beads ({config.beads})")
-    cluster.connect(on)
+    paths = paths_of(config.path or "")
+    if len(paths) == 1 and (paths[0] / MANIFEST).exists():
+        return _copy(Dataset(paths[0]), bead_map, directory, display)
+    sources = sources_of(config)
+    pools = pool(sources, bead_map)
+    conditions = check(pools)
+    display.stage("data", f"{_counted(sources, pools)} to beads ({config.beads})")
+    display.stage("", conditions_line([conditions]))
     directory = directory.absolute()
-    left = [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in sources]
+    require_writable(directory, _space(pools, bead_map))
+    cluster.connect(on)
+    founds = _convert(pools, bead_map, directory, display)
+    summarise(pools, founds, display, each)
+    return finish_conversion(directory, pools, {**origin, "beads": bead_map.to_json()}).fingerprint
+
+
+def _convert(
+    pools: Sequence[Pool], bead_map: BeadMap, directory: Path, display: Display
+) -> dict[str, list[Found]]:
+    """A task for each trajectory, and one for each molecule when its trajectories are done."""
+    parts = {
+        p.name: [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in p.sources]
+        for p in pools
+    }
+    left = [part for those in parts.values() for part in those]
+    count, waiting, last = len(left), {p.name: p for p in pools}, []
     with display.watching():
         while left:
             (done,), left = ray.wait(left)
             ray.get(done)
-            display.parts("trajectory", {"": (len(sources) - len(left), len(sources))})
-    return finish_conversion(directory, sources, {**origin, "beads": bead_map.to_json()}).fingerprint
+            display.parts("trajectory", {"": (count - len(left), count)})
+            going = set(left)
+            for name in [name for name in waiting if going.isdisjoint(parts[name])]:
+                last.append(tasks.submit(tasks.write_pool, waiting.pop(name), bead_map, directory))
+    ray.get(last)
+    return {name: ray.get(those) for name, those in parts.items()}
+
+
+def _space(pools: Sequence[Pool], bead_map: BeadMap) -> int:
+    """Bytes of all beads, as parts and as systems, as far as the files tell how many frames they hold."""
+    return sum(24 * len(p.beads(bead_map)) * sum(s.frames or 0 for s in p.sources) for p in pools)
+
+
+def _counted(sources: Sequence[Source], pools: Sequence[Pool]) -> str:
+    layouts = ", ".join(dict.fromkeys(source.layout for source in sources))
+    trajectories = "1 trajectory" if len(sources) == 1 else f"{len(sources)} trajectories"
+    return f"{trajectories} of {layouts}, {'1 system' if len(pools) == 1 else f'{len(pools)} systems'}"
 
 
 def _copy(dataset: Dataset, bead_map: BeadMap, directory: Path, display: Display) -> str:
@@ -132,26 +173,34 @@ def _copy(dataset: Dataset, bead_map: BeadMap, directory: Path, display: Display
             "data.beads",
         )
     display.stage("data", f"the dataset {dataset.directory} ({dataset.fingerprint[:12]}) is copied")
-    partial = directory.with_name(f".{directory.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(dataset.directory, partial)
-    partial.replace(directory)
+    try:
+        # The manifest last: without one a dataset is unfinished.
+        passed_over = shutil.ignore_patterns(MANIFEST, ".*")
+        shutil.copytree(dataset.directory, directory, ignore=passed_over, dirs_exist_ok=True)
+    except OSError as error:
+        raise file_error(directory, error) from None
+    files.write(directory / MANIFEST, (dataset.directory / MANIFEST).read_bytes())
     return dataset.fingerprint
 
 
-def inspect(path: Path, figure: Path | None, config: MoleculesConfig, display: Display) -> None:
-    """Print what a dataset, a run's data or a folder of trajectories holds; draw its Ramachandran planes.
+def inspect(
+    path: Path, figure: Path | None, config: MoleculesConfig, display: Display, each: bool = False
+) -> None:
+    """Print what a dataset, a run's data or trajectories hold; draw their Ramachandran planes.
 
-    Raises MoleculeError or DatasetError for what cannot be read.
+    A row for each system, and where `each` is true for each trajectory as well. Raises MoleculeError or
+    DatasetError for what cannot be read, FileError if the figure cannot be written.
     """
+    if figure is not None:
+        require_writable(figure.absolute().parent)
     dataset = next((p for p in (path, path / "data") if (p / MANIFEST).exists()), None)
     if dataset is not None:
-        _inspect_dataset(Dataset(dataset), figure or dataset / "ramachandran.png", display)
+        _inspect_dataset(Dataset(dataset), figure, display, each)
     else:
-        _inspect_sources(open_source(path, unit=config.unit), figure, BeadMap.parse(config.beads), display)
+        _inspect_sources(config, figure, display, each)
 
 
-def _inspect_dataset(dataset: Dataset, figure: Path, display: Display) -> None:
+def _inspect_dataset(dataset: Dataset, figure: Path | None, display: Display, each: bool) -> None:
     source = dataset.manifest["source"]
     display.stage("dataset", str(dataset.directory))
     display.stage("", f"fingerprint {dataset.fingerprint}")
@@ -159,46 +208,84 @@ def _inspect_dataset(dataset: Dataset, figure: Path, display: Display) -> None:
     if "conditions" not in source:
         display.stage("", f"{', '.join(dataset.systems)}: not of molecules")
         return
-    display.stage("", f"conditions {json.dumps(source['conditions'])}")
-    rows, drawn = [], {}
+    display.stage("", conditions_line([Conditions(**source["conditions"])]))
+    rows, parts, drawn = [], [], {}
     for name in dataset.systems:
-        system = System.of(dataset, name, MoleculesConfig())
+        system, known = System.of(dataset, name, MoleculesConfig()), _trajectories_of(dataset, name)
         assert system.beads is not None
         for split in dataset.manifest["systems"][name]["splits"]:
-            part = dataset.split(split, name)
-            points = system.points(part.read())
-            positive = f"{(points[:, 0] > 0).mean():.4f}"
-            rows.append((name, system.beads.sequence, split, len(part), len(system.beads), positive))
-            drawn[f"{name} ({split})"] = {"reference": points}
-    display.table(("system", "sequence", "split", "frames", "beads", "p(φ > 0)"), rows)
-    _draw(drawn, figure, display)
+            frames = dataset.split(split, name)
+            positive = UNKNOWN
+            if system.beads.ramachandran:
+                points = system.points(frames.read())
+                positive = f"{(points[:, 0] > 0).mean():.4f}"
+                drawn[f"{name} ({split})"] = {"reference": points}
+            mine = [part for part in known if part["split"] == split]
+            spacing = common_spacing([part["spacing"] for part in mine])
+            counts = len(mine) or 1, len(frames)
+            rows.append((name, system.beads.sequence, split, *counts, spacing, len(system.beads), positive))
+        parts += [(part["name"], name, part["split"], part["frames"], part["spacing"]) for part in known]
+    splits = dict.fromkeys(row[2] for row in rows)
+    if len(splits) == 1:
+        display.stage("", f"split: {next(iter(splits))}")
+    header = ("system", "sequence", "split", "files", "frames", "spacing", "beads", "p(φ > 0)")
+    display.table(*without_repeats(header, [[str(value) for value in row] for row in rows]))
+    if each:
+        trajectories(parts, display)
+    _draw_beside(drawn, dataset.directory / "ramachandran.png", figure, display)
 
 
-def _inspect_sources(
-    sources: Sequence[Source], figure: Path | None, bead_map: BeadMap, display: Display
+def _trajectories_of(dataset: Dataset, name: str) -> list[dict[str, Any]]:
+    """Those that a system was made of; of a dataset that does not know, none."""
+    return dataset.description(name).get("trajectories", [])
+
+
+def _draw_beside(
+    drawn: Mapping[str, Mapping[str, np.ndarray]], beside: Path, asked: Path | None, display: Display
 ) -> None:
-    display.stage("source", f"{len(sources)} trajectories of {sources[0].layout}")
-    rows, drawn = [], {}
-    for source in sources:
-        split, frames = source.split or f"{DEFAULT_SPLIT} (not said)", source.frames
-        unit = {1.0: "nm", 0.1: "Å"}.get(source.factor, f"nm/{1 / source.factor:.4g}")
-        rows.append(
-            (
-                *(source.name, source.sequence, split, "?" if frames is None else frames),
-                *(source.topology.n_atoms, unit, source.conditions.words),
-            )
-        )
+    """Draw to the file that is asked for, or into the folder of the dataset if it can be written."""
+    if not drawn:
+        display.stage("note", "the beads have no torsions φ and ψ, and so no Ramachandran planes")
+        return
+    if asked is None:
+        try:
+            require_writable(beside.parent)
+        except FileError as error:
+            display.stage("note", f"{error}; --figure FILE draws the Ramachandran planes elsewhere")
+            return
+    _draw(drawn, asked or beside, display)
+
+
+def _inspect_sources(config: MoleculesConfig, figure: Path | None, display: Display, each: bool) -> None:
+    sources, bead_map = sources_of(config), BeadMap.parse(config.beads)
+    try:
+        pools = pool(sources, bead_map)
+    except MoleculeError as error:
         if figure is not None:
-            beads = source.beads(bead_map)
-            system = System(source.name, RAMACHANDRAN, 1.0, (), beads=beads)
-            points = [system.points(block) for block in source.coarse_blocks(bead_map)]
-            drawn[f"{source.name} ({split})"] = {"reference": np.concatenate(points)}
-    display.table(("name", "sequence", "split", "frames", "atoms", "unit", "conditions"), rows)
+            raise
+        bead_map = BeadMap(selection="all")
+        pools = pool(sources, bead_map)
+        display.stage("note", f"beads {config.beads} cannot be made of it: {error}")
+    display.stage("source", _counted(sources, pools))
+    display.stage("", conditions_line([source.conditions for source in sources]))
+    founds, drawn = {}, {}
+    for molecule in pools:
+        system = System(molecule.name, RAMACHANDRAN, 1.0, (), beads=molecule.beads(bead_map))
+        founds[molecule.name] = []
+        for source in molecule.sources:
+            found, label = Found(), f"{molecule.name} ({source.split or DEFAULT_SPLIT})"
+            for block in source.coarse_blocks(bead_map, found=found):
+                if figure is not None:
+                    drawn.setdefault(label, []).append(system.points(block))
+            founds[molecule.name].append(found)
+    summarise(pools, founds, display, each)
     if figure is not None:
-        _draw(drawn, figure, display)
+        _draw(
+            {label: {"reference": np.concatenate(points)} for label, points in drawn.items()}, figure, display
+        )
 
 
 def _draw(rows: Mapping[str, Mapping[str, np.ndarray]], path: Path, display: Display) -> None:
     picture = figures.free_energy_surfaces(rows, RAMACHANDRAN)
-    path.write_bytes(figures.to_png(picture))
+    files.write(path, figures.to_png(picture))
     display.stage("figure", str(path))

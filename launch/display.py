@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.constrain import Constrain
 from rich.live import Live
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -23,6 +24,8 @@ from ..distributed.recording import Progress
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 20
+NARROW, FOLDED = 12, 8
+"""Characters of a column up to which its values stay in one line, and to which longer ones may shrink."""
 
 
 def clock(seconds: float) -> str:
@@ -148,11 +151,17 @@ class Display:
         self._show(rows, all(row.part == 1 for row in rows))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table of plain values."""
-        grid = Table(*header, box=SIMPLE_HEAD)
-        for row in rows:
-            grid.add_row(*map(str, row))
-        self.console.print(grid)
+        """A table of plain values, none of which is cut: long ones go on in the next line."""
+        grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        texts = [[str(value) for value in row] for row in rows]
+        for number, name in enumerate(header):
+            longest = max(map(len, (*name.split(), *(row[number] for row in texts))))
+            grid.add_column(name, overflow="fold", min_width=longest if longest <= NARROW else FOLDED)
+        for row in texts:
+            grid.add_row(*map(Text, row))
+        # Where the narrowest is too wide it goes beyond the margin: rich would leave columns out.
+        least = Measurement.get(self.console, self.console.options.update(width=1000), grid).minimum
+        self.console.print(grid, width=max(least, self.console.width), crop=False)
 
     def _show(self, rows: list[Row], done: bool) -> None:
         if self._live:

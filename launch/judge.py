@@ -1,73 +1,121 @@
 """`fokker evaluate --samples`: what any program made, judged against any reference."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
 
 from ..analysis import evaluation, figures
 from ..analysis.metrics import RAMACHANDRAN
 from ..analysis.systems import BOLTZMANN, System
+from ..data import files
 from ..data.bead_map import BeadMap
-from ..data.files import write_json
-from ..data.readers import open_source
+from ..data.beads import Beads
+from ..data.convert import require_same_temperature, sources_of
+from ..data.found import Found
+from ..data.pooling import Pool, pool
 from ..data.residues import MoleculeError
 from ..data.sources import Source, coarse_frames
 from .config import ConfigError
 from .display import Display
 from .molecule_arguments import JudgeArguments
+from .summary import warn
 
 COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference")
 STRUCTURE = ("peptide", "broken bonds", "mirror images", "of the reference")
 
 
 def carry_out(arguments: JudgeArguments, display: Display) -> None:
-    """Compare every peptide of the samples with the reference of the same sequence.
+    """Compare every peptide of the samples with the reference of the same sequence, each with all its files.
 
     Writes metrics and Ramachandran planes. Raises MoleculeError for what cannot be read, ConfigError if a
-    peptide has no reference.
+    peptide has no reference or was made at another temperature, FileError for what cannot be written.
     """
-    bead_map = BeadMap.parse(arguments.config.beads)
-    unit, topology = arguments.config.unit, arguments.config.topology
-    samples = open_source(arguments.samples, topology, unit=unit)
-    references = open_source(arguments.reference, unit=unit)
+    bead_map, picture = BeadMap.parse(arguments.config.beads), arguments.out.with_suffix(".png")
+    files.require_writable(arguments.out.absolute().parent)
+    samples = sources_of(replace(arguments.config, path=arguments.samples))
+    references = _references(arguments)
+    temperature = _temperature(arguments, samples, references)
+    pooled, known = pool(samples, bead_map), pool(references, bead_map)
+    pairs = [(part, _reference_of(part, bead_map, known)) for part in pooled]
     results, rows, drawn = {}, [], {}
-    for source in samples:
-        reference = _reference_of(source, bead_map, references)
-        result, points = _judge(source, reference, bead_map, arguments.config.temperature)
-        results[source.name] = result
-        rows.append(_row(source.name, result))
-        drawn[source.name if len(samples) > 1 else ""] = points
+    for part, reference in pairs:
+        beads = reference.beads(bead_map)
+        frames, expected = _frames(part, bead_map, display), _frames(reference, bead_map, display)
+        results[part.name], points = _judge(part.name, beads, frames, expected, temperature)
+        rows.append(_row(part.name, results[part.name]))
+        drawn[part.name if len(pooled) > 1 else ""] = points
     display.table(COLUMNS, rows)
     display.table(STRUCTURE, [_structure(name, result) for name, result in results.items()])
-    write_json(arguments.out, {"reference": str(arguments.reference), "systems": results})
-    picture = arguments.out.with_suffix(".png")
-    picture.write_bytes(figures.to_png(figures.free_energy_surfaces(drawn, RAMACHANDRAN)))
+    files.write_json(arguments.out, {"reference": arguments.reference, "systems": results})
+    files.write(picture, figures.to_png(figures.free_energy_surfaces(drawn, RAMACHANDRAN)))
     display.stage("evaluate", f"{arguments.out}, {picture}")
 
 
-def _reference_of(source: Source, bead_map: BeadMap, references: Sequence[Source]) -> Source:
-    """The only reference, or that of the same sequence. ConfigError if its beads are others."""
-    sequence = source.beads(bead_map).sequence
-    same = [reference for reference in references if reference.beads(bead_map).sequence == sequence]
-    if len(same) != 1:
-        found = ", ".join(sorted({reference.sequence for reference in references})[:8])
+def _temperature(arguments: JudgeArguments, samples: Sequence[Source], references: Sequence[Source]) -> float:
+    """What is asked for or known, in K. ConfigError names two that differ."""
+    known = {
+        "--temperature": arguments.temperature,
+        f"the samples {arguments.samples}": require_same_temperature(samples),
+        f"the reference {arguments.reference}": require_same_temperature(references),
+    }
+    told = [(what, value) for what, value in known.items() if value is not None]
+    for what, value in told[1:]:
+        if value != told[0][1]:
+            raise ConfigError(
+                f"{told[0][0]} is {told[0][1]:g} K, and {what} is {value:g} K: samples are judged by a "
+                "reference of their own temperature"
+            )
+    return told[0][1] if told else arguments.config.temperature
+
+
+def _references(arguments: JudgeArguments) -> list[Source]:
+    """With their own topologies; with that which is given for the samples where they have none."""
+    config = replace(arguments.config, path=arguments.reference, unit=None)
+    try:
+        return sources_of(replace(config, topology=None, sequence=None))
+    except MoleculeError:
+        if config.topology is None and config.sequence is None:
+            raise
+        return sources_of(config)
+
+
+def _reference_of(part: Pool, bead_map: BeadMap, references: Sequence[Pool]) -> Pool:
+    """The reference of the same sequence and beads. ConfigError if there is none."""
+    beads = part.beads(bead_map)
+    same = [reference for reference in references if reference.beads(bead_map).sequence == beads.sequence]
+    if not same:
+        found = ", ".join(sorted({reference.beads(bead_map).sequence for reference in references})[:8])
         raise ConfigError(
-            f"{source.path} is of {sequence}, of which the reference has {len(same)} trajectories, not one: "
+            f"{part.sources[0].path} is of {beads.sequence}, of which the reference has 0 trajectories: "
             f"it is of {found}",
             "--reference",
         )
-    return same[0]
+    for reference in same:
+        if reference.beads(bead_map).atoms == beads.atoms:
+            return reference
+    raise MoleculeError(
+        f"{part.sources[0].path} and {same[0].sources[0].path} have different beads: name a map with --beads"
+    )
 
 
-def _judge(source: Source, reference: Source, bead_map: BeadMap, temperature: float):
+def _frames(part: Pool, bead_map: BeadMap, display: Display) -> Float[np.ndarray, "frames beads 3"]:
+    """Of all trajectories of a molecule; says what is wrong with them."""
+    entries, blocks = [], []
+    for source in part.sources:
+        found = Found()
+        blocks.append(coarse_frames(source, bead_map, found))
+        entries.append((source, found))
+    warn(part, entries, display)
+    return np.concatenate(blocks)
+
+
+def _judge(name: str, beads: Beads, frames: np.ndarray, expected: np.ndarray, temperature: float):
     """Metrics, and both sets of points."""
-    beads = reference.beads(bead_map)
-    if source.beads(bead_map).atoms != beads.atoms:
-        raise MoleculeError(
-            f"{source.path} and {reference.path} have different beads: name a map with --beads"
-        )
-    frames, expected = coarse_frames(source, bead_map), coarse_frames(reference, bead_map)
-    system = System(source.name, RAMACHANDRAN, BOLTZMANN * temperature, (), beads=beads)
+    system = System(name, RAMACHANDRAN, BOLTZMANN * temperature, (), beads=beads)
     lengths = system.bonds(expected).mean(axis=0)
-    system = System(source.name, RAMACHANDRAN, system.kT, (), beads=beads, bond_means=tuple(lengths))
+    system = replace(system, bond_means=tuple(lengths))
     points = {"reference": system.points(expected), "samples": system.points(frames)}
     return evaluation.judge_samples(system, expected, frames), points
 

@@ -24,6 +24,8 @@ class ConvertArguments:
 
     config: MoleculesConfig
     directory: Path
+    trajectories: bool
+    """Whether every trajectory has a row of its own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class InspectArguments:
     path: Path
     figure: Path | None
     config: MoleculesConfig
+    trajectories: bool
+    """Whether every trajectory has a row of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,13 @@ class TakenArguments:
 class JudgeArguments:
     """Frames of any program, and the reference that they are judged by."""
 
-    samples: Path
-    reference: Path
+    samples: str
+    """A path, or several with commas between."""
+    reference: str
     out: Path
     config: MoleculesConfig
+    temperature: float | None
+    """In K, if it is given."""
 
 
 Arguments = GenerateArguments | ConvertArguments | InspectArguments | TakenArguments | JudgeArguments
@@ -125,15 +132,28 @@ def judge(words: list[str], options: Options) -> JudgeArguments:
             raise UsageError(
                 f"{name} is missing: fokker evaluate --samples TRAJECTORY --reference PATH [--topology PDB]"
             )
-        paths.append(Path(take(options, name, "PATH")))
-        if not paths[-1].exists():
-            raise UsageError(f"{name}: {paths[-1]} does not exist")
-    out = Path(take(options, "--out", "metrics.json"))
-    if out.suffix != ".json" or not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: {out} has to end with .json, in a folder that is there")
+        paths.append(_there(take(options, name, "PATH"), f"{name}: "))
+    out = _output("--out", take(options, "--out", "metrics.json"), ".json")
+    asked = "--temperature" in options
     config = settings_of(MoleculesConfig(), options, ["--samples", "--reference", "--out"])
     samples, reference = paths
-    return JudgeArguments(samples, reference, out, config)
+    return JudgeArguments(samples, reference, out, config, config.temperature if asked else None)
+
+
+def _there(text: str, option: str = "") -> str:
+    """One path or several with commas between, all of which are there."""
+    for part in [text] if path(text).exists() else text.split(","):
+        if not path(part.strip()).exists():
+            raise UsageError(f"{option}{part} does not exist")
+    return text
+
+
+def _output(option: str, text: str, ending: str) -> Path:
+    """A file in a folder that is there."""
+    path = Path(text).expanduser()
+    if path.suffix != ending or not path.absolute().parent.is_dir() or path.is_dir():
+        raise UsageError(f"{option}: {text} has to end with {ending}, in a folder that is there")
+    return path
 
 
 def generate(words: list[str], options: Options) -> GenerateArguments:
@@ -144,18 +164,19 @@ def generate(words: list[str], options: Options) -> GenerateArguments:
     if not words:
         raise UsageError("name the peptides: fokker data generate AC ACE-ALA-NME --out peptides/train")
     config = settings_of(ReferenceConfig(), options, ["--out"])
-    return GenerateArguments(tuple(dict.fromkeys(words)), Path(out), config)
+    return GenerateArguments(tuple(dict.fromkeys(words)), Path(out).expanduser(), config)
 
 
 def convert(words: list[str], options: Options) -> ConvertArguments:
     """Those of `fokker data convert`. Raises UsageError."""
     if "--help" in options:
         print_and_exit(data_help("convert", MoleculesConfig()))
-    out = Path(take(options, "--out", "dataset"))
-    if (path := only(words, "path")) is None:
-        raise UsageError("name the trajectories: fokker data convert PATH --out dataset")
-    config = settings_of(MoleculesConfig(path=path), options, ["--out"])
-    return ConvertArguments(config, out)
+    out = Path(take(options, "--out", "dataset")).expanduser()
+    each = _flag(options, "--trajectories")
+    if not words:
+        raise UsageError("name the trajectories: fokker data convert PATH ... --out dataset")
+    config = settings_of(MoleculesConfig(path=",".join(words)), options, ["--out", "--trajectories"])
+    return ConvertArguments(config, out, each)
 
 
 def inspect(words: list[str], options: Options) -> InspectArguments:
@@ -163,12 +184,17 @@ def inspect(words: list[str], options: Options) -> InspectArguments:
     if "--help" in options:
         print_and_exit(data_help("inspect", MoleculesConfig()))
     figure = take(options, "--figure", "ramachandran.png") if "--figure" in options else None
-    if (path := only(words, "path")) is None:
-        raise UsageError("name a dataset, a run or trajectories: fokker data inspect PATH")
-    if not Path(path).exists():
-        raise UsageError(f"{path} does not exist")
-    config = settings_of(MoleculesConfig(path=path), options, ["--figure"])
-    return InspectArguments(Path(path), None if figure is None else Path(figure), config)
+    each = _flag(options, "--trajectories")
+    if not words:
+        raise UsageError("name a dataset, a run or trajectories: fokker data inspect PATH ...")
+    path = _there(",".join(words))
+    config = settings_of(MoleculesConfig(path=path), options, ["--figure", "--trajectories"])
+    picture = None if figure is None else _output("--figure", figure, ".png")
+    return InspectArguments(Path(path).expanduser(), picture, config, each)
+
+
+def _flag(options: Options, name: str) -> bool:
+    return name in options and (options.pop(name) or "true") == "true"
 
 
 DATA = {"generate": generate, "convert": convert, "inspect": inspect}

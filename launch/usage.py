@@ -35,16 +35,20 @@ DATA_COMMANDS = {
         "Timewarp's layout; --data peptides trains on them. The same command again goes on where it stopped.",
     ),
     "convert": (
-        "PATH [--out DIR]",
-        "Map trajectories to beads, in parallel. DIR (default dataset) can be given to --data.",
+        "PATH ... [--out DIR] [--trajectories]",
+        "Map trajectories to beads, in parallel; those of one molecule become one system. DIR (default "
+        "dataset) can be given to --data. --trajectories prints a row for each.",
     ),
     "inspect": (
-        "PATH [--figure FILE]",
-        "Say what a dataset, a run's data or a folder of trajectories holds. FILE gets its Ramachandran "
-        "planes (a dataset's go to its own folder unless it is given).",
+        "PATH ... [--figure FILE.png] [--trajectories]",
+        "Say what a dataset, a run's data or trajectories hold, a row a system: all frames are read and "
+        "checked. --trajectories prints a row for each as well. FILE gets the Ramachandran planes (a "
+        "dataset's go to its own folder unless it is given).",
     ),
 }
 """Of `fokker data`, beside the presets: what follows each, and what it does."""
+READING = ("topology", "sequence", "beads", "unit", "skip_damaged")
+"""Settings of trajectories that are read."""
 TABLES = {"table1": "alanine-dipeptide", "table2": "dipeptides", "table6": "mueller-brown"}
 """Tables of the paper, and the preset of each."""
 TABLE_METHODS = {
@@ -144,8 +148,10 @@ def run_help(command: str) -> str:
         others = [f"       fokker data {name} {words}" for name, (words, _) in DATA_COMMANDS.items()]
     elif command == "evaluate":
         others = [
-            "       fokker evaluate --samples TRAJECTORY --reference PATH [--topology PDB]",
-            "                       [--beads MAP] [--unit UNIT] [--out FILE.json]",
+            "       fokker evaluate --samples PATH[,PATH ...] --reference PATH[,PATH ...]",
+            "                       [--topology PDB] [--sequence SEQUENCE] [--beads MAP]",
+            "                       [--unit UNIT] [--temperature K] [--skip-damaged]",
+            "                       [--out FILE.json]",
         ]
     elif command in TAKEN_OPTIONS:
         others = [f"       fokker {command} MODEL --sequence SEQUENCE [options]"]
@@ -240,7 +246,7 @@ def data_help(command: str, group: Any) -> str:
         "settings:",
     ]
     for setting in settings(group).values():
-        if command == "generate" or setting.path in ("beads", "topology", "unit"):
+        if command == "generate" or setting.path in READING:
             choices = f" One of: {', '.join(setting.choices)}." if setting.choices else ""
             lines += [f"  {option(setting.path)} {setting.shown}"]
             lines += [_paragraph(setting.description + choices, indent=6)]

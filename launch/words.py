@@ -12,8 +12,10 @@ from .settings import Setting, option, settings
 
 Choice = TypeVar("Choice", bound=str)
 Group = TypeVar("Group", ReferenceConfig, MoleculesConfig)
-FLAGS = ("--help", "--force", "--yes")
+FLAGS = ("--help", "--force", "--yes", "--trajectories")
 """Options that take no value, also where a word follows."""
+SWITCHES = ("--skip-damaged", "--data.skip-damaged")
+"""Options that need none, so that a word behind them is one of its own unless it is true or false."""
 Options = dict[str, str | None]
 """Option, with its dashes, to the text given; None where no value follows."""
 
@@ -34,7 +36,8 @@ def split(tokens: list[str]) -> tuple[list[str], Options]:
             continue
         name, equals, value = token.partition("=")
         name = "--help" if name == "-h" else name.replace("_", "-")
-        if not equals and name not in FLAGS and rest and not rest[0].startswith("--"):
+        takes = name not in FLAGS and (name not in SWITCHES or rest[:1] in (["true"], ["false"]))
+        if not equals and takes and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
         if name in options and name != "--help":
             raise UsageError(f"{name} is given twice: {options[name]!r} and {value!r}")
@@ -82,9 +85,9 @@ def settings_of(group: Group, options: Options, others: list[str]) -> Group:
             near = difflib.get_close_matches(name, [*others, *known], n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join([*others, *known])}"
             raise UsageError(f"unknown option {name}: {hint}")
-        if text is None:
+        if text is None and known[name].annotation is not bool:
             raise UsageError(f"{name} needs a value, such as {name} {known[name].shown}")
-        values[known[name].path] = known[name].read(text)
+        values[known[name].path] = known[name].read("true" if text is None else text)
     try:
         return from_dict(values, type(group))
     except ConfigError as error:

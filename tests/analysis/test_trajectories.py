@@ -1,17 +1,75 @@
+"""Frames come back from the files as they were, wherever these lie; what cannot be kept is counted."""
+
+from pathlib import Path
+
 import mdtraj
 import numpy as np
+import pytest
 
 from fokker.analysis import trajectories
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
+from fokker.data.files import FileError
+from fokker.data.opening import readable
+from fokker.data.residues import MoleculeError
+
+BEADS = Beads.from_sequence("KF", BeadMap.parse("backbone"))
+FRAMES = 0.3 * np.random.default_rng(0).normal(size=(7, len(BEADS), 3)).astype(np.float32)
 
 
 def test_a_written_trajectory_is_read_back_by_mdtraj(tmp_path):
-    beads = Beads.from_sequence("KF", BeadMap.parse("backbone"))
-    frames = 0.3 * np.random.default_rng(0).normal(size=(7, len(beads), 3)).astype(np.float32)
-    trajectories.write(beads, frames, tmp_path / "new/KF.xtc")
+    assert trajectories.write(BEADS, FRAMES, tmp_path / "new/KF.xtc") == 0
     found = mdtraj.load(tmp_path / "new/KF.xtc", top=tmp_path / "new/KF.pdb")
-    np.testing.assert_allclose(found.xyz, frames, atol=6e-4)
-    assert [atom.name for atom in found.topology.atoms] == list(beads.atoms)
+    np.testing.assert_allclose(found.xyz, FRAMES, atol=6e-4)
+    assert [atom.name for atom in found.topology.atoms] == list(BEADS.atoms)
     assert [residue.name for residue in found.topology.residues] == ["LYS", "PHE"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["KF.pdb", "KF.xtc"]
+
+
+def test_names_of_any_letters_can_be_written(tmp_path: Path):
+    path = tmp_path / "Läufe λ" / "α ü.xtc"
+    trajectories.write(BEADS, FRAMES, path)
+    with readable(path) as xtc, readable(path.with_suffix(".pdb")) as pdb:
+        np.testing.assert_allclose(mdtraj.load(xtc, top=pdb).xyz, FRAMES, atol=6e-4)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["α ü.pdb", "α ü.xtc"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e6, 1e30])
+def test_what_xtc_cannot_keep_is_left_out_and_counted(value: float, tmp_path: Path):
+    frames = FRAMES.copy()
+    frames[0, 3, 1] = frames[4, 0, 0] = value
+    assert trajectories.write(BEADS, frames, tmp_path / "a.xtc") == 2
+    found = mdtraj.load(tmp_path / "a.xtc", top=tmp_path / "a.pdb")
+    np.testing.assert_allclose(found.xyz, FRAMES[[1, 2, 3, 5, 6]], atol=6e-4)
+    np.testing.assert_allclose(mdtraj.load(tmp_path / "a.pdb").xyz[0], FRAMES[1], atol=6e-4)
+
+
+def test_no_frame_to_keep_leaves_what_was_there(tmp_path: Path):
+    trajectories.write(BEADS, FRAMES, tmp_path / "a.xtc")
+    before = (tmp_path / "a.xtc").read_bytes()
+    with pytest.raises(MoleculeError, match=r"a\.xtc: none of 7 frames is finite"):
+        trajectories.write(BEADS, FRAMES * np.nan, tmp_path / "a.xtc")
+    assert (tmp_path / "a.xtc").read_bytes() == before
+
+
+def test_a_molecule_that_has_drifted_far_has_a_pdb_file_all_the_same(tmp_path: Path):
+    trajectories.write(BEADS, FRAMES + 5000, tmp_path / "a.xtc")
+    found = mdtraj.load(tmp_path / "a.xtc", top=tmp_path / "a.pdb").xyz
+    np.testing.assert_allclose(found, FRAMES + 5000, atol=2e-3)
+
+
+@pytest.mark.parametrize("lost", [1, 40, 300])
+def test_less_than_was_written_is_an_error_and_leaves_nothing(
+    lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a full disk, of which mdtraj says nothing."""
+    save = mdtraj.Trajectory.save
+
+    def cut(self: mdtraj.Trajectory, name: str) -> None:
+        save(self, name)
+        Path(name).write_bytes(Path(name).read_bytes()[:-lost])
+
+    monkeypatch.setattr(mdtraj.Trajectory, "save", cut)
+    with pytest.raises(FileError, match=r"a\.xtc cannot be written: less than 7 frames"):
+        trajectories.write(BEADS, FRAMES, tmp_path / "a.xtc")
+    assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads, coarse_grain, map_beads
 from fokker.data.chains import standard_topology
 from fokker.data.gaps import without_gaps
-from fokker.data.readers_arrays import Trajectory
+from fokker.data.readers_mdtraj import Trajectory
 from fokker.data.residues import MoleculeError, format_sequence, standard_residue
 from fokker.data.sources import Source, coarse_frames
 

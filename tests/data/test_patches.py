@@ -12,7 +12,7 @@ from fokker.data.beads import Beads, coarse_grain, map_beads
 from fokker.data.bonds import Bonds, check_bonds
 from fokker.data.chains import standard_topology
 from fokker.data.patches import split_patches
-from fokker.data.readers_arrays import Trajectory
+from fokker.data.readers_mdtraj import Trajectory
 from fokker.data.residues import MoleculeError
 from fokker.data.sources import Source, coarse_frames
 

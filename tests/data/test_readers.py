@@ -3,6 +3,7 @@
 Every layout is written out here, and so the file is longer than others.
 """
 
+import gzip
 import json
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from fokker.data.beads import BeadMap, coarse_grain
+from fokker.data.opening import quietly
 from fokker.data.readers import BGMOL, TIMEWARP, open_source
 from fokker.data.residues import MoleculeError
 from fokker.data.sources import UNKNOWN, Conditions, Source
@@ -37,7 +39,9 @@ def found(sources: list[Source]) -> list[tuple[str, str | None]]:
 
 
 def assert_same_frames(source: Source, atol: float = 1e-6) -> None:
-    np.testing.assert_allclose(np.concatenate(list(source.blocks(7))), PEPTIDES[source.name][1], atol=atol)
+    np.testing.assert_allclose(
+        np.concatenate(list(source.blocks(7))), PEPTIDES[source.sequence][1], atol=atol
+    )
 
 
 def test_timewarp_in_the_published_folders(tmp_path: Path):
@@ -61,7 +65,7 @@ def test_timewarp_in_one_folder_or_file(tmp_path: Path):
 
 def test_a_unit_that_is_declared_counts(tmp_path: Path):
     (source,) = open_source(timewarp(tmp_path, ["AC"]), unit="angstrom")
-    with pytest.raises(MoleculeError, match="as of positions in nm/10"):
+    with pytest.raises(MoleculeError, match="positions in nm, not in angstrom: leave the unit out"):
         next(source.blocks())
 
 
@@ -225,7 +229,7 @@ def test_each_trajectory_takes_the_structure_of_its_name(tmp_path: Path):
     ]
     (tmp_path / "AC.pdb").unlink()
     (tmp_path / "A.pdb").unlink()
-    with pytest.raises(MoleculeError, match=r"AC_R1\.xtc: its topology is missing"):
+    with pytest.raises(MoleculeError, match=r"AC_R1\.xtc: which is its topology, GV\.pdb or SAG\.pdb in"):
         open_source(tmp_path)
 
 
@@ -283,8 +287,6 @@ def test_what_is_not_there_or_not_known_is_told(tmp_path: Path):
     timewarp(tmp_path)
     with pytest.raises(MoleculeError, match=r"start\.pdb is missing"):
         open_source(tmp_path, topology=tmp_path / "start.pdb")
-    with pytest.raises(MoleculeError, match=r"every molecule in it has its own topology"):
-        open_source(tmp_path, topology=tmp_path / "AC-traj-state0.pdb")
     dictionary(tmp_path / "all_train.npy", ["AC"])
     with pytest.raises(MoleculeError, match=r"holds both .*AC-traj-arrays\.npz and .*all_train\.npy"):
         open_source(tmp_path)
@@ -332,3 +334,125 @@ def test_bgmols_hdf5(inside: bool, tmp_path: Path):
     np.testing.assert_array_equal(np.concatenate(list(source.blocks(7))), positions)
     coarse = np.concatenate(list(source.coarse_blocks(BeadMap.parse("alanine-dipeptide"))))
     np.testing.assert_array_equal(coarse, positions[:, [4, 6, 8, 14, 16]])
+
+
+def test_a_campaign_in_folders_is_found_with_the_topology_above(tmp_path: Path):
+    for number in range(3):
+        save_trajectory(tmp_path / f"RUN0{number}" / "frame0.xtc", "AC")
+    save_structure(tmp_path / "native.pdb", PEPTIDES["AC"][0], PEPTIDES["AC"][1][0])
+    sources = open_source(tmp_path)
+    assert [source.place for source in sources] == [f"RUN0{n}/frame0.xtc" for n in range(3)]
+    assert {source.topology_path for source in sources} == {tmp_path / "native.pdb"}
+    for source in sources:
+        assert_same_frames(source, atol=6e-4)
+    save_structure(tmp_path / "RUN01" / "own.pdb", PEPTIDES["AC"][0], PEPTIDES["AC"][1][0])
+    assert open_source(tmp_path)[1].topology_path == tmp_path / "RUN01" / "own.pdb"
+    with pytest.raises(MoleculeError, match=r"frame0\.xtc: its topology is missing"):
+        open_source(tmp_path / "RUN02")
+
+
+def test_the_split_is_that_of_the_nearest_folder(tmp_path: Path):
+    for folder in ("train/a", "val/b", "c"):
+        save_trajectory(tmp_path / folder / "AC.xtc", "AC")
+    save_structure(tmp_path / "AC.pdb", PEPTIDES["AC"][0], PEPTIDES["AC"][1][0])
+    assert {source.place: source.split for source in open_source(tmp_path)} == {
+        "c/AC.xtc": None,
+        "train/a/AC.xtc": "train",
+        "val/b/AC.xtc": "validation",
+    }
+
+
+def test_what_fokker_made_itself_and_links_in_a_circle_are_passed_over(tmp_path: Path):
+    save_trajectory(tmp_path / "AC.xtc", "AC", tmp_path / "AC.pdb")
+    save_trajectory(tmp_path / "runs" / "mine" / "trajectories" / "AC-sample.xtc", "AC")
+    (tmp_path / "runs" / "mine" / "config.json").write_text("{}")
+    (tmp_path / "runs" / "mine" / "experts").mkdir()
+    save_trajectory(tmp_path / "dataset" / "AC.xtc", "AC")
+    (tmp_path / "dataset" / "manifest.json").write_text("{}")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "back").symlink_to(tmp_path)
+    assert [source.place for source in open_source(tmp_path)] == ["AC.xtc"]
+
+
+def test_two_topologies_are_both_named_with_how_to_choose(tmp_path: Path):
+    save_trajectory(tmp_path / "md.xtc", "AC", tmp_path / "start.pdb")
+    with quietly():
+        mdtraj.load(str(tmp_path / "start.pdb")).save(str(tmp_path / "conf.gro"))
+    for path in (tmp_path, tmp_path / "md.xtc"):
+        with pytest.raises(
+            MoleculeError, match=r"which is its topology, conf\.gro or start\.pdb in .*--topology"
+        ):
+            open_source(path)
+        assert_same_frames(open_source(path, topology=tmp_path / "conf.gro")[0], atol=6e-4)
+    (tmp_path / "conf.gro").rename(tmp_path / "md.gro")
+    assert open_source(tmp_path)[0].topology_path == tmp_path / "md.gro"
+
+
+def test_a_topology_is_for_timewarp_and_dictionaries_too(tmp_path: Path):
+    other = save_structure(tmp_path / "other.pdb", PEPTIDES["AC"][0], PEPTIDES["AC"][1][0])
+    timewarp(tmp_path / "theirs", ["AC"])
+    (tmp_path / "theirs" / "AC-traj-state0.pdb").unlink()
+    dictionary(tmp_path / "authors" / "train.npy", ["AC"])
+    for folder in ("theirs", "authors"):
+        assert_same_frames(open_source(tmp_path / folder, topology=other)[0])
+        assert_same_frames(open_source(tmp_path / folder, sequence="AC")[0])
+
+
+@pytest.mark.parametrize("ending", ["pdb", "cif", "PDB", "ent", "pdb.gz"])
+def test_a_folder_of_structures_alone_is_what_it_is(ending: str, tmp_path: Path):
+    topology, frames = PEPTIDES["AC"]
+    plain = tmp_path / f"written.{'cif' if ending == 'cif' else 'pdb'}"
+    for number, part in enumerate((frames[:7], frames[7:8])):
+        mdtraj.Trajectory(part, topology).save(str(plain))
+        content = plain.read_bytes()
+        plain.unlink()
+        (tmp_path / f"{number}.{ending}").write_bytes(
+            gzip.compress(content) if ending == "pdb.gz" else content
+        )
+    sources = open_source(tmp_path)
+    assert [len(np.concatenate(list(source.blocks()))) for source in sources] == [7, 1]
+    assert {source.sequence for source in sources} == {"AC"}
+
+
+def test_a_topology_alone_is_no_trajectory(tmp_path: Path):
+    (tmp_path / "a.prmtop").write_text("")
+    with pytest.raises(MoleculeError, match=r"a\.prmtop: a topology without positions"):
+        open_source(tmp_path / "a.prmtop")
+    with pytest.raises(MoleculeError, match="no layout that is known"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_arrays_beside_forces_are_read_with_a_sequence_or_a_topology(together: bool, tmp_path: Path):
+    topology, frames = PEPTIDES["AC"]
+    if together:
+        np.savez(tmp_path / "AC.npz", coordinates=frames, forces=frames)
+    else:
+        np.save(tmp_path / "AC_coordinates.npy", frames)
+        np.save(tmp_path / "AC_forces.npy", frames)
+        np.save(tmp_path / "atom_types.npy", np.arange(12))
+    with pytest.raises(MoleculeError, match="--sequence ACE-ALA-NME"):
+        open_source(tmp_path)
+    structure = save_structure(tmp_path / "elsewhere" / "x.pdb", topology, frames[0])
+    for given in (open_source(tmp_path, sequence="AC"), open_source(tmp_path, topology=structure)):
+        (source,) = given
+        assert_same_frames(source)
+        assert source.forces is not None
+        assert "AC" in source.forces
+    with pytest.raises(MoleculeError, match="are both given"):
+        open_source(tmp_path, topology=structure, sequence="AC")
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(MoleculeError, match=r"cannot be read: permission denied"):
+        open_source(tmp_path)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_trajectory(tmp_path / "AC.xtc", "AC", tmp_path / "x" / "AC.pdb")
+    assert_same_frames(open_source("~/AC.xtc", topology="~/x/AC.pdb")[0], atol=6e-4)

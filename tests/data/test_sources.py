@@ -3,13 +3,17 @@
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
 import pytest
 
 from fokker.data.beads import BeadMap, coarse_grain
-from fokker.data.readers_arrays import ArchivedArray, StoredArray, Trajectory
+from fokker.data.found import Found
+from fokker.data.opening import quietly
+from fokker.data.readers_arrays import ArchivedArray, StoredArray
+from fokker.data.readers_mdtraj import Trajectory
 from fokker.data.residues import MoleculeError
 from fokker.data.sources import UNKNOWN, Conditions, Source, require_same_conditions
 
@@ -63,12 +67,12 @@ def test_frames_come_in_nm_whether_the_unit_is_detected_or_declared(
     assert source.factor == pytest.approx(1 / scale)
 
 
-def test_a_unit_declared_wrong_is_refused(tmp_path: Path):
+def test_a_unit_declared_wrong_is_refused_with_the_right_one(tmp_path: Path):
     with pytest.raises(
-        MoleculeError, match=r"ACG\.npz: frame 0: the bond .* should be .*positions in angstrom"
+        MoleculeError, match=r"ACG\.npz: .* positions in angstrom, not in nm: .* give angstrom"
     ):
         next(source_of(tmp_path, 10 * FRAMES, unit="nm").blocks())
-    with pytest.raises(MoleculeError, match=r"ACG\.npz: frame 0: .*positions in nm/10"):
+    with pytest.raises(MoleculeError, match=r"ACG\.npz: .* positions in nm, not in angstrom: .* give nm"):
         next(source_of(tmp_path, FRAMES, unit="angstrom").blocks())
 
 
@@ -222,3 +226,145 @@ def test_sources_of_one_dataset_share_their_conditions(tmp_path: Path):
             MoleculeError, match=r"solvent OBC1, temperature 310\.0\) are not of one distribution"
         ):
             require_same_conditions(mixed)
+
+
+def skipping(folder: Path, frames: np.ndarray, **changes: Any) -> Source:
+    return replace(source_of(folder, frames), skip_damaged=True, **changes)
+
+
+def test_broken_frames_are_left_out_where_that_is_asked_and_counted(tmp_path: Path):
+    frames = FRAMES.copy()
+    frames[:12] = 0
+    frames[33, 2] = np.nan
+    frames[40, 5] += 3
+    good = [number for number in range(12, 50) if number not in (33, 40)]
+    found = Found()
+    kept = np.concatenate(list(skipping(tmp_path, 10 * frames).blocks(7, found=found)))
+    np.testing.assert_allclose(kept, FRAMES[good], atol=1e-6)
+    assert (found.frames, found.broken, found.first_broken, found.problem) == (36, 14, 0, None)
+    assert (found.unit, found.atoms) == ("angstrom", TOPOLOGY.n_atoms)
+
+
+def test_a_broken_frame_among_good_ones_says_how_to_go_on(tmp_path: Path):
+    frames = FRAMES.copy()
+    frames[33] = 0
+    with pytest.raises(MoleculeError, match=r"ACG\.npz: frame 33: .*: leave it out \(--skip-damaged\)"):
+        all_frames(source_of(tmp_path, frames), 10)
+    frames[:12] = 0
+    with pytest.raises(MoleculeError, match=r"ACG\.npz: frame 0: .*: leave it out \(--skip-damaged\)"):
+        all_frames(source_of(tmp_path, frames), 50)
+    with pytest.raises(MoleculeError) as refused:
+        all_frames(source_of(tmp_path, np.zeros_like(frames)))
+    assert "--skip-damaged" not in str(refused.value), "where no frame is good"
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_a_file_of_broken_frames_alone_is_refused_all_the_same(value: float, tmp_path: Path):
+    with pytest.raises(MoleculeError, match=r"ACG\.npz: "):
+        all_frames(skipping(tmp_path, np.full_like(FRAMES, value)))
+    with pytest.raises(MoleculeError, match=r"ACG\.npz: frame 0: "):
+        all_frames(skipping(tmp_path, np.full_like(FRAMES, value), unit="nm"))
+
+
+def torn(folder: Path) -> Source:
+    mdtraj.Trajectory(FRAMES, TOPOLOGY, 2.0 * np.arange(50)).save(str(folder / "a.xtc"))
+    (folder / "a.xtc").write_bytes((folder / "a.xtc").read_bytes()[:-30])
+    structure = save_structure(folder / "a.pdb", TOPOLOGY, FRAMES[0])
+    return Source("a", "xtc", Trajectory(folder / "a.xtc"), structure)
+
+
+def test_a_torn_end_is_refused_at_once_or_left_out(tmp_path: Path):
+    with pytest.raises(MoleculeError, match=r"a\.xtc: 49 frames are whole, then the file ends in the middle"):
+        next(torn(tmp_path).blocks(10))
+    found = Found()
+    kept = np.concatenate(list(replace(torn(tmp_path), skip_damaged=True).blocks(10, found=found)))
+    np.testing.assert_allclose(kept, FRAMES[:49], atol=6e-4)
+    assert (found.frames, found.problem) == (49, "the file ends in the middle of frame 49")
+    assert found.spacing == 2.0
+
+
+def test_frames_that_repeat_are_counted_across_blocks(tmp_path: Path):
+    order = [0, 1, 1, 2, 3, 3, 3, 4, 0, 9, 9]
+    for size in (1, 2, 3, 100):
+        found = Found()
+        list(source_of(tmp_path, FRAMES[order]).blocks(size, found=found))
+        assert (found.frames, found.repeats) == (11, 4)
+
+
+def test_equal_trajectories_have_equal_digests_whatever_the_blocks(tmp_path: Path):
+    founds = [Found() for _ in range(4)]
+    for found, size, frames in zip(
+        founds, (7, 50, 7, 7), (FRAMES, FRAMES, FRAMES[::-1], FRAMES[:-1]), strict=True
+    ):
+        list(source_of(tmp_path, frames).blocks(size, found=found))
+    assert founds[0].digest == founds[1].digest
+    assert len({found.digest for found in founds}) == 3
+    assert founds[0].ends == founds[2].ends[::-1]
+
+
+@pytest.mark.parametrize(
+    ("time", "spacing"),
+    [
+        (0.2 * np.arange(50), 0.2),
+        (1e6 + 0.5 * np.arange(50), 0.5),
+        (np.r_[np.arange(25), np.arange(25)], None),
+        (np.arange(50)[::-1], None),
+        (np.zeros(50), None),
+        (np.random.default_rng(0).permutation(50), None),
+        (None, None),
+    ],
+)
+def test_the_spacing_is_that_of_all_frames_or_unknown(
+    time: np.ndarray | None, spacing: float | None, tmp_path: Path
+):
+    source = source_of(tmp_path, FRAMES)
+    if time is not None:
+        np.savez(tmp_path / "ACG.npz", positions=FRAMES, time=time.astype(np.float32))
+    found = Found()
+    list(source.blocks(7, found=found))
+    assert found.spacing == (spacing if spacing is None else pytest.approx(spacing, rel=2e-3))
+
+
+def test_a_frame_left_out_of_the_middle_leaves_no_single_spacing(tmp_path: Path):
+    frames = FRAMES.copy()
+    frames[20] = 0
+    source, found = skipping(tmp_path, frames), Found()
+    np.savez(tmp_path / "ACG.npz", positions=frames, time=np.arange(50.0))
+    list(source.blocks(7, found=found))
+    assert found.spacing is None
+
+
+@pytest.mark.parametrize("ending", ["xtc", "dcd", "nc"])
+@pytest.mark.parametrize(("scale", "unit"), [(1.0, "nm"), (10.0, "angstrom")])
+def test_the_unit_shown_is_that_of_the_numbers_in_the_file_and_can_be_given(
+    ending: str, scale: float, unit: str, tmp_path: Path
+):
+    """mdtraj writes ten times the number that it is given to DCD and NetCDF."""
+    path = tmp_path / f"a.{ending}"
+    with quietly():
+        factor = 1.0 if ending == "xtc" else 0.1
+        mdtraj.Trajectory(factor * scale * FRAMES, TOPOLOGY).save(str(path))
+    structure = save_structure(tmp_path / "a.pdb", TOPOLOGY, FRAMES[0])
+    source = Source("a", ending, Trajectory(path), structure)
+    assert source.unit_found == unit
+    np.testing.assert_allclose(all_frames(replace(source, unit=source.unit_found)), FRAMES, atol=6e-4)
+
+
+def test_a_sequence_stands_for_a_topology_of_heavy_atoms_or_beads(tmp_path: Path):
+    for frames in (FRAMES, coarse_grain(FRAMES, TOPOLOGY, BACKBONE)[0]):
+        source = replace(source_of(tmp_path, frames), topology_path=None, given_sequence="ACG")
+        np.testing.assert_array_equal(all_frames(source), frames)
+        assert source.sequence == "ACG"
+        assert source.beads(BACKBONE).atoms == coarse_grain(FRAMES, TOPOLOGY, BACKBONE)[1].atoms
+    own = BeadMap.parse("name CA or name CB")
+    frames = coarse_grain(FRAMES, TOPOLOGY, own)[0]
+    source = replace(source_of(tmp_path, frames), topology_path=None, given_sequence="ACG", unit="nm")
+    with pytest.raises(MoleculeError, match="sequence 'ACG' has 16"):
+        all_frames(source)
+    np.testing.assert_array_equal(all_frames(replace(source, bead_map=own)), frames)
+
+
+def test_conditions_are_one_readable_line():
+    assert Conditions("Amber-14", "OBC1", 310.0).line == "Amber-14, OBC1, 310 K"
+    assert Conditions(temperature=300.5).line == "300.5 K"
+    assert UNKNOWN.line == "not known"

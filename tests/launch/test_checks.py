@@ -149,6 +149,6 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch:
     needed = checks.SPARE + 16 * (config.sample.samples + config.simulate.frames)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
-    with pytest.raises(FileError, match=r"run: 0\.07 GB are free, and about 0\.07 GB are needed"):
+    with pytest.raises(FileError, match=r"run: 0\.0703 GB are free, and about 0\.0703 GB are needed"):
         checks.require_room(run)
     assert [*run.directory.iterdir()] == []

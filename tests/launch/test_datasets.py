@@ -3,11 +3,22 @@
 import json
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
+from rich.console import Console
 
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
 from fokker.data.config import MoleculesConfig
+from fokker.data.convert import convert_all, finish_conversion
+from fokker.data.files import FileError
+from fokker.data.opening import writable
+from fokker.data.pooling import pool
+from fokker.data.readers import open_source
 from fokker.data.shards import Dataset
+from fokker.launch import datasets
+from fokker.launch.display import Display
 
 from .conftest import Result, User
 
@@ -73,12 +84,12 @@ def test_a_dataset_of_other_beads_is_refused(converted: Path, guest: User):
 def test_inspection_says_what_is_there(converted: Path, guest: User):
     looked = guest.run("data", "inspect", "dataset")
     assert (looked.returncode, looked.stderr) == (0, "")
-    for part in (Dataset(converted).fingerprint, "unit nm", '"solvent": "OBC2"', "GA", "AC", "train", "40"):
+    for part in (Dataset(converted).fingerprint, "unit nm", "OBC2, 310 K", "GA", "AC", "train", "40"):
         assert part in looked.stdout
     assert (converted / "ramachandran.png").read_bytes()[1:4] == b"PNG"
     raw = guest.run("data", "inspect", "peptides", "--figure", "planes.png")
     assert (raw.returncode, raw.stderr) == (0, "")
-    assert "2 trajectories of timewarp" in raw.stdout
+    assert "2 trajectories of timewarp, 2 systems" in raw.stdout
     assert (guest.home / "planes.png").read_bytes()[1:4] == b"PNG"
 
 
@@ -107,3 +118,100 @@ def test_a_sequence_that_is_none_is_one_line(guest: User):
     assert refused.returncode == 1
     assert refused.stderr.startswith("fokker: error: sequence 'GB': residue 2 is 'B'")
     assert refused.stderr.count("\n") == 1
+
+
+def made(folder: Path, sequence: str, frames: int, seed: int, ending: str = "xtc") -> None:
+    """A peptide of straight bonds, shaken, without a topology."""
+    beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
+    chain = np.zeros((len(beads), 3))
+    for first, second in beads.bonds:
+        step = np.random.default_rng(second).normal(size=3)
+        chain[second] = chain[first] + 0.14 * step / np.linalg.norm(step)
+    noise = 0.002 * np.random.default_rng(seed).normal(size=(frames, *chain.shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    with writable(folder / f"frame0.{ending}") as name:
+        mdtraj.Trajectory(chain + noise, beads.topology()).save(name)
+
+
+def with_topology(folder: Path, sequence: str) -> Path:
+    beads = Beads.from_sequence(sequence, BeadMap.parse("backbone"))
+    with writable(folder / "native.pdb") as name:
+        mdtraj.Trajectory(np.zeros((1, len(beads), 3)), beads.topology()).save(name)
+    return folder
+
+
+def test_a_campaign_of_one_molecule_becomes_one_system_whatever_its_place_is_called(guest: User):
+    campaign = guest.home / "Läufe λ"
+    for number in range(3):
+        made(campaign / f"RUN0{number}", "GA", 20 + number, number)
+    with_topology(campaign, "GA")
+    converted = guest.run("data", "convert", "Läufe λ", "--out", "Daten ü", "--trajectories")
+    assert (converted.returncode, converted.stderr) == (0, "")
+    assert "3 trajectories of xtc, 1 system" in converted.stdout
+    dataset = Dataset(guest.home / "Daten ü")
+    assert dataset.systems == ("GA",)
+    assert dataset.description("GA")["trajectories"] == [
+        {"name": f"RUN0{n}/frame0.xtc", "split": "train", "frames": 20 + n, "spacing": 1.0} for n in range(3)
+    ]
+    assert len(dataset.split("train")) == 63
+    looked = guest.run("data", "inspect", "Daten ü", "--trajectories")
+    for text in (converted.stdout, looked.stdout):
+        assert all(f"RUN0{number}/frame0.xtc" in text for number in range(3))
+    copied = guest.run("data", "convert", "Daten ü", "--out", "copy")
+    assert (copied.returncode, copied.stderr) == (0, "")
+    assert Dataset(guest.home / "copy").fingerprint == dataset.fingerprint
+    Dataset(guest.home / "copy").verify()
+
+
+@pytest.fixture
+def display(capsys: pytest.CaptureFixture[str]) -> Display:
+    return Display(Console(highlight=False, width=80))
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_before_anything_is_read(
+    tmp_path: Path, display: Display, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(folder: Path, space: int = 0) -> None:
+        raise FileError(f"{folder} cannot be written: read-only file system: choose another place")
+
+    monkeypatch.setattr(datasets, "require_writable", refuse)
+    monkeypatch.setattr(datasets, "sources_of", lambda _: pytest.fail("the work has begun"))
+    config = MoleculesConfig(path=str(tmp_path))
+    with pytest.raises(FileError, match="read-only file system"):
+        datasets.inspect(tmp_path, tmp_path / "x.png", config, display)
+
+
+@pytest.mark.parametrize("beads", ["backbone", "calpha"])
+def test_a_dataset_that_cannot_be_written_or_has_no_torsions_is_looked_at_all_the_same(
+    beads: str,
+    tmp_path: Path,
+    display: Display,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    made(tmp_path / "in", "GAG", 20, 0)
+    with_topology(tmp_path / "in", "GAG")
+    bead_map = BeadMap.parse(beads)
+    pools = pool(open_source(tmp_path / "in"), bead_map)
+    convert_all(pools, bead_map, tmp_path / "out")
+    finish_conversion(tmp_path / "out", pools, {"name": "test", "units": "nm"})
+
+    def refuse(folder: Path, space: int = 0) -> None:
+        raise FileError(f"{folder} cannot be written: read-only file system: choose another place")
+
+    monkeypatch.setattr(datasets, "require_writable", refuse)
+    datasets.inspect(tmp_path / "out", None, MoleculesConfig(path=str(tmp_path / "out")), display)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "GAG" in text
+    assert ("no torsions φ and ψ" if beads == "calpha" else "--figure FILE draws the Ramachandran") in text
+
+
+def test_beads_that_do_not_fit_do_not_hinder_a_look(
+    tmp_path: Path, display: Display, capsys: pytest.CaptureFixture[str]
+):
+    made(tmp_path, "GA", 20, 0)
+    with_topology(tmp_path, "GA")
+    datasets.inspect(tmp_path, None, MoleculesConfig(path=str(tmp_path), beads="alanine-dipeptide"), display)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "beads alanine-dipeptide cannot be made of it" in text
+    assert "GA 1 20" in text

@@ -8,8 +8,10 @@ import mdtraj
 import numpy as np
 import pytest
 
+from fokker.data import files
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
+from fokker.data.files import FileError
 from fokker.launch.cli import command
 
 
@@ -63,7 +65,7 @@ def test_a_wider_distribution_is_farther_than_its_floor():
     [
         ("--samples AC.xtc", "--reference is missing: fokker evaluate --samples TRAJECTORY --reference PATH"),
         ("--samples gone.xtc --reference GA.xtc", "--samples: gone.xtc does not exist"),
-        ("--samples AC.xtc --reference GA.xtc", "--reference: AC.xtc is of AC, of which the reference has 0"),
+        ("--samples AC.xtc --reference GA.xtc", "AC.xtc is of AC, of which the reference has 0 trajectories"),
         ("--samples AC.xtc --reference GA.xtc --out x.txt", "--out: x.txt has to end with .json"),
         ("mine --samples AC.xtc --reference GA.xtc", "unexpected 'mine'"),
     ],
@@ -95,3 +97,86 @@ def test_mirror_images_are_counted(capsys: pytest.CaptureFixture[str]):
     assert "broken bonds mirror images of the reference" in words
     assert f"mine 0 {found['samples']['count']} {found['reference']['count']}" in words
     assert "…" not in words
+
+
+def test_many_files_of_one_molecule_are_judged_together(capsys: pytest.CaptureFixture[str]):
+    for number in range(3):
+        trajectory(Path(f"reference/RUN{number}/GA.xtc"), "GA", 700, seed=number)
+        trajectory(Path(f"mine/part{number}.xtc"), "GA", 500, seed=10 + number)
+    assert command(["evaluate", "--samples", "mine", "--reference", "reference", "--out", "all.json"]) == 0
+    both = "mine/part0.xtc,mine/part2.xtc"
+    assert command(["evaluate", "--samples", both, "--reference", "reference", "--out", "two.json"]) == 0
+    counts = [
+        json.loads(Path(f"{name}.json").read_text())["systems"]["GA"]["frames"] for name in ("all", "two")
+    ]
+    assert [count["count"] for count in counts] == [1500, 1000]
+    assert "GA" in capsys.readouterr().out
+
+
+def test_a_torn_file_is_judged_by_its_whole_frames_where_that_is_asked(capsys: pytest.CaptureFixture[str]):
+    trajectory(Path("reference/GA.xtc"), "GA", 500, seed=0)
+    trajectory(Path("GA.xtc"), "GA", 300, seed=1)
+    Path("GA.xtc").write_bytes(Path("GA.xtc").read_bytes()[:-20])
+    words = ["evaluate", "--samples", "GA.xtc", "--reference", "reference"]
+    assert command(words) == 1
+    assert "299 frames are whole" in capsys.readouterr().err
+    assert command([*words, "--skip-damaged"]) == 0
+    assert json.loads(Path("metrics.json").read_text())["systems"]["GA"]["frames"]["count"] == 299
+    assert "is left out from there" in " ".join(capsys.readouterr().out.split())
+
+
+def timewarp(folder: str, kelvin: float) -> None:
+    trajectory(Path(folder) / "GA.xtc", "GA", 60, seed=0)
+    frames = mdtraj.load(f"{folder}/GA.xtc", top=f"{folder}/GA.pdb").xyz
+    np.savez(f"{folder}/GA-traj-arrays.npz", positions=frames)
+    Path(f"{folder}/GA.pdb").rename(f"{folder}/GA-traj-state0.pdb")
+    Path(f"{folder}/GA.xtc").unlink()
+    physics = {"force_field": "ff14SB", "solvent": "OBC2", "temperature_K": kelvin}
+    Path(f"{folder}/GA-reference.json").write_text(json.dumps({"physics": physics}))
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "parts"),
+    [
+        ("cold", [], ("the samples cold is 300 K", "the reference hot is 350 K")),
+        ("same", ["--temperature", "300"], ("--temperature is 300 K", "350 K")),
+    ],
+)
+def test_samples_of_another_temperature_are_refused(
+    samples: str, options: list[str], parts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    timewarp("hot", 350)
+    timewarp("cold", 300)
+    timewarp("same", 350)
+    words = ["evaluate", "--samples", samples, "--reference", "hot"]
+    assert command([*words, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(part in error for part in parts)
+    assert not Path("metrics.json").exists()
+    assert command(["evaluate", "--samples", "same", "--reference", "hot"]) == 0
+
+
+def test_a_topology_that_is_given_is_for_what_has_none():
+    trajectory(Path("reference/GA.xtc"), "GA", 60, seed=0)
+    trajectory(Path("GA.xtc"), "GA", 60, seed=1)
+    Path("away").mkdir()
+    Path("GA.pdb").rename("away/top.pdb")
+    words = ["evaluate", "--samples", "GA.xtc", "--topology", "away/top.pdb", "--reference"]
+    assert command([*words, "reference"]) == 0
+    Path("reference/GA.pdb").unlink()
+    assert command([*words, "reference"]) == 0
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    trajectory(Path("GA.xtc"), "GA", 5, seed=0)
+
+    def refuse(folder: Path, space: int = 0) -> None:
+        raise FileError(f"{folder} cannot be written: read-only file system: choose another place")
+
+    monkeypatch.setattr(files, "require_writable", refuse)
+    monkeypatch.setattr("fokker.launch.judge.sources_of", lambda _: pytest.fail("the work has begun"))
+    assert command(["evaluate", "--samples", "GA.xtc", "--reference", "GA.xtc"]) == 1
+    assert "read-only file system" in capsys.readouterr().err

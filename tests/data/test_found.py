@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fokker.data.bead_map import BeadMap
-from fokker.data.notes import Notes
+from fokker.data.found import Found
 from fokker.data.readers_arrays import ArchivedArray
 from fokker.data.residues import MoleculeError
 from fokker.data.sources import Source, coarse_frames
@@ -35,14 +35,12 @@ def source(tmp_path: Path) -> Source:
 
 @pytest.mark.parametrize("size", [None, 4])
 def test_frames_with_stray_hydrogens_are_counted_and_kept(size: int | None, source: Source):
-    notes = Notes()
-    blocks = [*source.coarse_blocks(BACKBONE, size, notes)]
-    assert sum(map(len, blocks)) == notes.frames == 20
-    assert notes.stray == 3
-    (words,) = notes.words()
-    assert words.startswith("3 of 20 frames have hydrogens where none can be")
-    assert "(ALA1-HB1 is " in words
-    assert words.endswith(" nm from ALA1-CB in frame 3)")
+    found = Found()
+    blocks = [*source.coarse_blocks(BACKBONE, size, found)]
+    assert sum(map(len, blocks)) == found.frames == 20
+    assert found.stray == 3
+    assert found.first_stray.startswith("ALA1-HB1 is ")
+    assert found.first_stray.endswith(" nm from ALA1-CB in frame 3")
     topology, frames = real("AV")
     indices = [atom.index for atom in topology.atoms if atom.name in ("N", "CA", "CB", "C", "O")]
     kept = frames[:, indices] - frames[:, indices].mean(axis=1, keepdims=True)
@@ -56,8 +54,19 @@ def test_hydrogens_that_are_beads_stop_it(source: Source):
 
 
 def test_nothing_is_said_of_good_frames(source: Source):
-    notes = Notes()
-    for block in source.blocks(3, notes=notes):
+    found = Found()
+    for block in source.blocks(3, found=found):
         assert np.isfinite(block).all()
         break
-    assert (notes.frames, notes.words()) == (3, ())
+    assert (found.frames, found.stray, found.first_stray) == (3, 0, "")
+
+
+def test_frames_of_the_wrong_hand_are_counted(tmp_path: Path):
+    topology, frames = real("AV")
+    frames[[2, 5, 6]] *= -1
+    save_structure(tmp_path / "AV.pdb", topology, frames[0])
+    np.savez(tmp_path / "AV.npz", positions=frames)
+    found = Found()
+    source = Source("AV", "array", ArchivedArray(tmp_path / "AV.npz"), tmp_path / "AV.pdb")
+    assert sum(map(len, source.blocks(4, found=found))) == len(frames)
+    assert (found.mirrored, found.first_mirrored) == (3, "ALA1 in frame 2")
