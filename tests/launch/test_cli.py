@@ -136,8 +136,8 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     whole: tuple[Path, Result], user: User, guest: User
 ):
-    """Stopped before Ray is up by a terminal that is closed, in training at a time limit and by Ctrl-C, told to
-    leave in the simulation without and with all its group, and gone on with."""
+    """Stopped before Ray is up by a terminal that is closed, in training at a time limit and by Ctrl-C, told
+    to leave in the simulation without and with all its group, and gone on with."""
     where = ["--runs-dir", "läufe ü", "--name", "parts"]
     parts = user.home / "läufe ü" / "parts"
     history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "mueller-brown"
