@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ray
 
+from ..data.files import require_writable
 from . import cluster, costs
 from .config import ClusterConfig
 from .events import Event
@@ -16,6 +17,9 @@ from .supervision import Outcome, Supervisor
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
 """What groups are given to save after Ctrl-C: a person waits."""
+
+SPACE = 1_000_000
+"""Bytes without which no training begins: what it makes could not be kept."""
 
 Watcher = Callable[[Mapping[str, Progress | None]], None]
 
@@ -31,8 +35,10 @@ def train_experts(
 
     `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every expert's progress twice a
     second, and `record` what happens to its group. On KeyboardInterrupt all groups save and stop before it
-    goes on.
+    goes on. Raises FileError, before anything starts, if the experts' folders cannot be written.
     """
+    for job in jobs:
+        require_writable(job.directory, SPACE)
     placement = _Placement(jobs, config, at_once)
     supervisors = [
         Supervisor(job, config, placement.start, record)

@@ -14,6 +14,7 @@ from typing import get_args
 
 from fokker import __version__
 
+from ..data.files import NAME_BYTES
 from . import molecule_arguments as molecules
 from . import plan_arguments
 from .clean import CleanArguments
@@ -300,6 +301,8 @@ def _directory(runs: str, name: str, written: bool = True) -> Path:
             f"--name: must be a plain folder name, not {name!r}: "
             "up to 100 letters, digits, '_', '.', '+' and '-', the first a letter, a digit or '_'"
         )
+    if len(os.fsencode(name)) > NAME_BYTES:
+        raise UsageError(f"--name: has {len(os.fsencode(name))} bytes, and names at most {NAME_BYTES}")
     directory = path(runs) / name
     existing = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), None)
     if existing is None:

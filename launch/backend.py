@@ -21,7 +21,10 @@ def require() -> None:
     """ConfigError unless JAX finds a device of the kind that the user wants, by JAX_PLATFORMS."""
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # The latter where the plugin is not installed at all.
         wanted = os.environ.get("JAX_PLATFORMS", "")
-        reason = str(error).splitlines()[0].partition(" (you may need")[0]
-        raise ConfigError(f"JAX_PLATFORMS={wanted}: {reason}; unset it, or set it to cpu") from None
+        reason = str(error).partition("\n")[0].partition(" (you may need")[0]
+        why = f" ({reason})" if reason else ""
+        raise ConfigError(
+            f"JAX_PLATFORMS={wanted}: JAX finds no such device here{why}: unset it, or set it to cpu"
+        ) from None

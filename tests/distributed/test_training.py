@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fokker.data.files import FileError
 from fokker.distributed import costs, parameters, training
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
@@ -247,3 +248,10 @@ def test_a_watcher_that_fails_leaves_no_process_behind(make_job: MakeJob):
     with pytest.raises(BrokenPipeError):
         train_experts([make_job()], ClusterConfig(), 1, fail)
     wait_until_free()
+
+
+def test_a_disk_without_room_ends_it_before_anything_starts(small_disk: Path, data: Path):
+    message = r"small disk.*: .* GB are free, and about 0\.001 GB are needed: free some space"
+    (small_disk / "filling").write_bytes(bytes(500_000))
+    with pytest.raises(FileError, match=message):
+        train_experts([small_job(small_disk / "0", data, 0)], ClusterConfig(), 1, lambda seen: None)

@@ -356,7 +356,11 @@ def test_a_disk_without_room_for_the_report_is_one_line_and_keeps_the_old_one(
     whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str], small_disk: Path
 ):
     run = small_disk / "mine"
-    shutil.copytree(whole[0], run, ignore=shutil.ignore_patterns("checkpoints", "evaluate", "figures"))
+    run.mkdir()
+    for path in whole[0].iterdir():
+        if path.name not in ("report.html", "figures", ".lock"):
+            (run / path.name).symlink_to(path)
+    shutil.copy(whole[0] / "report.html", run)
     os.utime(run / "report.html", ns=(0, 0))
     before = (run / "report.html").read_bytes()
     with suppress(OSError), open(small_disk / "filling", "wb", buffering=0) as filling:
@@ -452,7 +456,7 @@ def test_an_accelerator_that_is_not_there_is_one_line(user: User, tmp_path: Path
     wanted = replace(user, home=tmp_path, environment=user.environment | {"JAX_PLATFORMS": "cuda"})
     refused = wanted.run("sample", "model.safetensors", "--sequence", "AC")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("fokker: error: JAX_PLATFORMS=cuda: Unable to initialize backend 'cuda'")
+    assert refused.stderr.startswith("fokker: error: JAX_PLATFORMS=cuda: JAX finds no such device here")
     assert refused.stderr.count("\n") == 1
 
 
