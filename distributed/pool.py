@@ -1,7 +1,8 @@
 """The pool of long-lived actors that draws samples and runs simulations, chunk by chunk.
 
 Chunks of one fixed shape, so that an actor compiles once. Actors commit frames to disk and return summaries,
-which the driver adds up as they arrive; a finished chunk never runs again.
+which the driver adds up as they arrive; a finished chunk never runs again. Works and the actors that compute
+them stand together, hence the length.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -223,8 +224,8 @@ class Simulation(_Trained):
         """
         split = Dataset(self.jobs[0].data).split(self.split, self.system.name)
         chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
-        frequencies = jax.jit(self._potential.frequencies)
-        found = np.asarray(frequencies(self.parameters[self._active], split.gather(chosen), self._mass))
+        frequencies = jax.jit(partial(self._potential.frequencies, mass=self._mass))
+        found = np.asarray(frequencies(self.parameters[self._active], split.gather(chosen)))
         return self.config.timestep * float(np.maximum(found.max(), 0))
 
 

@@ -1,11 +1,12 @@
-"""The file of a model to take away: a safetensors archive that is checked whole when it is read.
+"""What a model to take away is made of: from a run, or from its file, checked whole when it is read.
 
-It holds the averaged parameters of every expert, and as metadata the run's configuration, the scale and the
-springs.
+The file is a safetensors archive: the averaged parameters of every expert, and as metadata the run's
+configuration, the scale and the springs.
 """
 
 import json
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -23,10 +24,14 @@ from fokker import __version__
 
 from ..data import files
 from ..data.config import MoleculesConfig
+from ..data.shards import Dataset
 from ..data.springs import Table
+from ..distributed import parameters as trained
 from ..model.config import ExpertConfig, NetworkConfig
 from ..model.experts import Expert, Parameters
 from .config import Config, ConfigError, from_dict, to_dict
+from .config import load as load_config
+from .run import Run
 
 FORMAT = 1
 AGAIN = "export the model again"
@@ -128,6 +133,28 @@ def _are_springs(table: Any) -> bool:
         isinstance(row, list) and len(row) == 3 and all(isinstance(value, (int, float)) for value in row)
         for row in rows
     )
+
+
+def read_run(directory: Path) -> Content:
+    """What a finished run has trained. ConfigError if it is none, or of a system that has no molecules."""
+    config = load_config(directory / "config.json")
+    if not isinstance(config.data, MoleculesConfig):
+        raise ConfigError(f"{directory} is a run on {config.preset}: only models of molecules are taken away")
+    run = Run(config, directory)
+    missing = [job.name for job in run.jobs if not job.trained]
+    if missing:
+        raise ConfigError(
+            f"{directory}: expert {missing[0]} is not trained to its end, run `fokker train` first"
+        )
+    try:
+        found = [trained.load(job.directory) for job in run.jobs]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{directory} has parameters that are damaged: {error}: train it again") from None
+    flat: Any = [flatten_dict(dict(part), sep="/") for part in found]
+    require_parameters(directory, config.experts, config.network, flat)
+    parameters = tuple(jax.tree.map(jnp.asarray, part) for part in found)
+    dataset = Dataset(run.data)
+    return Content(config, parameters, dataset.norm, dataset.springs or {"bonds": {}, "angles": {}})
 
 
 def require_parameters(

@@ -4,7 +4,6 @@ Results have the type of the positions that are given: float32, or float64 where
 (JAX_ENABLE_X64); samples are float32, as the parameters are.
 """
 
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jaxtyping import Float, Key
 
 from ..analysis.systems import BOLTZMANN
@@ -22,9 +20,7 @@ from ..data.bead_map import BeadMap
 from ..data.beads import Beads
 from ..data.config import MoleculesConfig
 from ..data.residues import MoleculeError
-from ..data.shards import Dataset
 from ..data.springs import Table
-from ..distributed import parameters as trained
 from ..distributed.molecules import molecule_of
 from ..model import langevin, samplers
 from ..model.config import SimulateConfig
@@ -34,8 +30,6 @@ from ..model.molecules import Molecule
 from ..model.potential import Potential
 from . import model_file
 from .config import Config, ConfigError
-from .config import load as load_config
-from .run import Run
 
 Positions = Float[np.ndarray, "frames beads 3"]
 Given = Any
@@ -284,25 +278,4 @@ def load(path: str | Path) -> Model:
     Raises ConfigError if it is neither, damaged, or of a system that has no molecules.
     """
     path = Path(path)
-    return _of_run(path) if path.is_dir() else Model(*model_file.read(path))
-
-
-def _of_run(directory: Path) -> Model:
-    config = load_config(directory / "config.json")
-    if not isinstance(config.data, MoleculesConfig):
-        raise ConfigError(f"{directory} is a run on {config.preset}: only models of molecules are taken away")
-    run = Run(config, directory)
-    missing = [job.name for job in run.jobs if not job.trained]
-    if missing:
-        raise ConfigError(
-            f"{directory}: expert {missing[0]} is not trained to its end, run `fokker train` first"
-        )
-    try:
-        found = [trained.load(job.directory) for job in run.jobs]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{directory} has parameters that are damaged: {error}: train it again") from None
-    flat: Any = [flatten_dict(dict(part), sep="/") for part in found]
-    model_file.require_parameters(directory, config.experts, config.network, flat)
-    parameters = tuple(jax.tree.map(jnp.asarray, part) for part in found)
-    dataset = Dataset(run.data)
-    return Model(config, parameters, dataset.norm, dataset.springs or {"bonds": {}, "angles": {}})
+    return Model(*(model_file.read_run(path) if path.is_dir() else model_file.read(path)))

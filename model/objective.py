@@ -93,7 +93,7 @@ def draw_times(
     log_sigma = first + (last - first) * uniform
     # Ranks of multiples of the golden ratio: every regular part of them is spread evenly.
     rank = np.argsort(np.argsort(np.arange(count) * GOLDEN_RATIO % 1))
-    place = rank + jax.random.randint(jax.random.fold_in(key, 0), (), 0, count)
+    place = rank + jax.random.randint(jax.random.fold_in(key, 0), (), 0, count, jnp.int32)
     t = jnp.where(place % count < by_sigma, schedule.time_of_sigma(jnp.exp(log_sigma)), t)
     fraction = by_sigma / count
     density = schedule.log_sigma_rate(t) * (end - start) / (last - first)

@@ -17,13 +17,12 @@ from safetensors.numpy import save as safetensors_bytes
 import fokker
 from fokker.analysis.systems import BOLTZMANN
 from fokker.data import shards
-from fokker.data.files import write_json
 from fokker.data.residues import MoleculeError
 from fokker.distributed import parameters
 from fokker.launch import cli, trained
 from fokker.launch.config import ConfigError, to_dict
 from fokker.launch.presets import PRESETS
-from fokker.launch.run import Run
+from fokker.launch.run import Run, write_json
 from fokker.launch.trained import Model
 from fokker.model.config import GraphTransformerConfig
 from fokker.model.experts import Expert
@@ -216,8 +215,9 @@ def test_positions_may_be_lists_whole_numbers_and_of_no_frame(model: Model):
     ],
 )
 def test_numbers_that_cannot_be_are_refused(model: Model, options: dict, message: str):
+    given: dict[str, Any] = {"frames": 1} | options
     with pytest.raises(ConfigError, match=f"^{message}$"):
-        model.simulate("AV", **({"frames": 1} | options))  # pyright: ignore[reportArgumentType]
+        model.simulate("AV", **given)
 
 
 @pytest.fixture(scope="module")
