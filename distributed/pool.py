@@ -104,6 +104,8 @@ class Sampling(_Trained):
     config: SampleConfig
     directory: Path
     seed: int
+    number: int = 1
+    """Of the result among others of this run, whose numbers are drawn apart."""
 
     @property
     def chunks(self) -> int:
@@ -134,7 +136,7 @@ class Sampling(_Trained):
 
     def key(self, index: int) -> PRNGKeyArray:
         """Of a chunk."""
-        return key_of(self.seed, "sample", self.system.name, index)
+        return key_of(self.seed, "sample", self.system.name, self.number, index)
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """One frame of each of `chunk` chains."""
@@ -151,6 +153,8 @@ class Simulation(_Trained):
     seed: int
     split: str = "train"
     """Split of the frames that the chains start from."""
+    number: int = 1
+    """Of the result among others of this run, whose numbers are drawn apart."""
 
     @property
     def chunks(self) -> int:
@@ -196,12 +200,13 @@ class Simulation(_Trained):
 
     def keys(self, index: int) -> Key[jax.Array, "3"]:
         """Of the `langevin.PARTS` of a chunk."""
-        return jnp.stack([key_of(self.seed, part, self.system.name, index) for part in langevin.PARTS])
+        place = self.system.name, self.number, index
+        return jnp.stack([key_of(self.seed, part, *place) for part in langevin.PARTS])
 
     def _starts(self, index: int) -> Float[np.ndarray, "chains *shape"]:
         """Frames that the chains of a chunk start from."""
         frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
-        random = generator_of(self.seed, "start", self.system.name, index)
+        random = generator_of(self.seed, "start", self.system.name, self.number, index)
         chosen = random.integers(len(frames), size=self.config.chunk)
         if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
             rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)

@@ -148,7 +148,7 @@ class Run:
         """The work that a set of samples is made by, for each system."""
         folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
-            Sampling(self.jobs, system, result.settings, folder / system.name, seed)
+            Sampling(self.jobs, system, result.settings, folder / system.name, seed, result.number)
             for system in self.systems
         )
 
@@ -156,7 +156,10 @@ class Run:
         """The work that a simulation is made by, for each system."""
         folder, origin = self.simulations.folder(result), result.origin
         return tuple(
-            Simulation(self.jobs, system, result.settings, folder / system.name, origin.seed, origin.split)
+            Simulation(
+                *(self.jobs, system, result.settings, folder / system.name),
+                *(origin.seed, origin.split, result.number),
+            )
             for system in self.systems
         )
 

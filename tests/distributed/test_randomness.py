@@ -1,4 +1,4 @@
-"""No two works of a run draw with the same key, whatever differs: system, seed, chunk, stage, expert."""
+"""No two works of a run draw with the same key, whatever differs: seed, system, result, chunk, or stage."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,10 +49,11 @@ def works(jobs: tuple[ExpertJob, ...]) -> list[Sampling | Simulation]:
     for seed in SEEDS:
         for name in NAMES:
             system = System(name, MUELLER_BROWN, 2.0, (0.5,))
-            found += [
-                Sampling(jobs, system, SAMPLE, Path("unused"), seed),
-                Simulation(jobs, system, SIMULATE, Path("unused"), seed),
-            ]
+            for number in (1, 2):
+                found += [
+                    Sampling(jobs, system, SAMPLE, Path("unused"), seed, number),
+                    Simulation(jobs, system, SIMULATE, Path("unused"), seed, number=number),
+                ]
     return found
 
 
@@ -112,7 +113,7 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(jobs, monkeypatch: pytest.Monk
     works_of_a_run = (sample_and_simulate, train, data, errors)
     drawn = [key for work in works_of_a_run for key in recorded(monkeypatch, work)]
     # Each sample of 2 evaluations: start and steps. Each chain: frames, velocities, burn-in, 2 frames of 3.
-    assert len(drawn) >= 4 * (3 * 3 + 3 * (1 + 1 + 2 + 6))
+    assert len(drawn) >= 8 * (3 * 3 + 3 * (1 + 1 + 2 + 6))
     assert len(set(drawn)) == len(drawn)
 
 
