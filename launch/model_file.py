@@ -6,7 +6,6 @@ configuration, the scale and the springs.
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -148,8 +147,8 @@ def read_run(directory: Path) -> Content:
         )
     try:
         found = [trained.load(job.directory) for job in run.jobs]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{directory} has parameters that are damaged: {error}: train it again") from None
+    except files.FileError as error:
+        raise ConfigError(f"{directory} has parameters that are damaged: {error}") from None
     flat: Any = [flatten_dict(dict(part), sep="/") for part in found]
     require_parameters(directory, config.experts, config.network, flat)
     parameters = tuple(jax.tree.map(jnp.asarray, part) for part in found)

@@ -356,7 +356,7 @@ def test_damaged_parameters_of_a_run_are_one_line(run: Path, tmp_path: Path):
     whole = path.read_bytes()
     for content in (b"", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(ConfigError, match=r"has parameters that are damaged: .*: train it again"):
+        with pytest.raises(ConfigError, match=r"has parameters that are damaged: .*average\.npz"):
             fokker.load(copied)
     shutil.copy(copied / "experts/0" / parameters.FILE, path)
     weights = parameters.load(path.parent)
