@@ -1,4 +1,7 @@
-"""One trajectory of one molecule, checked while it is read, and what is known of where it comes from."""
+"""One trajectory of one molecule, checked while it is read, and what is known of where it comes from.
+
+What it holds, how that is checked and what is told of it stand together, hence the length.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace

@@ -15,14 +15,12 @@ from typing import get_args
 from fokker import __version__
 
 from ..data.files import NAME_BYTES
+from . import clean, plan_arguments
 from . import molecule_arguments as molecules
-from . import plan_arguments
-from .clean import CleanArguments
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
 from .settings import settings
 from .usage import (
-    CLEAN_OPTIONS,
     COMMANDS,
     DATA_COMMANDS,
     REPRODUCE_OPTIONS,
@@ -32,7 +30,6 @@ from .usage import (
     TABLES,
     TAKEN_OPTIONS,
     checkpoint_help,
-    clean_help,
     export_help,
     options_of,
     overview,
@@ -98,7 +95,7 @@ OtherArguments = (
     ReproduceArguments
     | ExportArguments
     | CheckpointArguments
-    | CleanArguments
+    | clean.CleanArguments
     | plan_arguments.PlanArguments
     | molecules.Arguments
 )
@@ -127,7 +124,7 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
         if command == "checkpoint":
             return _checkpoint(words, options)
         if command == "clean":
-            return _clean(words, options)
+            return clean.parse(words, options)
         if command == "plan":
             return plan_arguments.plan(words, options, _run)
         if command == "data" and words and words[0] in DATA_COMMANDS:
@@ -254,24 +251,6 @@ def _checkpoint(words: list[str], options: Options) -> CheckpointArguments:
     if not run.is_dir():
         raise UsageError(f"{run} is not the folder of a run")
     return CheckpointArguments(command, run)
-
-
-def _clean(words: list[str], options: Options) -> CleanArguments:
-    if "--help" in options:
-        print_and_exit(clean_help())
-    if (name := only(words, "run")) is None:
-        raise UsageError("name a run: fokker clean NAME")
-    run = path(take(options, "--runs-dir", "runs")) / name
-    if not run.is_dir():
-        run = path(name)
-    if not run.is_dir():
-        raise UsageError(f"{name} is neither a run in the folder of all runs nor the folder of one")
-    parts = take(options, "--only", "simulate/1") if "--only" in options else ""
-    yes = "--yes" in options
-    options.pop("--yes", None)
-    if options:
-        raise UsageError(f"unknown option {next(iter(options))}: clean has {', '.join(CLEAN_OPTIONS)}")
-    return CleanArguments(run, tuple(parts.split(",")) if parts else (), yes)
 
 
 def _methods(text: str) -> list[Method]:

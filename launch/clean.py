@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ..model.config import SampleConfig, SimulateConfig
 from .config import ConfigError
 from .results import Results
+from .usage import CLEAN_OPTIONS, clean_help
+from .words import Options, UsageError, only, path, print_and_exit, take
 
 if TYPE_CHECKING:
     from .display import Display
@@ -30,6 +32,25 @@ class CleanArguments:
     """Remove without asking."""
 
 
+def parse(words: list[str], options: Options) -> CleanArguments:
+    """What was typed after `fokker clean`. Raises UsageError."""
+    if "--help" in options:
+        print_and_exit(clean_help())
+    if (name := only(words, "run")) is None:
+        raise UsageError("name a run: fokker clean NAME")
+    run = path(take(options, "--runs-dir", "runs")) / name
+    if not run.is_dir():
+        run = path(name)
+    if not run.is_dir():
+        raise UsageError(f"{name} is neither a run in the folder of all runs nor the folder of one")
+    parts = take(options, "--only", "simulate/1") if "--only" in options else ""
+    yes = "--yes" in options
+    options.pop("--yes", None)
+    if options:
+        raise UsageError(f"unknown option {next(iter(options))}: clean has {', '.join(CLEAN_OPTIONS)}")
+    return CleanArguments(run, tuple(parts.split(",")) if parts else (), yes)
+
+
 def carry_out(arguments: CleanArguments, display: "Display") -> None:
     """List what would go, ask unless told not to, and remove it.
 
@@ -44,16 +65,16 @@ def carry_out(arguments: CleanArguments, display: "Display") -> None:
         raise ConfigError(f"{directory} is not the folder of a run: {CONFIG} is missing")
     with locked(directory):
         parts = _chosen(_parts(directory), arguments.only, directory)
-        rows = [(name, str(len(_files(path))), size(_bytes(path))) for name, path in parts.items()]
+        rows = [(name, str(len(_files(place))), size(_bytes(place))) for name, place in parts.items()]
         display.table(HEADER, rows)
-        total = size(sum(_bytes(path) for path in parts.values()))
+        total = size(sum(_bytes(place) for place in parts.values()))
         what = f"{', '.join(parts) if arguments.only else 'all'} of {directory}, {total}"
         if not arguments.yes and not _agreed(what):
             display.stage("clean", "nothing is removed")
             return
         if arguments.only:
-            for path in parts.values():
-                _remove(path)
+            for place in parts.values():
+                _remove(place)
         else:
             shutil.rmtree(directory)
     display.stage("clean", f"removed {what}")
@@ -62,10 +83,12 @@ def carry_out(arguments: CleanArguments, display: "Display") -> None:
 def _parts(directory: Path) -> dict[str, Path]:
     """What lies in the folder of a run; of samples and simulations each result by itself."""
     parts: dict[str, Path] = {}
-    for path in sorted(directory.iterdir()):
-        results = [child for child in sorted(path.iterdir()) if child.is_dir()] if path.name in KINDS else []
-        if path.name != ".lock":
-            parts |= {f"{path.name}/{child.name}": child for child in results} or {path.name: path}
+    for place in sorted(directory.iterdir()):
+        results = (
+            [child for child in sorted(place.iterdir()) if child.is_dir()] if place.name in KINDS else []
+        )
+        if place.name != ".lock":
+            parts |= {f"{place.name}/{child.name}": child for child in results} or {place.name: place}
     return parts
 
 
@@ -74,19 +97,19 @@ def _chosen(parts: Mapping[str, Path], only: tuple[str, ...], directory: Path) -
         raise ConfigError(f"{directory} holds nothing")
     found = {}
     for name in only:
-        inside = {key: path for key, path in parts.items() if key == name or key.startswith(f"{name}/")}
+        inside = {key: place for key, place in parts.items() if key == name or key.startswith(f"{name}/")}
         if not inside:
             raise ConfigError(f"{directory} has no part {name!r}, only {', '.join(parts)}", "--only")
         found |= inside
     return found or dict(parts)
 
 
-def _files(path: Path) -> list[Path]:
-    return [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+def _files(place: Path) -> list[Path]:
+    return [file for file in place.rglob("*") if not file.is_dir()] if place.is_dir() else [place]
 
 
-def _bytes(path: Path) -> int:
-    return sum(file.lstat().st_size for file in _files(path))
+def _bytes(place: Path) -> int:
+    return sum(file.lstat().st_size for file in _files(place))
 
 
 def _agreed(what: str) -> bool:
@@ -98,12 +121,12 @@ def _agreed(what: str) -> bool:
         return False
 
 
-def _remove(path: Path) -> None:
-    kind = KINDS.get(path.parent.name)
-    if kind and path.name.isdigit():
+def _remove(place: Path) -> None:
+    kind = KINDS.get(place.parent.name)
+    if kind and place.name.isdigit():
         # First: a list that names what is not there is wrong.
-        Results(path.parent, kind).remove(int(path.name))
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        Results(place.parent, kind).remove(int(place.name))
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
     else:
-        path.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The texts of `--help`, at most 80 columns wide."""
+"""The texts of `--help`, at most 80 columns wide; those of all commands, hence the length."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
