@@ -160,11 +160,13 @@ def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
     if same:
         total = sum(found.frames for _, found in entries)
         display.stage("warning", f"{pool.name}: {same} of {total} frames repeat the frame before")
-    for first, second in twice:
+    for (first, second), count in twice.items():
+        frames = entries[second][1].frames
+        what = "the same frames" if count == frames else f"{count} of {frames} frames in common"
         display.stage(
             "warning",
-            f"{pool.name}: {entries[first][0].place} and {entries[second][0].place} hold the same frames, "
-            "which count twice",
+            f"{pool.name}: {entries[first][0].place} and {entries[second][0].place} hold {what}, which count "
+            "twice",
         )
     if len(pool.splits) > 1:
         display.stage(
