@@ -166,7 +166,9 @@ def load_topology(path: Path) -> mdtraj.Topology:
 
 @lru_cache(maxsize=16)
 def _load_topology(path: Path, *stamp: int) -> mdtraj.Topology:
-    problem = "it is empty"
+    problem = "it has no atom"
+    if _ends_in_an_atom(path) and load_models(path) is None:
+        raise MoleculeError(f"{path}: the file ends in the middle of an atom: get the file again")
     if ending_of(path) not in (*TOPOLOGIES, *HDF5):
         raise MoleculeError(f"{path}: no topology: it has to be one of {', '.join((*TOPOLOGIES, *HDF5))}")
     try:
@@ -174,8 +176,25 @@ def _load_topology(path: Path, *stamp: int) -> mdtraj.Topology:
         if topology is not None and topology.n_atoms:
             return topology
     except Exception as error:  # Each format has its own.
-        problem = "no atom in it" if isinstance(error, IndexError) else one_line(error)
+        problem = _problem(path, error)
     raise MoleculeError(f"{path}: mdtraj finds no topology in it ({problem}): a .pdb file is the surest")
+
+
+def _ends_in_an_atom(path: Path) -> bool:
+    """Whether a PDB file's last line is an atom without all of its position, which mdtraj passes over."""
+    if ending_of(path) not in (".pdb", ".ent") or not path.is_file():
+        return False
+    last = path.read_bytes()[-200:].splitlines()[-1:]
+    return bool(last) and last[0].startswith((b"ATOM", b"HETATM")) and len(last[0].rstrip()) < 54
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """Why a topology cannot be read; errors of mdtraj's own code, and traces of HDF5's, say nothing of it."""
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
+    if ending_of(path) in HDF5 or isinstance(error, (AttributeError, LookupError, TypeError)):
+        return "it is damaged, cut in its beginning, or of another format"
+    return one_line(error)
 
 
 def _topology_in(path: Path) -> mdtraj.Topology | None:

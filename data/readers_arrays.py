@@ -35,7 +35,8 @@ def cut_short(path: Path, frames: int, problem: str) -> CutShort:
     remedy = "get the file again"
     if frames:
         remedy += ", or go on with the whole frames by --skip-damaged"
-    error = CutShort(f"{path}: {frames or 'no'} frames are whole, then {problem}: {remedy}")
+    whole = "1 frame is" if frames == 1 else f"{frames or 'no'} frames are"
+    error = CutShort(f"{path}: {whole} whole, then {problem}: {remedy}")
     error.problem = problem
     return error
 

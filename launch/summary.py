@@ -137,7 +137,8 @@ def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
     for source, found in entries:
         left_out = []
         if found.broken:
-            left_out.append(f"{found.broken} broken frames are left out, the first is {found.first_broken}")
+            frames = "1 broken frame is" if found.broken == 1 else f"{found.broken} broken frames are"
+            left_out.append(f"{frames} left out, the first is {found.first_broken}")
         if found.problem:
             left_out.append(f"{found.problem}, and is left out from there")
         if left_out:
