@@ -108,7 +108,7 @@ def convert(source: Source, bead_map: BeadMap, directory: Path) -> Found:
     told = part.with_suffix(".json")
     if told.exists() and part.exists():
         content = json.loads(told.read_text())
-        return Found(**content | {name: tuple(content[name]) for name in ("ends", "gaps")})
+        return Found(**content | {"gaps": tuple(content["gaps"])})
     found = Found()
     frames = coarse_frames(source, bead_map, found)
     with replacing(part) as partial, open(partial, "wb") as file:

@@ -23,6 +23,8 @@ _STEPS = (0.005, 0.5)
 """In `AKMA`, 0.24 to 24 fs: what is beyond was written by programs that do not know the time step."""
 _MIDDLE = "the file ends in the middle of frame {}"
 _XTC_MAGIC, _TRR_MAGIC = (1995, 2023), 1993
+_XTC_SIZES = range(9, 73)
+"""Places in XTC's table of sizes; mdtraj looks beyond its ends, and crashes."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def lines_left(path: Path, atoms: int, frames: int) -> bool:
 
 
 Frame = Callable[[Any, int], tuple[int, float] | None]
-"""From a file and where a frame begins in it to the bytes of the frame and its time; None if it is none."""
+"""From a file and where a frame begins in it to the bytes of the frame and its time; None if none begins
+there, 0 bytes if it is damaged."""
 
 
 def _walk(data: mmap.mmap, frame: Frame) -> Extent | None:
@@ -115,7 +118,9 @@ def _walk(data: mmap.mmap, frame: Frame) -> Extent | None:
             found = len(data) + 1, 0.0
         if found is None and not times:
             return None
-        if found is None:
+        if found is None:  # The length of the one before is wrong, and mdtraj may crash over it.
+            times.pop()
+        if not found or not found[0]:
             problem = f"frame {len(times)} is damaged, and what follows cannot be read"
             break
         if at + found[0] > len(data):
@@ -132,9 +137,16 @@ def _xtc_frame(data: Any, at: int) -> tuple[int, float] | None:
         return None
     if atoms <= 9:  # So few are not compressed.
         return 56 + 12 * atoms, time
+    again, precision, *bounds, size = struct.unpack_from(">if7i", data, at + 52)
+    # NaN is written as the least integer, and its differences have more bits than there are.
+    widths = [last - first for first, last in zip(bounds[:3], bounds[3:], strict=True)]
+    if again != atoms or not precision > 0 or size not in _XTC_SIZES:
+        return 0, time
+    if min(widths) < 0 or max(widths) >= 2**31 - 1:
+        return 0, time
     wide = magic == _XTC_MAGIC[1]
     (count,) = struct.unpack_from(">q" if wide else ">i", data, at + 88)
-    return (88 + (8 if wide else 4) + (count + 3) // 4 * 4, time) if count >= 0 else None
+    return 88 + (8 if wide else 4) + (count + 3) // 4 * 4 if count > 0 else 0, time
 
 
 def _trr_frame(data: Any, at: int) -> tuple[int, float] | None:

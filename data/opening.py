@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import mdtraj
 
@@ -38,7 +38,7 @@ IN_NM = (".xtc", ".trr", ".gro", *HDF5)
 
 _KNOWN = sorted((*TRAJECTORIES, *TOPOLOGIES, ".npy", ".npz"), key=len, reverse=True)
 _SPELLED = {".ent": ".pdb", ".ent.gz": ".pdb.gz", ".hdf5": ".h5"}
-_CHATTER = re.compile(rb"dcdplugin\).*|\d+ frames of size \(\d+\)")
+_CHATTER = re.compile(rb"dcdplugin\).*|\(xdrfile error\).*|\d+ frames of size \(\d+\)")
 
 
 def ending_of(path: Path) -> str:
@@ -98,31 +98,37 @@ _SILENCE = threading.Lock()
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Hold back the warnings of mdtraj and what VMD's plugin for DCD prints; all else still comes out.
+    """Hold back the warnings of mdtraj and what its libraries print; all else still comes out.
 
-    The plugin is C and writes to the process's stdout, which stands for the time at a file.
+    They are C and write to the process's stdout and stderr, which stand for the time at files.
     """
-    with _SILENCE, warnings.catch_warnings(), contextlib.ExitStack() as stack:
+    with _SILENCE, warnings.catch_warnings(), _caught(sys.stdout, 1), _caught(sys.stderr, 2):
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _caught(stream: TextIO, number: int) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
         try:
             caught = stack.enter_context(tempfile.TemporaryFile())
-            real = os.dup(1)
-        except OSError:  # stdout is closed, or there is no room for a file: then it is not quiet.
+            real = os.dup(number)
+        except OSError:  # The stream is closed, or there is no room for a file: then it is not quiet.
             yield
             return
         try:
             _flush()
-            os.dup2(caught.fileno(), 1)
+            os.dup2(caught.fileno(), number)
             yield
         finally:
             _flush()
-            os.dup2(real, 1)
+            os.dup2(real, number)
             os.close(real)
             caught.seek(0)
             others = [line for line in caught.read().splitlines(True) if not _CHATTER.fullmatch(line.strip())]
             if others:
-                sys.stdout.flush()
-                os.write(1, b"".join(others))
+                stream.flush()
+                os.write(number, b"".join(others))
 
 
 def _flush() -> None:
@@ -160,7 +166,9 @@ def load_topology(path: Path) -> mdtraj.Topology:
 
 @lru_cache(maxsize=16)
 def _load_topology(path: Path, *stamp: int) -> mdtraj.Topology:
-    problem = "it is empty"
+    problem = "it has no atom"
+    if _ends_in_an_atom(path) and load_models(path) is None:
+        raise MoleculeError(f"{path}: the file ends in the middle of an atom: get the file again")
     if ending_of(path) not in (*TOPOLOGIES, *HDF5):
         raise MoleculeError(f"{path}: no topology: it has to be one of {', '.join((*TOPOLOGIES, *HDF5))}")
     try:
@@ -168,8 +176,25 @@ def _load_topology(path: Path, *stamp: int) -> mdtraj.Topology:
         if topology is not None and topology.n_atoms:
             return topology
     except Exception as error:  # Each format has its own.
-        problem = "no atom in it" if isinstance(error, IndexError) else one_line(error)
+        problem = _problem(path, error)
     raise MoleculeError(f"{path}: mdtraj finds no topology in it ({problem}): a .pdb file is the surest")
+
+
+def _ends_in_an_atom(path: Path) -> bool:
+    """Whether a PDB file's last line is an atom without all of its position, which mdtraj passes over."""
+    if ending_of(path) not in (".pdb", ".ent") or not path.is_file():
+        return False
+    last = path.read_bytes()[-200:].splitlines()[-1:]
+    return bool(last) and last[0].startswith((b"ATOM", b"HETATM")) and len(last[0].rstrip()) < 54
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """Why a topology cannot be read; errors of mdtraj's own code, and traces of HDF5's, say nothing of it."""
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
+    if ending_of(path) in HDF5 or isinstance(error, (AttributeError, LookupError, TypeError)):
+        return "it is damaged, cut in its beginning, or of another format"
+    return one_line(error)
 
 
 def _topology_in(path: Path) -> mdtraj.Topology | None:

@@ -96,7 +96,8 @@ def _has_bonds(residue: Residue, pairs: Pairs) -> bool:
 def _parts(residue: Residue) -> list[Part]:
     """A residue alone, or between the caps that are in it."""
     places = {atom.name.strip().upper(): atom.index for atom in residue.atoms}
-    if residue.name.strip().upper() == "ALAD":
+    # The PDB has three letters for its name.
+    if residue.name.strip().upper() == "ALAD" or {"CLP", "CRP"} <= places.keys():
         found = [(name, _renamed(places, table)) for name, table in _ALAD]
         return _numbered(residue, found, 1)
     if standard_residue(residue.name) not in AMINO_ACIDS:

@@ -1,10 +1,12 @@
 """Trajectories of one molecule are one system: which belong together, and what the system is called."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import pairwise
+
+import numpy as np
 
 from .bead_map import BeadMap
 from .beads import Beads
@@ -64,18 +66,18 @@ def pool(sources: Sequence[Source], bead_map: BeadMap) -> list[Pool]:
     return pools
 
 
-def repeated(founds: Sequence[Found]) -> tuple[int, list[tuple[int, int]]]:
-    """Of trajectories in a row: how many frames follow themselves, and pairs of files that hold the same."""
-    same = sum(found.repeats for found in founds)
-    first: dict[str, int] = {}
-    twice = []
-    for number, found in enumerate(founds):
-        if found.frames and found.digest in first:
-            twice.append((first[found.digest], number))
-        first.setdefault(found.digest, number)
-    for before, after in pairwise(founds):
-        same += before.digest != after.digest and bool(before.ends[1]) and before.ends[1] == after.ends[0]
-    return same, twice
+def repeated(founds: Sequence[Found]) -> tuple[int, dict[tuple[int, int], int]]:
+    """How many frames follow themselves, and how many of one trajectory are in one before it as well.
+
+    The latter by the places of the earlier and the later trajectory, as of restarts that overlap and of files
+    that are there twice.
+    """
+    marks = np.frombuffer(bytes.fromhex("".join(found.marks for found in founds)), np.uint64)
+    owners = np.repeat(np.arange(len(founds)), [len(found.marks) // 16 for found in founds])
+    _, first, frames = np.unique(marks, return_index=True, return_inverse=True)
+    origins = owners[first][frames]
+    twice = Counter(zip(origins[origins != owners].tolist(), owners[origins != owners].tolist(), strict=True))
+    return sum(found.repeats for found in founds), dict(twice)
 
 
 def _common_name(sources: Sequence[Source]) -> str:

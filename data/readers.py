@@ -110,7 +110,8 @@ def _folder(place: Place) -> list[Source]:
         for file in files
         if ending_of(file) in TRAJECTORIES
     ]
-    found = found or _arrays(files, place) or _structures(files, place)
+    found = found or _arrays(files, place)
+    found = found or _structures(files, place, [file for file in files if _means_positions(file)])
     if not found:
         raise MoleculeError(
             f"{place.root} holds {contents(place.root)}, which is no layout that is known: NAME{_ARRAYS} "
@@ -219,14 +220,27 @@ def _arrays(files: Sequence[Path], place: Place) -> list[Source]:
 
 
 def _holds_positions(path: Path) -> bool:
-    if ending_of(path) == ".npz":
-        return bool(members(path).intersection(_POSITIONS))
     if _NO_POSITIONS.search(stem_of(path)):
         return False
-    array = StoredArray.in_npy(path)
-    shape = array.shape
-    flat = len(shape) == 2 and shape[1] % 3 == 0 and shape[1] > 0
-    return np.dtype(array.dtype).kind == "f" and (flat or (len(shape) == 3 and shape[2] == 3))
+    if ending_of(path) == ".npy":
+        return _fits(StoredArray.in_npy(path))
+    inside = members(path)
+    alone = len(inside) == 1 and _fits(ArchivedArray(path, next(iter(inside))))
+    return alone or bool(inside.intersection(_POSITIONS))
+
+
+def _fits(array: StoredArray | ArchivedArray) -> bool:
+    """Whether it has the type and shape of positions."""
+    try:
+        return array.atoms > 0
+    except MoleculeError:
+        return False
+
+
+def _means_positions(path: Path) -> bool:
+    """Whether an array has three numbers of something, though not as positions have them."""
+    named = ending_of(path) == ".npy" and not _NO_POSITIONS.search(stem_of(path))
+    return named and StoredArray.in_npy(path).shape[-1:] == (3,)
 
 
 def _array(path: Path, place: Place, files: Iterable[Path] | None = None) -> Source:
@@ -236,7 +250,8 @@ def _array(path: Path, place: Place, files: Iterable[Path] | None = None) -> Sou
         positions, forces = StoredArray.in_npy(path), _forces_beside(path)
     else:
         inside = members(path)
-        name = next((name for name in _POSITIONS if name in inside), "positions")
+        alone = next(iter(inside)) if len(inside) == 1 else "positions"
+        name = next((name for name in _POSITIONS if name in inside), alone)
         positions = ArchivedArray(path, name)
         forces = f"{path}: forces" if "forces" in inside else None
     return Source(stem_of(path), "array", positions, topology, split, forces=forces)
@@ -250,8 +265,13 @@ def _forces_beside(path: Path) -> str | None:
     return next((str(file) for file in found if file.exists()), None)
 
 
-def _structures(files: Sequence[Path], place: Place) -> list[Source]:
-    """Files that are their own topologies, of a folder that holds nothing else."""
+def _structures(files: Sequence[Path], place: Place, arrays: Sequence[Path]) -> list[Source]:
+    """Files that are their own topologies, of a folder that holds nothing else.
+
+    MoleculeError if one stands beside an array that was meant for positions.
+    """
+    if arrays:
+        StoredArray.in_npy(arrays[0]).atoms  # noqa: B018 (it says what is wrong)
     own = [file for file in files if ending_of(file) in STRUCTURES and file != place.topology]
     return [_trajectory(file, place, split_of(file, place.root)) for file in own]
 

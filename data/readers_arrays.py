@@ -35,14 +35,16 @@ def cut_short(path: Path, frames: int, problem: str) -> CutShort:
     remedy = "get the file again"
     if frames:
         remedy += ", or go on with the whole frames by --skip-damaged"
-    error = CutShort(f"{path}: {frames or 'no'} frames are whole, then {problem}: {remedy}")
+    whole = "1 frame is" if frames == 1 else f"{frames or 'no'} frames are"
+    error = CutShort(f"{path}: {whole} whole, then {problem}: {remedy}")
     error.problem = problem
     return error
 
 
 def _layout(path: Path, what: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
     """Frames and atoms of an array of shape (T, N, 3) or (T, 3N)."""
-    flat = len(shape) == 2 and shape[1] % 3 == 0
+    # (atoms, 3) is one frame without its axis, and not many frames of one atom.
+    flat = len(shape) == 2 and shape[1] % 3 == 0 and shape[1] != 3
     if dtype.kind != "f" or not (flat or (len(shape) == 3 and shape[2] == 3)):
         raise MoleculeError(
             f"{path}: {what} is {dtype} of shape {shape}, and positions are floats of shape "

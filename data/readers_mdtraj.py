@@ -43,10 +43,12 @@ class Trajectory:
         """Atoms of a frame; None if the file is its own topology."""
         require_reader(self.path)
         extent = extent_of(self.path)
+        if extent is not None and extent.frames == 0:
+            return None
         if extent is not None and extent.positions is not None:
             return extent.positions.shape[0]
         try:
-            with _opened(self.path) as file:
+            with _opened(self.path) as file, quietly():
                 first = file.read(n_frames=1)
             return (first[0] if isinstance(first, tuple) else first).shape[1]
         except (
@@ -175,11 +177,12 @@ def _chunks_of(
         while count is None or start < count:
             wanted = size if count is None else min(size, count - start)
             wanted = min(wanted, skip - start) if start < skip else wanted
-            if ending_of(path) in HDF5:
-                # At the end it gives an empty list.
-                frames = np.asarray(getattr(file.read(n_frames=wanted), "coordinates", ()))
-            else:
-                frames = np.asarray(file.read_as_traj(topology, n_frames=wanted).xyz)
+            with quietly():
+                if ending_of(path) in HDF5:
+                    # At the end it gives an empty list.
+                    frames = np.asarray(getattr(file.read(n_frames=wanted), "coordinates", ()))
+                else:
+                    frames = np.asarray(file.read_as_traj(topology, n_frames=wanted).xyz)
             if not len(frames):
                 return
             before, start = start, start + len(frames)

@@ -137,7 +137,8 @@ def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
     for source, found in entries:
         left_out = []
         if found.broken:
-            left_out.append(f"{found.broken} broken frames are left out, the first is {found.first_broken}")
+            frames = "1 broken frame is" if found.broken == 1 else f"{found.broken} broken frames are"
+            left_out.append(f"{frames} left out, the first is {found.first_broken}")
         if found.problem:
             left_out.append(f"{found.problem}, and is left out from there")
         if left_out:
@@ -160,11 +161,13 @@ def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
     if same:
         total = sum(found.frames for _, found in entries)
         display.stage("warning", f"{pool.name}: {same} of {total} frames repeat the frame before")
-    for first, second in twice:
+    for (first, second), count in twice.items():
+        frames = entries[second][1].frames
+        what = "the same frames" if count == frames else f"{count} of {frames} frames in common"
         display.stage(
             "warning",
-            f"{pool.name}: {entries[first][0].place} and {entries[second][0].place} hold the same frames, "
-            "which count twice",
+            f"{pool.name}: {entries[first][0].place} and {entries[second][0].place} hold {what}, which count "
+            "twice",
         )
     if len(pool.splits) > 1:
         display.stage(

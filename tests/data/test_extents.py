@@ -1,5 +1,6 @@
 """Files that are cut anywhere tell how many frames are whole, and give exactly these."""
 
+import struct
 from pathlib import Path
 
 import mdtraj
@@ -133,8 +134,49 @@ def test_a_damaged_frame_in_the_middle_ends_what_can_be_read(tmp_path: Path):
     path.write_bytes(content)
     extent = extent_of(path)
     assert extent is not None
-    assert extent.problem == "frame 9 is damaged, and what follows cannot be read"
-    assert len(whole(Trajectory(path), FEW)[0]) == 9
+    assert extent.problem == "frame 8 is damaged, and what follows cannot be read"
+    assert len(whole(Trajectory(path), FEW)[0]) == 8
+
+
+@pytest.mark.parametrize("frame", [0, 4, 22])
+@pytest.mark.parametrize(
+    ("where", "code", "value"),
+    [
+        (52, "i", 500_000_000),
+        (56, "f", np.nan),
+        (60, "i", -(2**31)),
+        (72, "i", -(2**31)),
+        (84, "i", 200),
+        (84, "i", -1),
+        (88, "i", -4),
+    ],
+)
+def test_a_frame_of_xtc_that_would_crash_mdtraj_is_never_given_to_it(
+    frame: int, where: int, code: str, value: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "a.xtc"
+    begin = len(save(path, FRAMES[:frame])) if frame else 0
+    content = bytearray(save(path))
+    struct.pack_into(f">{code}", content, begin + where, value)
+    path.write_bytes(content)
+    positions = Trajectory(path)
+    assert positions.problem == f"frame {frame} is damaged, and what follows cannot be read"
+    assert positions.atoms == (FEW.n_atoms if frame else None)
+    assert len(whole(positions, FEW)[0]) == frame
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_reader_of_xtc_complains_of_is_told_in_one_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "a.xtc"
+    begin = len(save(path, FRAMES[:4]))
+    content = bytearray(save(path))
+    content[begin + 92 : begin + 120] = bytes([255]) * 28
+    path.write_bytes(content)
+    frames, cut = whole(Trajectory(path), FEW)
+    assert (len(frames), cut) == (4, True)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("step", "known"), [(0.04, True), (1.0, False), (0.0, False)])

@@ -216,6 +216,35 @@ def test_a_structure_whose_last_model_is_cut_is_still_a_topology(ending: str, tm
         next(blocks)
 
 
+# mdtraj leaves a file open in which it fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("ending", [".gro", ".prmtop", ".cif", ".h5", ".psf", ".pdb"])
+def test_a_topology_that_is_empty_or_something_else_is_told_without_the_words_of_code(
+    ending: str, tmp_path: Path
+):
+    path = tmp_path / f"a{ending}"
+    for content, problem in (
+        (b"", "it is empty"),
+        (b"hello\nworld\n", "it is damaged|it has no atom|literal|PSF"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(MoleculeError, match=rf"finds no topology in it \(.*({problem})") as caught:
+            load_topology(path)
+        for word in ("NoneType", "trace", "POINTERS", "index"):
+            assert word not in str(caught.value)
+
+
+def test_a_structure_that_ends_within_an_atom_is_no_smaller_molecule(tmp_path: Path):
+    lines = save(tmp_path / "a.pdb").read_text().split("MODEL")[1].splitlines()
+    atoms = [line for line in lines if line.startswith("ATOM")]
+    path = tmp_path / "b.pdb"
+    path.write_text("\n".join([*atoms[:5], atoms[5][:40]]))
+    with pytest.raises(MoleculeError, match=r"b\.pdb: the file ends in the middle of an atom: get the file"):
+        load_topology(path)
+    path.write_text("\n".join([*atoms[:5], atoms[5][:54]]))
+    assert load_topology(path).n_atoms == 6
+
+
 def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = save(tmp_path / "a.pdb")
 

@@ -161,8 +161,9 @@ def test_hydrogens_of_one_name_go_where_they_are_bound_or_stand():
 
 def test_alanine_dipeptide_as_one_residue_is_three():
     atoms = "CL HL1 HL2 HL3 CLP OL NL HL CA HA CB HB1 HB2 HB3 CRP OR NR HR CR HR1 HR2 HR3"
-    beads = map_beads(residue_of("ALAD", atoms), BACKBONE)[1]
-    assert beads == Beads.from_sequence("ACE-ALA-NME", BACKBONE)
+    for name in ("ALAD", "ALA"):  # In the columns of a PDB file three letters are left.
+        beads = map_beads(residue_of(name, atoms), BACKBONE)[1]
+        assert beads == Beads.from_sequence("ACE-ALA-NME", BACKBONE)
     found = split_patches(residue_of("ALAD", atoms))
     assert [(res.name, res.resSeq) for res in found.residues] == [("ACE", 4), ("ALA", 5), ("NME", 6)]
     assert found.n_bonds == 21

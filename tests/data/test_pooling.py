@@ -109,10 +109,13 @@ def test_names_that_are_taken_are_counted(tmp_path: Path):
     assert names(pool(sources, BACKBONE)) == ["x", "AG", "AGA"]
 
 
-def test_repeats_are_counted_within_and_between_files_and_files_given_twice_are_told():
-    def found(digest: str, first: str, last: str, repeats: int = 0) -> Found:
-        return Found(frames=5, digest=digest, ends=(first, last), repeats=repeats)
+def test_repeats_are_counted_within_files_and_between_them():
+    def found(first: int, last: int, repeats: int = 0) -> Found:
+        return Found(
+            frames=last - first, marks="".join(f"{n:016x}" for n in range(first, last)), repeats=repeats
+        )
 
-    parts = [found("a", "1", "2", 3), found("b", "2", "4"), found("c", "5", "6"), found("a", "1", "2", 3)]
-    assert repeated(parts) == (7, [(0, 3)])
-    assert repeated([]) == (0, [])
+    restarts = [found(0, 100, 3), found(80, 200), found(199, 300, 1), found(400, 500)]
+    assert repeated(restarts) == (4, {(0, 1): 20, (1, 2): 1})
+    assert repeated([found(0, 5), found(9, 12), found(0, 5), found(0, 5)]) == (0, {(0, 2): 5, (0, 3): 5})
+    assert repeated([]) == (0, {})

@@ -443,6 +443,33 @@ def test_arrays_beside_forces_are_read_with_a_sequence_or_a_topology(together: b
         open_source(tmp_path, topology=structure, sequence="AC")
 
 
+@pytest.mark.parametrize("change", ["integers", "one frame", "four axes"])
+def test_a_topology_beside_an_array_that_is_no_positions_is_not_the_data(change: str, tmp_path: Path):
+    topology, frames = PEPTIDES["AC"]
+    save_structure(tmp_path / "top.pdb", topology, frames[0])
+    array = {"integers": (1000 * frames).astype(int), "one frame": frames[0], "four axes": frames[None]}
+    np.save(tmp_path / "a.npy", array[change])
+    with pytest.raises(MoleculeError, match=r"a\.npy: the array is .* of shape .*, and positions are floats"):
+        open_source(tmp_path)
+
+
+def test_arrays_of_something_else_may_lie_beside_structures(tmp_path: Path):
+    topology, frames = PEPTIDES["AC"]
+    save_structure(tmp_path / "AC.pdb", topology, frames[0])
+    np.save(tmp_path / "weights.npy", np.ones(7))
+    np.savez(tmp_path / "labels.npz", np.ones((7, 2)))
+    assert [source.path.name for source in open_source(tmp_path)] == ["AC.pdb"]
+
+
+def test_the_only_array_of_an_archive_needs_no_name(tmp_path: Path):
+    topology, frames = PEPTIDES["AC"]
+    save_structure(tmp_path / "AC.pdb", topology, frames[0])
+    np.savez(tmp_path / "AC.npz", frames)
+    for path in (tmp_path, tmp_path / "AC.npz"):
+        (source,) = open_source(path)
+        assert_same_frames(source)
+
+
 def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(self: Path) -> None:
         raise PermissionError(13, "Permission denied")

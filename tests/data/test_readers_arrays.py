@@ -100,6 +100,7 @@ def test_whatever_mdtraj_opens_comes_in_order_and_nm(ending: str, size: int, tmp
     [
         np.zeros((5, 4, 2), np.float32),
         np.zeros((5, 4), np.float32),
+        np.zeros((5, 3), np.float32),
         np.zeros(6, np.float32),
         np.zeros((5, 4, 3), int),
         np.zeros((5, 4, 3), complex),

@@ -47,7 +47,7 @@ def _no_files(monkeypatch: pytest.MonkeyPatch):
 
 def test_twenty_trajectories_are_one_row_and_on_request_one_each():
     pools = [Pool("ACE-ALA-ALA-ALA-ALA-NME", tuple(source(number) for number in range(20)))]
-    founds = {pools[0].name: [found(digest=str(number)) for number in range(20)]}
+    founds = {pools[0].name: [found(marks=f"{number:016x}") for number in range(20)]}
     text = show(pools, founds)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
@@ -63,23 +63,26 @@ def test_twenty_trajectories_are_one_row_and_on_request_one_each():
 def test_everything_that_is_wrong_is_said_once():
     pool = Pool("x", (source(0, "train", forces="f.npy"), source(1, "test"), source(2, "train")))
     founds = [
-        found(digest="a", repeats=3, ends=("1", "2")),
+        found(frames=2, marks="a" * 16 + "b" * 16, repeats=3),
         found(
-            digest="b",
+            frames=3,
+            marks="b" * 16 + "c" * 16 + "d" * 16,
             broken=2,
             first_broken=7,
             problem="the file ends in the middle of frame 9",
             spacing=1.0,
         ),
-        found(digest="a", ends=("1", "2")),
+        found(frames=2, marks="a" * 16 + "b" * 16),
     ]
     text = " ".join(show([pool], {"x": founds}).split())
     for part in (
         "run-01/a-trajectory-of-a-long-name.xtc: 2 broken frames are left out, the first is 7; the file ends "
         "in the middle of frame 9, and is left out from there",
-        "x: 3 of 3000000 frames repeat the frame before",
+        "x: 3 of 7 frames repeat the frame before",
         "x: production-run-00/a-trajectory-of-a-long-name.xtc and "
         "production-run-02/a-trajectory-of-a-long-name.xtc hold the same frames, which count twice",
+        "x: production-run-00/a-trajectory-of-a-long-name.xtc and "
+        "production-run-01/a-trajectory-of-a-long-name.xtc hold 1 of 3 frames in common, which count twice",
         "x is in train and test: it is judged on a known molecule",
         "f.npy: forces are there, and are not used",
     ):
