@@ -46,7 +46,10 @@ class Chosen:
                 f"models or data: run `fokker {SAMPLES}` and `fokker {SIMULATION}`, or choose with --result"
             )
         if samples.origin.data != Dataset(run.data).fingerprint:
-            raise StageError(f"{stage}: samples and simulation were made from other data than {run.data}")
+            raise StageError(
+                f"{stage}: samples and simulation were made from other data than {run.data}: run `fokker "
+                f"train`, `fokker {SAMPLES}` and `fokker {SIMULATION}` with these"
+            )
         return chosen
 
     @property

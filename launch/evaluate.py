@@ -225,8 +225,9 @@ def report(runs: Sequence[Run], display: Display) -> None:
     for run in runs:
         chosen, source = Chosen.of(run, "report"), run.directory / METRICS
         if _of(run) != chosen.made_from:
+            number = "" if run.result is None else f" --result {run.result}"
             raise StageError(
-                f"report: {source} is missing or not of {chosen.words}: run `fokker evaluate` first"
+                f"report: {source} is missing or not of {chosen.words}: run `fokker evaluate{number}` first"
             )
         path, digest = run.directory / reporting.REPORT, sha256(source)
         if reporting.made_from(path) == digest:

@@ -13,7 +13,7 @@ from ..data import files
 from ..distributed import parameters as trained
 from ..distributed.recording import HISTORY, read_history
 from ..model.config import SimulateConfig
-from .config import to_dict
+from .config import from_dict, to_dict
 from .display import clock
 from .run import Run
 
@@ -73,8 +73,8 @@ def write(run: Run, metrics: dict, digest: str, surfaces: dict[str, dict[str, Po
 
 
 def _report(run: Run, metrics: dict, digest: str, history: dict, images: list[tuple[str, bytes]]) -> Report:
-    config = run.config
-    timings = run.timings()
+    config, timings = run.config, run.timings()
+    simulated = from_dict(metrics["made_from"]["simulate"]["settings"], SimulateConfig)
     return Report(
         title=f"{config.preset}: {config.method}",
         subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}, "
@@ -88,7 +88,7 @@ def _report(run: Run, metrics: dict, digest: str, history: dict, images: list[tu
             ("Results", ("what", "number", "settings"), _result_rows(metrics["made_from"])),
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
-            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], config.simulate)),
+            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], simulated)),
             *_molecule_tables(metrics["systems"]),
             (
                 "Versions",

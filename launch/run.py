@@ -122,7 +122,7 @@ class Run:
                 c.objective,
                 c.train,
                 c.seed,
-                other_data="data" in self.allowed,
+                other_data=any(name.split(".")[0] == "data" for name in self.allowed),
                 profile=c.cluster.profile,
             )
             for index, expert in enumerate(c.experts)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Key
 
 from ..analysis.systems import BOLTZMANN
 from ..data.bead_map import BeadMap
-from ..data.beads import Beads
+from ..data.beads import Beads, require_embeddable
 from ..data.config import MoleculesConfig
 from ..data.residues import MoleculeError
 from ..data.springs import Table
@@ -184,9 +184,12 @@ class Model:
     def experts(self, beads: Beads) -> tuple[Expert, ...]:
         """The experts' functions for one molecule.
 
-        Raises MoleculeError for more or fewer beads than those that a model tells apart by their number.
+        Raises MoleculeError for more residues than a network has places for, and for more or fewer beads than
+        those that a model tells apart by their number.
         """
         network = self.config.network
+        if network.kind != "mlp":
+            require_embeddable(beads, network.embedding)
         if network.kind != "mlp" and network.embedding == "one-hot":
             rows = self.parameters[0]["transformer"]["nodes"]["kernel"].shape[0]
             alone = model_file.shapes_of(self.config.experts[0], network, 1)[model_file.NUMBERED][0]

@@ -34,7 +34,10 @@ def metrics(sample: dict | None = None, simulate: dict | None = None) -> dict:
         "data_fingerprint": "0123456789abcdef",
         "made_from": {
             "sample": {"result": 3, "settings": {"samples": 400}},
-            "simulate": {"result": 2, "settings": {"stride": 50, "integrator": "baoab"}},
+            "simulate": {
+                "result": 2,
+                "settings": {"stride": 50, "integrator": "baoab", "first_phi_positive": True},
+            },
         },
         "fokker_planck_error": {"0-0.1": [[1e-5, 1e-2], [3.0, None]], "0.1-0.6": [[0.1], [2.0]]},
     }
@@ -93,7 +96,12 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     assert "<td>LYS2</td><td>0.0100</td><td>0.0300</td><td>0.2000</td><td>0.4000</td>" in report
     assert "<td>train</td><td>1:01:01</td>" in report
     assert "samples 3, simulation 2" in report
-    assert "<td>simulation</td><td>2</td><td>stride 50, integrator baoab</td>" in report
+    assert (
+        "<td>simulation</td><td>2</td><td>stride 50, integrator baoab, first_phi_positive True</td>" in report
+    )
+    assert "training frames, the first at one of φ &gt; 0" in report, (
+        "of the result, not of the newest settings"
+    )
     assert reporting.made_from(tmp_path / "report.html") == "0a1b"
     assert "1 of 400 frames of the chains of the simulation are not finite" in report
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {

@@ -122,6 +122,14 @@ def test_data_that_may_change_are_put_aside(directory: Path):
     assert not (directory / "data").exists()
 
 
+@pytest.mark.parametrize(("allowed", "other"), [("data", True), ("data.seed", True), ("train", False)])
+def test_experts_go_on_with_other_data_where_any_part_of_them_may_change(
+    directory: Path, allowed: str, other: bool
+):
+    jobs = Run(changed("data"), directory, allowed=(allowed,)).jobs
+    assert {job.other_data for job in jobs} == {other}
+
+
 def test_one_setting_that_is_allowed_to_change_allows_no_other(directory: Path):
     with pytest.raises(ConfigError, match=r"go on with the new one by --allow-changed network\.bond_width"):
         Run(changed("network"), directory, allowed=("train",)).claim()

@@ -377,6 +377,15 @@ def test_a_model_that_tells_beads_apart_by_their_number_is_of_that_many(model: M
         found.sample("GAG", 1)
 
 
+def test_more_residues_than_a_model_has_places_for_are_refused(model: Model):
+    assert np.isfinite(model.energy("A" * 64, positions(320))).all()
+    for ask in (model.energy, model.forces):
+        with pytest.raises(MoleculeError, match=r"65 residues, and a network .* has places for 64"):
+            ask("A" * 65, positions(325))
+    with pytest.raises(MoleculeError, match="has places for 64"):
+        model.sample("A" * 65, 1)
+
+
 def test_what_is_no_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys):
     (tmp_path / "text").write_text("hello")
     for path in (tmp_path / "nothing", tmp_path / "text"):
