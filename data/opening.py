@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import mdtraj
 
@@ -108,7 +108,7 @@ def quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _caught(stream: TextIO, number: int) -> Iterator[None]:
+def _caught(stream: Any, number: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             caught = stack.enter_context(tempfile.TemporaryFile())
@@ -127,7 +127,8 @@ def _caught(stream: TextIO, number: int) -> Iterator[None]:
             caught.seek(0)
             others = [line for line in caught.read().splitlines(True) if not _CHATTER.fullmatch(line.strip())]
             if others:
-                stream.flush()
+                if stream is not None:
+                    stream.flush()
                 os.write(number, b"".join(others))
 
 

@@ -43,12 +43,13 @@ def connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    found = "local" if address == "local" else _reach(address)
     if not ray.is_initialized():
         with interrupts.holding(), _undisturbed():
-            if address == "local":
+            if found == "local":
                 _start()
             else:
-                _join(address)
+                _join(found, address)
     if config.device == "gpu":
         most = max((node.get("GPU", 0) for node in nodes()), default=0)
         if config.devices_per_host > most:
@@ -76,14 +77,17 @@ def _start() -> None:
         raise ClusterError(f"Ray does not start on this machine: {str(error).splitlines()[0]}") from None
 
 
-def _join(address: str) -> None:
-    found = _running() if address == "auto" else address
-    named = address if found == address else f"{address}: {found}"
-    _reach(found, named)
+def _join(found: str, address: str) -> None:
     try:
         _init(found)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"cluster.address {named}: {str(error).splitlines()[0]}") from None
+        raise ClusterError(
+            f"cluster.address {_named(found, address)}: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def _named(found: str, address: str) -> str:
+    return address if found == address else f"{address}: {found}"
 
 
 def _init(address: str, **options: Any) -> None:
@@ -135,15 +139,21 @@ def draining() -> set[str]:
     return set() if client.ray.is_connected() else {*state.get_draining_nodes()}
 
 
-def _reach(address: str, named: str) -> None:
-    """ClusterError if nothing listens at host:port, where Ray would go on trying for a quarter of an hour."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def _reach(address: str) -> str:
+    """The host:port of a cluster, "auto" looked up.
+
+    ClusterError if nothing listens there, where Ray would go on trying for a quarter of an hour.
+    """
+    found = _running() if address == "auto" else address
+    host, _, port = found.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        return  # What Ray itself refuses at once.
+        return found  # What Ray itself refuses at once.
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
+        named = _named(found, address)
         raise ClusterError(f"cluster.address {named}: nothing answers there ({error})") from None
+    return found
 
 
 def _running() -> str:

@@ -164,7 +164,8 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     train = ["train", *where]
     interrupted = user.stop(train, signal.SIGTERM, when=lambda: blocks() > 3, group=True)
     assert [*(parts / "experts" / "0" / "checkpoints").glob("[1-9]*")], "the state is saved first"
-    interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > 10, group=True)
+    begun = blocks()
+    interrupted = user.stop(train, signal.SIGINT, when=lambda: blocks() > begun + 3, group=True)
     assert not (parts / "experts" / "0" / "average.npz").exists()
     go_on(interrupted, train)
     carry_out("sample", *where)
