@@ -72,9 +72,8 @@ def test_a_dataset_is_converted_once_and_then_given_to_runs(converted: Path, gue
 
 
 def test_a_dataset_of_other_beads_is_refused(converted: Path, guest: User):
-    refused = guest.run(
-        "data", "dipeptides-small", "--name", "other", "--data", "dataset", "--data.beads", "calpha"
-    )
+    options = ("--data", "dataset", "--data.beads", "calpha", "--data.evaluate", "train")
+    refused = guest.run("data", "dipeptides-small", "--name", "other", *options)
     assert refused.returncode == 2
     assert "data.beads: " in refused.stderr
     assert "convert the trajectories again" in refused.stderr
