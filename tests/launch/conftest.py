@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 FOKKER = str(Path(sys.executable).with_name("fokker"))
-SECONDS = 300.0
+SECONDS = 900.0
 """What no command here takes, however busy the machine is."""
 PATIENCE = 30.0
 """Seconds for processes to end after the driver."""
