@@ -44,37 +44,39 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
     return replace(config, data=replace(config.data, temperature=known))
 
 
-def require_judgeable(run: Run) -> None:
-    """Whether networks can take the molecules of a run, and its report can be made of them.
+def require_judgeable(run: Run) -> list[Beads]:
+    """The molecules of a run that are to be judged, all of which networks can take and a report be made of.
 
     Reads topologies alone. Raises MoleculeError for one that is too long or, where it is to be judged, has no
     φ and ψ under its bead map, and ConfigError if none is to be judged.
     """
     config = run.config.data
     if not isinstance(config, MoleculesConfig):
-        return
+        return []
     molecules = _molecules(run, config)
-    for beads, splits in molecules:
+    for beads, _ in molecules:
         require_embeddable(beads, getattr(run.config.network, "embedding", "features"))
-        if config.evaluate in splits:
-            require_torsions(beads)
-    if molecules and not any(config.evaluate in splits for _, splits in molecules):
+    judged = [beads for beads, splits in molecules if config.evaluate in splits]
+    for beads in judged:
+        require_torsions(beads)
+    if molecules and not judged:
         known = ", ".join(sorted({split for _, splits in molecules for split in splits}))
         raise ConfigError(
             f"the data have no split {config.evaluate!r}, only {known}: name one, whose molecules are to be "
             "sampled, simulated and judged",
             "data.evaluate",
         )
+    return judged
 
 
-def require_room(run: Run) -> None:
-    """FileError unless the run's folder can be written and has room for samples and simulation."""
+def require_room(run: Run, judged: Collection[Beads] = ()) -> None:
+    """FileError unless the run's folder can be written and has room for samples and simulation.
+
+    Of the molecules that `require_judgeable` gives; without them, of the one particle of a toy.
+    """
     config = run.config
-    numbers, systems = 2, 1
-    if isinstance(config.data, MoleculesConfig):
-        judged = [beads for beads, splits in _molecules(run, config.data) if config.data.evaluate in splits]
-        numbers, systems = 3 * max((len(beads) for beads in judged), default=1), len(judged)
-    frames = systems * (config.sample.samples + config.simulate.frames)
+    numbers = max((3 * len(beads) for beads in judged), default=2)
+    frames = max(1, len(judged)) * (config.sample.samples + config.simulate.frames)
     # Twice: as chunks, and for other programs.
     require_writable(run.directory, SPARE + 2 * 4 * numbers * frames)
 

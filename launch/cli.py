@@ -163,16 +163,17 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     if not reads or (directory / "data" / MANIFEST).exists():
         config = checks.at_data_temperature(config, directory / "data", arguments.given)
     this = Run(config, directory, allowed=arguments.allowed, result=arguments.result)
+    judged = []
     if reads:
         this.require_saved()
     else:
         this.changes()  # Refuses before anything is created.
-        checks.require_judgeable(this)
+        judged = checks.require_judgeable(this)
     with locked(directory):
         notes = [] if reads else this.claim()
         display.console.print(Pretty(config, expand_all=False, max_string=80))
         if not reads:
-            checks.require_room(this)
+            checks.require_room(this, judged)
         for note in notes:
             display.stage("note", note)
         stages = STAGES if arguments.command == "run" else [arguments.command]

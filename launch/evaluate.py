@@ -35,22 +35,20 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     else:
         display.stage("evaluate", "metrics and the Fokker-Planck error of every conservative expert")
         cluster.connect(runs[0].config.cluster)
-    margins = {
-        chosen.run.directory: tasks.submit(tasks.largest_steps, chosen.simulated)
-        for chosen in wanted
-        if chosen.current
-    }
-    curves = {
-        chosen.run.directory: tasks.submit(tasks.fokker_planck_curves, chosen.run.jobs, ERROR_TIMES)
+    of_experts = {
+        chosen.run.directory: (
+            tasks.submit(tasks.fokker_planck_curves, chosen.run.jobs, ERROR_TIMES),
+            tasks.submit(tasks.largest_steps, chosen.simulated),
+        )
         for chosen in wanted
         if chosen.current
     }
     for chosen in wanted:
         run, metrics = chosen.run, _metrics(chosen)
         metrics["fokker_planck_error"] = {}
-        if chosen.current:
-            metrics["fokker_planck_error"] = ray.get(curves[run.directory])
-            _add_margins(metrics, ray.get(margins[run.directory]))
+        if run.directory in of_experts:
+            metrics["fokker_planck_error"], margins = ray.get([*of_experts[run.directory]])
+            _add_margins(metrics, margins)
         metrics["made_from"] = chosen.made_from
         _write_trajectories(chosen)
         _put_aside(run, chosen)

@@ -11,7 +11,7 @@ from ..data.beads import Beads
 from .config import ConfigError
 from .display import Display
 from .molecule_arguments import TakenArguments
-from .stages import StageError
+from .run import StageError
 from .trained import Model, load
 
 
