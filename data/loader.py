@@ -75,7 +75,7 @@ def _permutation(
 
 @dataclass(frozen=True)
 class Columns(grain.sources.RandomAccessDataSource):
-    """Column i belongs to block i // batch; the last block goes on past the last step.
+    """Column i belongs to block i // batch, from `first` step on; the last block goes on past the last step.
 
     The columns of a block are ordered such that, dealt in turn, each process gets consecutive rows.
     """
@@ -85,15 +85,16 @@ class Columns(grain.sources.RandomAccessDataSource):
     block: int
     processes: int
     norm: float = 1.0
+    first: int = 0
 
     def __len__(self) -> int:
-        return -(-self.plan.steps // self.block) * self.plan.batch
+        return -(-(self.plan.steps - self.first) // self.block) * self.plan.batch
 
     def __getitem__(self, index: int) -> tuple[Float[np.ndarray, "block *shape"], Int[np.ndarray, "block"]]:
         block, column = divmod(int(index), self.plan.batch)
         turn, process = divmod(column, self.processes)
         row = process * (self.plan.batch // self.processes) + turn
-        steps = np.arange(block * self.block, (block + 1) * self.block)
+        steps = self.first + np.arange(block * self.block, (block + 1) * self.block)
         frames = self.plan.frames_of(steps, row)
         return self.norm * self.split.gather(frames), self.split.system_of(frames)
 
@@ -107,22 +108,19 @@ def blocks(
     processes: int = 1,
     norm: float = 1.0,
 ) -> Generator[tuple[Float[np.ndarray, "block rows *shape"], Int[np.ndarray, "block rows"]], None, None]:
-    """Blocks of batches from `first_step` on (a multiple of `block`): this process's rows of every batch.
+    """Blocks of batches from `first_step` on: this process's rows of every batch.
 
     Each block holds frames times `norm`, and the numbers of the systems that they are of. Process p holds the
     p-th of `processes` equal parts of the batch. One thread reads ahead.
     """
-    if first_step % block:
-        raise ValueError(f"first step {first_step} is not a multiple of the block, {block}")
     if plan.batch % processes:
         raise ValueError(f"batch_size {plan.batch} cannot be shared equally by {processes} processes")
     dataset = grain.experimental.ElasticIterator(
-        grain.MapDataset.source(Columns(split, plan, block, processes, norm)),
+        grain.MapDataset.source(Columns(split, plan, block, processes, norm, first_step)),
         plan.batch,
         grain.sharding.ShardOptions(process, processes),
         read_options=grain.ReadOptions(num_threads=1, prefetch_buffer_size=4),
     )
-    dataset.set_state({"global_next_index": first_step // block * plan.batch})
     iterator = iter(dataset)
     try:
         for frames, systems in iterator:

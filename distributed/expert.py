@@ -113,7 +113,8 @@ class _Loop:
                     self._read(*pending)
                 pending = begin, count, metrics
                 stop = stopped() if processes == 1 else bool(before)  # One block later, for all.
-                save = stop or (begin + block) % every == 0
+                # A training that had ended within a block, and was made longer, goes on from there.
+                save = stop or (begin + block) // every > begin // every
                 if save or not ahead or agreed.is_ready():
                     # Only a state that was found finite, and its every loss before, is saved.
                     self._read(*pending, state if save else None)

@@ -136,9 +136,12 @@ def test_a_batch_larger_than_the_data_is_refused():
         replace(PLAN, batch=51)
 
 
-def test_a_first_step_within_a_block_is_refused(split):
-    with pytest.raises(ValueError, match=r"first step 6 is not a multiple of the block, 4"):
-        next(blocks(split, PLAN, 4, first_step=6))
+def test_batches_go_on_from_a_step_within_a_block(split):
+    steps = np.arange(6, PLAN.steps)
+    expected = np.stack([PLAN.frames_of(steps, row) for row in range(PLAN.batch)], axis=1)
+    found = np.concatenate([numbers(part) for part, _ in blocks(split, PLAN, 4, first_step=6)])
+    np.testing.assert_array_equal(found[: len(steps)], expected)
+    assert 0 <= len(found) - len(steps) < 4
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(split):

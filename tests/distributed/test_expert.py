@@ -157,6 +157,15 @@ def test_a_checkpoint_of_other_data_is_refused(make_job, tmp_path):
     assert steps_on_disk(job) == [8]
 
 
+def test_a_training_that_had_ended_within_a_block_goes_on_with_more_epochs(make_job):
+    expert = replace(LARGER, epochs=1)
+    job = make_job(1, expert=expert, train=replace(TRAIN, block=7))
+    ended = int(train(job).step)
+    assert ended % 7
+    longer = train(replace(job, expert=replace(expert, epochs=2)))
+    assert int(longer.step) == 2 * ended
+
+
 def test_tensorboard_holds_every_scalar_of_an_expert(undisturbed):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
