@@ -45,6 +45,12 @@ def split(tokens: list[str]) -> tuple[list[str], Options]:
     return words, options
 
 
+def joined(words: Sequence[str], options: Options) -> list[str]:
+    """What `split` takes for these: a command line to hand on."""
+    given = (name if value is None else f"{name}={value}" for name, value in options.items())
+    return [*words, *given]
+
+
 def path(text: str) -> Path:
     """A path as it was typed; ~ at its beginning is the user's home, also where the shell left it."""
     try:
