@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import grpc
 import ray
 import ray._private.utils
 import ray._private.worker
 from ray._private import services
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.gcs_utils import create_gcs_channel
 from ray._private.state import state
-from ray.exceptions import RayError
+from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 from ray.util import client
 
@@ -27,6 +30,10 @@ from . import interrupts, machine
 from .config import ClusterConfig
 
 CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""What the head of a cluster, on a machine that is busy, may take for an answer."""
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""What the head of a cluster is asked, with an empty message."""
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
@@ -78,6 +85,8 @@ def _start() -> None:
 
 
 def _join(found: str, address: str) -> None:
+    if not found.startswith("ray://"):
+        _require_head(found, _named(found, address))
     try:
         _init(found)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -154,6 +163,32 @@ def _reach(address: str) -> str:
         named = _named(found, address)
         raise ClusterError(f"cluster.address {named}: nothing answers there ({error})") from None
     return found
+
+
+def _require_head(found: str, named: str) -> None:
+    """ClusterError unless what listens there is the head of a cluster that takes our token.
+
+    Ray would go on trying for a quarter of an hour.
+    """
+    # As `ray.init` will: whether tokens are used is settled by the first channel that is made.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        channel: Any = create_gcs_channel(found)
+        with channel:
+            channel.unary_unary(ALIVE)(b"", timeout=ANSWER_SECONDS)
+    except (grpc.RpcError, AuthenticationError) as error:
+        raise ClusterError(f"cluster.address {named}: {_refusal(error)}") from None
+
+
+def _refusal(error: grpc.RpcError | AuthenticationError) -> str:
+    """Why the head of a cluster gives no answer."""
+    if isinstance(error, AuthenticationError) or error.code() == grpc.StatusCode.UNAUTHENTICATED:
+        return (
+            "the Ray cluster there wants its own token: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to it, or "
+            "leave the address out"
+        )
+    return f"what listens there does not answer as a Ray cluster ({error.code().name.lower()})"
 
 
 def _running() -> str:

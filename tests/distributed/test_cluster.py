@@ -3,8 +3,10 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 import ray
 from ray._private import services
@@ -35,6 +37,46 @@ def test_the_address_of_the_environment_is_named_too(closed_port: int, monkeypat
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
     with pytest.raises(ClusterError, match=rf"cluster\.address 127\.0\.0\.1:{closed_port}: nothing answers"):
         cluster.connect(ClusterConfig())
+
+
+# In a process of its own: Ray keeps the token that it has once looked for.
+JOIN = """
+import sys
+from fokker.distributed import cluster
+from fokker.distributed.config import ClusterConfig
+cluster.ANSWER_SECONDS = float(sys.argv[2])
+try:
+    cluster.connect(ClusterConfig(address=f"127.0.0.1:{sys.argv[1]}"))
+except cluster.ClusterError as error:
+    print(error)
+"""
+
+
+def said_of(port: int, seconds: float) -> str:
+    words = [sys.executable, "-c", JOIN, str(port), str(seconds)]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+def test_a_cluster_of_another_token_is_refused():
+    def refuse(request: bytes, context: grpc.ServicerContext):
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+
+    _, service, method = cluster.ALIVE.split("/")
+    handlers = {method: grpc.unary_unary_rpc_method_handler(refuse)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        assert f"{port}: the Ray cluster there wants its own token: set RAY_AUTH_TOKEN" in said_of(port, 60)
+    finally:
+        server.stop(None).wait()
+
+
+def test_what_listens_and_is_no_cluster_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        assert f"{port}: what listens there does not answer as a Ray cluster" in said_of(port, 0.5)
 
 
 def test_a_port_that_cannot_be_is_named():
