@@ -1,5 +1,6 @@
 """What would fail only after hours of training, and is known before its first step."""
 
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -102,3 +103,13 @@ def _of_dataset(dataset: Dataset) -> list[Molecule]:
         (Beads.from_json(dataset.description(name)["beads"]), dataset.manifest["systems"][name]["splits"])
         for name in dataset.systems
     ]
+
+
+def require_free(*targets: Path, force: bool) -> None:
+    """ConfigError if one of the files is there, unless `force`; FileError if it cannot be written."""
+    for target in targets:
+        if target.is_dir():
+            raise ConfigError(f"{target} is a folder: name another file with --out")
+        if os.path.lexists(target) and not force:
+            raise ConfigError(f"{target} is there already: name another file with --out, or give --force")
+        require_writable(target.absolute().parent)

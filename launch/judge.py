@@ -17,6 +17,7 @@ from ..data.found import Found
 from ..data.pooling import Pool, pool
 from ..data.residues import MoleculeError
 from ..data.sources import Source, coarse_frames
+from .checks import require_free
 from .config import ConfigError
 from .display import Display
 from .molecule_arguments import JudgeArguments
@@ -33,7 +34,7 @@ def carry_out(arguments: JudgeArguments, display: Display) -> None:
     peptide has no reference or was made at another temperature, FileError for what cannot be written.
     """
     bead_map, picture = BeadMap.parse(arguments.config.beads), arguments.out.with_suffix(".png")
-    files.require_writable(arguments.out.absolute().parent)
+    require_free(arguments.out, picture, force=arguments.force)
     samples = sources_of(replace(arguments.config, path=arguments.samples))
     references = _references(arguments)
     temperature = _temperature(arguments, samples, references)

@@ -70,6 +70,8 @@ class JudgeArguments:
     config: MoleculesConfig
     temperature: float | None
     """In K, if it is given."""
+    force: bool
+    """Whether to replace a result that is there."""
 
 
 Arguments = GenerateArguments | ConvertArguments | InspectArguments | TakenArguments | JudgeArguments
@@ -134,10 +136,10 @@ def judge(words: list[str], options: Options) -> JudgeArguments:
             )
         paths.append(_there(take(options, name, "PATH"), f"{name}: "))
     out = _output("--out", take(options, "--out", "metrics.json"), ".json")
-    asked = "--temperature" in options
+    asked, force = "--temperature" in options, _flag(options, "--force")
     config = settings_of(MoleculesConfig(), options, ["--samples", "--reference", "--out"])
     samples, reference = paths
-    return JudgeArguments(samples, reference, out, config, config.temperature if asked else None)
+    return JudgeArguments(samples, reference, out, config, config.temperature if asked else None, force)
 
 
 def _there(text: str, option: str = "") -> str:

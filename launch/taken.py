@@ -1,14 +1,12 @@
 """`fokker sample` and `fokker simulate` of a model that was taken away, for a sequence of one's own."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ..analysis import trajectories
-from ..data import files
 from ..data.beads import Beads
-from .config import ConfigError
+from .checks import require_free
 from .display import Display
 from .molecule_arguments import TakenArguments
 from .run import StageError
@@ -24,7 +22,7 @@ def carry_out(arguments: TakenArguments, display: Display) -> None:
     model, command, count = load(arguments.model), arguments.command, arguments.count
     beads = model.beads(arguments.sequence)
     path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
-    _require_free(path, arguments.force)
+    require_free(path, path.with_suffix(".pdb"), force=arguments.force)
     display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
         made = _made(model, arguments, beads, display)
@@ -40,16 +38,6 @@ def carry_out(arguments: TakenArguments, display: Display) -> None:
     frames = made[finite].reshape(-1, len(beads), 3)
     trajectories.write(beads, frames, path)
     display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
-
-
-def _require_free(path: Path, force: bool) -> None:
-    """ConfigError if the trajectory or its topology is there, unless `force`; FileError if it cannot be."""
-    for target in (path, path.with_suffix(".pdb")):
-        if target.is_dir():
-            raise ConfigError(f"{target} is a folder: name another file with --out")
-        if os.path.lexists(target) and not force:
-            raise ConfigError(f"{target} is there already: name another file with --out, or give --force")
-    files.require_writable(path.absolute().parent)
 
 
 def _made(model: Model, arguments: TakenArguments, beads: Beads, display: Display) -> np.ndarray:

@@ -151,7 +151,7 @@ def run_help(command: str) -> str:
             "       fokker evaluate --samples PATH[,PATH ...] --reference PATH[,PATH ...]",
             "                       [--topology PDB] [--sequence SEQUENCE] [--beads MAP]",
             "                       [--unit UNIT] [--temperature K] [--skip-damaged]",
-            "                       [--out FILE.json]",
+            "                       [--out FILE.json] [--force]",
         ]
     elif command in TAKEN_OPTIONS:
         others = [f"       fokker {command} MODEL --sequence SEQUENCE [options]"]

@@ -50,6 +50,17 @@ def test_samples_of_the_same_distribution_score_their_floor(capsys: pytest.Captu
     assert "mine" in capsys.readouterr().out
 
 
+def test_a_result_that_is_there_is_replaced_only_by_force(capsys: pytest.CaptureFixture[str]):
+    trajectory(Path("reference/GA.xtc"), "GA", 100, seed=0)
+    Path("mine.json").write_text("{}")
+    words = ["evaluate", "--samples", "reference", "--reference", "reference", "--out", "mine.json"]
+    assert command(words) == 2
+    assert "mine.json is there already: name another file with --out, or give" in capsys.readouterr().err
+    assert Path("mine.json").read_text() == "{}"
+    assert command([*words, "--force"]) == 0
+    assert "GA" in json.loads(Path("mine.json").read_text())["systems"]
+
+
 def test_a_wider_distribution_is_farther_than_its_floor():
     trajectory(Path("reference/GA.xtc"), "GA", 2000, seed=0)
     trajectory(Path("wide.xtc"), "GA", 2000, seed=1, shake=0.003)
