@@ -319,6 +319,6 @@ def require_same_conditions(sources: Iterable[Source]) -> Conditions:
             raise MoleculeError(
                 f"{source.path} ({source.conditions.words}) and {sources[0].path} "
                 f"({sources[0].conditions.words}) are not of one distribution, as one dataset has to be: "
-                "convert them apart, or declare the conditions that are not known"
+                "convert them apart"
             )
     return sources[0].conditions if sources else UNKNOWN

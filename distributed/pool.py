@@ -19,6 +19,7 @@ from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
+from ..data.files import FileError
 from ..data.shards import Dataset
 from ..model import langevin, samplers
 from ..model.config import SampleConfig, SimulateConfig
@@ -346,6 +347,8 @@ class _Pool:
             try:
                 summary = ray.get(ref)
             except RayTaskError as error:
+                if isinstance(error.cause, FileError):
+                    raise error.cause from None  # It names the file.
                 raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
             except RayError as error:
                 losses += 1
