@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,10 @@ REFUSALS = (
     errno.ESTALE,
 )
 """What a place, and no mistake of ours, answers to somebody who wants to write there."""
+
+
+guards: list[Callable[[Path], None]] = []
+"""Asked before a file is replaced; what must not be written now is an error of theirs (data/fence.py)."""
 
 
 class FileError(RuntimeError):
@@ -77,6 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         yield partial
         _to_disk(partial)
+        for guard in guards:
+            guard(path)
         os.replace(partial, path)
         _to_disk(path.parent)
     except OSError as error:

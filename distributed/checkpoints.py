@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint.options import MultiprocessingOptions
 
+from ..data import fence
 from .train_step import TrainState
 
 FOLDER = "checkpoints"
@@ -74,12 +75,13 @@ class Checkpoints:
     def save(self, state: TrainState, loss: float) -> None:
         """Save in the background; `loss`, the mean since the last checkpoint, ranks the best.
 
-        Raises what went wrong with this save or the last; nothing of a failed one is left, and the next may
-        succeed.
+        Raises FencedError where another attempt has begun, and what went wrong with this save or the last;
+        nothing of a failed one is left, and the next may succeed.
         """
         step = int(state.step)
         if step == self.latest_step:
             return
+        fence.require(self._directory)
         plain = jax.tree.map(np.asarray, state)
         meta = {"step": step, **asdict(self._origin)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(plain), meta=ocp.args.JsonSave(meta))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ..data.fence import FencedError
 from ..data.files import FileError, replacing
 from ..data.loader import Plan, blocks
 from ..data.shards import Dataset
@@ -137,6 +138,8 @@ class _Loop:
         with self.recorder.saving():
             try:
                 self.checkpoints.save(state, self.recorder.mean_loss())
+            except FencedError:
+                raise
             except Exception as error:  # Orbax and its parts raise many kinds.
                 self._failed_save(error)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+from ..data import fence
+from ..data.fence import Fence
 from .cluster import worker_environment
 from .expert import train
 from .job import ExpertJob
@@ -47,7 +50,8 @@ class Place:
 class ExpertWorker:
     """One process of an expert group."""
 
-    def __init__(self, yields: bool):
+    def __init__(self, yields: bool, fences: Sequence[Fence]):
+        fence.hold(fences)
         self._yields = yields
         self._progress = Progress()
         self._told_to_stop = threading.Event()
@@ -182,7 +186,7 @@ class ExpertGroup:
                     self._placement, placement_group_bundle_index=rank
                 ),
             )
-            .remote(resources.yields)
+            .remote(resources.yields, fence.held())
             for rank in ranks
         ]
         address = workers[0].address.remote()

@@ -19,6 +19,8 @@ from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
+from ..data import fence
+from ..data.fence import Fence, FencedError
 from ..data.files import FileError
 from ..data.shards import Dataset
 from ..model import langevin, samplers
@@ -238,7 +240,8 @@ class Simulation(_Trained):
 class PoolWorker:
     """One actor: keeps what it compiled from chunk to chunk."""
 
-    def __init__(self, works: Sequence[Work]):
+    def __init__(self, works: Sequence[Work], fences: Sequence[Fence]):
+        fence.hold(fences)
         self._works = works
 
     def ready(self) -> None:
@@ -332,7 +335,10 @@ class _Pool:
             runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
         )
         self._works, self._shared = works, ray.put(list(works))
-        self._workers: list[Any] = [self._actor.remote(self._shared) for _ in range(size)]
+        self._workers: list[Any] = [self._new() for _ in range(size)]
+
+    def _new(self) -> Any:
+        return self._actor.remote(self._shared, fence.held())
 
     def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
         """Summaries of these (work, chunk) pairs, in the order in which they end."""
@@ -342,12 +348,15 @@ class _Pool:
             worker.ready.remote(): (worker, None) for worker in self._workers
         }
         while left:
-            (ref,), _ = ray.wait(list(flying), num_returns=1)
-            worker, chunk = flying.pop(ref)
+            fence.beat()
+            ended, _ = ray.wait(list(flying), num_returns=1, timeout=fence.BEAT_SECONDS)
+            if not ended:
+                continue
+            worker, chunk = flying.pop(ended[0])
             try:
-                summary = ray.get(ref)
+                summary = ray.get(ended[0])
             except RayTaskError as error:
-                if isinstance(error.cause, FileError):
+                if isinstance(error.cause, (FencedError, FileError)):
                     raise error.cause from None  # It names the file.
                 raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
             except RayError as error:
@@ -357,7 +366,7 @@ class _Pool:
                         f"{self._name(chunk)}: {losses} actors were lost: {cluster.reason(error)}"
                     ) from None
                 self._workers.remove(worker)
-                worker = self._actor.remote(self._shared)
+                worker = self._new()
                 self._workers.append(worker)
                 flying[worker.ready.remote()] = worker, None
                 if chunk:

@@ -8,6 +8,7 @@ import jax
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from ..data.fence import FencedError
 from ..data.files import FileError
 from . import cluster
 from .config import ClusterConfig
@@ -201,10 +202,12 @@ class Supervisor:
             self._say("saved", f"step {progress.saved}", step=progress.saved)
 
     def _judge(self, group: ExpertGroup, errors: dict[int, RayError]) -> None:
-        """Go on or give up, by the errors of a group's processes."""
+        """Go on or give up, by the errors of a group's processes; FencedError ends all."""
         causes = {rank: error.cause for rank, error in errors.items() if isinstance(error, RayTaskError)}
         lost = {rank: error for rank, error in errors.items() if rank not in causes}
         for cause in causes.values():
+            if isinstance(cause, FencedError):
+                raise cause
             if isinstance(cause, NonFiniteLoss):
                 self._rewind(cause)
                 return

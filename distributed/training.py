@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ray
 
+from ..data import fence
 from ..data.files import require_writable
 from . import cluster, costs
 from .config import ClusterConfig
@@ -51,6 +52,7 @@ def train_experts(
                 if not supervisor.waits or placement.may_begin(supervisor):
                     supervisor.check()
             placement.grow()
+            fence.beat()
             watch({supervisor.job.name: supervisor.seen for supervisor in supervisors})
             first = [s.group.results[0] for s in supervisors if s.group]
             if first:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data import fence
 from ..model.config import SampleConfig, SimulateConfig
 from .config import ConfigError
 from .results import Results
@@ -87,7 +88,7 @@ def _parts(directory: Path) -> dict[str, Path]:
         results = (
             [child for child in sorted(place.iterdir()) if child.is_dir()] if place.name in KINDS else []
         )
-        if place.name != ".lock":
+        if place.name not in (".lock", fence.FILE):
             parts |= {f"{place.name}/{child.name}": child for child in results} or {place.name: place}
     return parts
 

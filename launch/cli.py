@@ -128,6 +128,7 @@ def failure(error: Exception) -> int:
     """Print an expected error as one line and give its exit status; raise any other."""
     from ray.exceptions import RayTaskError
 
+    from ..data.fence import FencedError
     from ..data.files import REFUSALS, FileError, file_error
     from ..data.residues import MoleculeError
     from ..data.shards import DatasetError
@@ -141,7 +142,7 @@ def failure(error: Exception) -> int:
         found = file_error(Path(os.fsdecode(found.filename or "a file")), found)
     expected = (
         *(BusyError, ConfigError, DatasetError, MoleculeError),
-        *(ClusterError, FileError, PoolError, StageError),
+        *(ClusterError, FencedError, FileError, PoolError, StageError),
     )
     if not isinstance(found, expected):
         raise error
@@ -169,8 +170,9 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     else:
         this.changes()  # Refuses before anything is created.
         judged = checks.require_judgeable(this)
-    with locked(directory):
-        notes = [] if reads else this.claim()
+    with locked(directory) as note:
+        notes = [note] if note else []
+        notes += [] if reads else this.claim()
         display.console.print(Pretty(config, expand_all=False, max_string=80))
         if not reads:
             checks.require_room(this, judged)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.systems import System
+from ..data import fence
 from ..data.config import MuellerBrownConfig
 from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
@@ -48,16 +49,18 @@ class StageError(RuntimeError):
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[str]:
     """Create the directory and keep other processes out of it; the kernel opens it again at any death.
 
-    Raises BusyError if another process is in it, ConfigError if it cannot be written.
+    Without locks, as file systems of networks can be, who began before stops when it next looks: what is
+    yielded says so. Raises BusyError if another process is in it, ConfigError if it cannot be written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise ConfigError(f"{directory} cannot be written: {error.strerror}") from None
+    note = ""
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,8 +69,13 @@ def locked(directory: Path) -> Iterator[None]:
                 f"{directory}: another fokker is at work on it; wait for it, or take another --name"
             ) from None
         except OSError:
-            pass  # A file system without locks: there, people have to take care themselves.
-        yield
+            other = fence.last(directory)
+            note = f"{directory} has no file locks" + (f": {other}, is to stop now" if other else "")
+        attempt = fence.take(directory)
+        try:
+            yield note
+        finally:
+            fence.let_go(attempt)
     finally:
         os.close(handle)
 

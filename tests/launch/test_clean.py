@@ -50,7 +50,7 @@ def test_without_a_yes_it_lists_and_removes_nothing(run: Path, monkeypatch: pyte
     before = sorted(run.rglob("*"))
     with pytest.raises(ConfigError, match=r"all of .*mine, .* would be removed, .* add --yes"):
         carry_out(CleanArguments(run))
-    assert sorted(run.rglob("*")) == sorted([*before, run / ".lock"])
+    assert sorted(run.rglob("*")) == sorted([*before, run / ".lock", run / "attempt.json"])
 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("yes", True), ("", False), ("n", False)])

@@ -1,7 +1,10 @@
 """A run claims its directory, keeps others out, and keeps what other settings have made."""
 
 import dataclasses
+import errno
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -254,6 +257,18 @@ def test_a_process_that_is_killed_leaves_no_lock(tmp_path: Path):
         holder.wait()
         with locked(tmp_path):
             pass
+
+
+def test_without_locks_who_begins_last_has_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path) as note:
+        assert note == f"{tmp_path} has no file locks"
+        with locked(tmp_path) as note:
+            assert f"process {os.getpid()} of host" in note
+            assert note.endswith("heard 0 s ago, is to stop now")
 
 
 def test_a_file_in_the_way_is_a_wrong_setting(tmp_path: Path):
