@@ -2,17 +2,19 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-long test-faults test-cluster format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
 	@echo '               (make run ARGS="--name mine --method mixture" hands options to fokker)'
 	@echo 'make setup     only prepare .venv'
 	@echo 'make test      lint, types and tests'
+	@echo 'make test-long      the tests that carry out whole runs'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
@@ -30,7 +32,10 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(READY)
+	$(PYTEST) -m long $(ARGS)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)

@@ -85,6 +85,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
     return seen
 
 
+@pytest.mark.long
 def test_every_draw_of_a_run_has_a_key_of_its_own(jobs, monkeypatch: pytest.MonkeyPatch):
     def sample_and_simulate() -> None:
         for work in works(jobs):
@@ -134,6 +135,7 @@ def test_a_chunk_is_the_same_however_many_there_are(jobs):
         np.testing.assert_array_equal(more.compute(1)[0], work.compute(1)[0])
 
 
+@pytest.mark.long
 def test_a_longer_simulation_begins_with_the_shorter_one_bit_by_bit(jobs):
     work = works(jobs)[1]
     assert isinstance(work, Simulation)

@@ -136,6 +136,7 @@ def test_the_same_command_again_skips_every_stage_and_changes_nothing(whole: tup
 # In parts
 
 
+@pytest.mark.long
 def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     whole: tuple[Path, Result], user: User, guest: User
 ):
@@ -242,6 +243,7 @@ def test_commands_that_read_refuse_other_settings_and_change_nothing(
     assert state(whole[0].parent) == before
 
 
+@pytest.mark.long
 def test_other_settings_of_sampling_add_a_result_beside_the_old_one(
     whole: tuple[Path, Result], user: User, guest: User
 ):
@@ -278,6 +280,7 @@ def test_other_settings_of_sampling_add_a_result_beside_the_old_one(
     assert (directory / "metrics-2-1.json").exists()
 
 
+@pytest.mark.long
 def test_a_longer_simulation_goes_on_from_the_shorter_one(whole: tuple[Path, Result], guest: User):
     shutil.copytree(whole[0], guest.home / "runs" / "longer")
     longer = guest.run("simulate", "--name", "longer", "--simulate.frames", "840", "--simulate.chains", "42")

@@ -25,6 +25,9 @@ SMALL = [
 ]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def finished(user: User, guest: User) -> tuple[Path, Result]:
     random = np.random.default_rng(0)

@@ -42,6 +42,7 @@ def metrics(root: Path, method: str, seed: int) -> dict:
     return json.loads((root / method / f"seed-{seed}" / "metrics.json").read_text())
 
 
+@pytest.mark.long
 def test_cells_are_mean_and_deviation_of_the_runs(table: tuple[Path, Result]):
     root, _ = table
     found = json.loads((root / "table6.json").read_text())
@@ -57,6 +58,7 @@ def test_cells_are_mean_and_deviation_of_the_runs(table: tuple[Path, Result]):
                 assert cell == pytest.approx([statistics.mean(values), statistics.stdev(values)])
 
 
+@pytest.mark.long
 def test_reference_row_compares_independent_trajectories_with_the_shared_data(table: tuple[Path, Result]):
     root, _ = table
     rows = json.loads((root / "table6.json").read_text())["rows"]["reference"]
@@ -73,6 +75,7 @@ def test_reference_row_compares_independent_trajectories_with_the_shared_data(ta
     assert 0 < rows["corrected"][0][0] < runs[0]["corrected"]["floor"]["js"]
 
 
+@pytest.mark.long
 def test_table_and_figure_are_written_and_printed_beside_the_published_values(table: tuple[Path, Result]):
     root, result = table
     text = (root / "table6.md").read_text()
@@ -87,6 +90,7 @@ def test_table_and_figure_are_written_and_printed_beside_the_published_values(ta
     assert (root / "free-energy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_a_row_is_made_of_runs_such_as_one_makes_alone(table: tuple[Path, Result], guest: User):
     root, _ = table
     alone = guest.run("run", "mueller-brown", "--method", "diffusion", "--recipe", "paper", *SMALL)
@@ -97,6 +101,7 @@ def test_a_row_is_made_of_runs_such_as_one_makes_alone(table: tuple[Path, Result
     assert single == metrics(root, "diffusion", 0)
 
 
+@pytest.mark.long
 def test_other_settings_are_refused_before_any_run_is_touched(
     table: tuple[Path, Result], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
