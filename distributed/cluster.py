@@ -8,9 +8,10 @@ import socket
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -21,13 +22,14 @@ from ray._private import services
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.gcs_utils import create_gcs_channel
 from ray._private.state import state
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 from ray.util import client
 
 from ..data.files import FileError
 from . import interrupts, machine
-from .config import ClusterConfig
+from .config import ClusterConfig, selector
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
@@ -49,7 +51,7 @@ def connect(config: ClusterConfig) -> None:
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = _address(config)
     found = "local" if address == "local" else _reach(address)
     if not ray.is_initialized():
         with interrupts.holding(), _undisturbed():
@@ -57,13 +59,22 @@ def connect(config: ClusterConfig) -> None:
                 _start()
             else:
                 _join(found, address)
-    if config.device == "gpu":
-        most = max((node.get("GPU", 0) for node in nodes()), default=0)
+    if config.device == "gpu" and not config.autoscaled:
+        most = max((node.get("GPU", 0) for node in nodes(selector(config.train_on))), default=0)
         if config.devices_per_host > most:
             raise ClusterError(
-                f"cluster.devices_per_host {config.devices_per_host}: the cluster's largest node has "
-                f"{most:g} GPUs; use fewer, or cluster.device cpu"
+                f"cluster.devices_per_host {config.devices_per_host}: the cluster's largest node"
+                f"{_labelled(selector(config.train_on))} has {most:g} GPUs; use fewer, or cluster.device cpu"
             )
+
+
+def joins(config: ClusterConfig) -> bool:
+    """Whether `connect` joins a cluster that runs, with hosts that others have set up."""
+    return _address(config) != "local"
+
+
+def _address(config: ClusterConfig) -> str:
+    return config.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def _start() -> None:
@@ -129,18 +140,50 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.default_int_handler if before is signal.SIG_DFL else before)
 
 
-def nodes() -> list[dict[str, float]]:
-    """The resources of every node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+Labels = Mapping[str, str]
 
 
-def slots(bundle: Mapping[str, float], most: int = sys.maxsize) -> int:
-    """How many such bundles the cluster's nodes can hold in all, at most so many each."""
+def nodes(labels: Labels = MappingProxyType({})) -> list[dict[str, float]]:
+    """The resources of every node that is alive and has these labels."""
+    return [
+        node["Resources"]
+        for node in ray.nodes()
+        if node["Alive"] and labels.items() <= node.get("Labels", {}).items()
+    ]
+
+
+def slots(bundle: Mapping[str, float], most: int = sys.maxsize, labels: Labels = MappingProxyType({})) -> int:
+    """How many such bundles the cluster's nodes of these labels can hold in all, at most so many each."""
     wanted = {kind: amount for kind, amount in bundle.items() if amount}
     return sum(
         min(most, *(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in wanted.items()))
-        for node in nodes()
+        for node in nodes(labels)
     )
+
+
+def ask_for(bundles: Sequence[Mapping[str, float]], labels: Labels) -> None:
+    """Tell a cluster that starts and ends hosts how many it needs; the last call counts."""
+    request_resources(
+        bundles=[dict(bundle) for bundle in bundles],
+        bundle_label_selectors=[dict(labels)] * len(bundles),
+    )
+
+
+def no_place(
+    who: str, bundle: Mapping[str, float], hosts: int, labels: Labels, seconds: float
+) -> ClusterError:
+    """What to say where nothing was placed: what was asked for, and what there is."""
+    wanted = " and ".join(f"{amount:g} {kind}" for kind, amount in bundle.items() if amount)
+    there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes(labels))
+    return ClusterError(
+        f"{who} found no place within {seconds:g} s (cluster.place_deadline): {hosts} × {wanted}"
+        f"{_labelled(labels)}; the cluster has {there or 'no such host'}, and others may hold it"
+    )
+
+
+def _labelled(labels: Labels) -> str:
+    listed = ",".join(f"{name}={value}" for name, value in labels.items())
+    return f" on hosts labelled {listed}" if listed else ""
 
 
 def draining() -> set[str]:
@@ -226,9 +269,9 @@ def kill() -> None:
         node.kill_all_processes(check_alive=False)
 
 
-def cpus() -> float:
-    """CPUs of the whole cluster."""
-    return ray.cluster_resources().get("CPU", 1.0)
+def cpus(labels: Labels = MappingProxyType({})) -> float:
+    """CPUs of the whole cluster, or of its nodes of these labels."""
+    return sum(node.get("CPU", 0.0) for node in nodes(labels)) or 1.0
 
 
 def worker_environment(on_gpu: bool) -> dict[str, str]:

@@ -34,7 +34,8 @@ def hosts(jobs: Sequence[ExpertJob], config: ClusterConfig, resources: Resources
     """Hosts that each job should have: the configured ones, or what lets all end together."""
     if isinstance(config.hosts, tuple):
         return [config.hosts[job.index % len(config.hosts)] for job in jobs]
-    slots = cluster.slots(resources.bundle, sys.maxsize if config.device == "gpu" else 1)
+    most = sys.maxsize if config.device == "gpu" else 1
+    slots = cluster.slots(resources.bundle, most, resources.labels)
     if slots <= len(jobs):
         return [1] * len(jobs)
     seconds = measured(jobs, resources)
@@ -59,6 +60,7 @@ def measured(jobs: Sequence[ExpertJob], resources: Resources) -> list[float]:
         num_cpus=resources.cpus,
         num_gpus=resources.devices if resources.on_gpu else 0,
         runtime_env=environment,
+        label_selector=dict(resources.labels),
         max_calls=1,  # A fresh process for each, that gives back its devices.
     )(time_training)
     asked = {job.name: timing.remote(job) for job in jobs if _remembered(job) is None}

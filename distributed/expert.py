@@ -20,6 +20,10 @@ from .program import Program
 from .recording import Progress, Recorder
 from .train_step import StepMetrics, TrainState, learning_rate
 
+PART_SECONDS = 2.0
+"""Between the times at which a stop is heard; the bits do not depend on it."""
+FEW_STEPS = 16
+
 
 class NonFiniteLoss(RuntimeError):
     """The loss or its gradient left the finite numbers; the message names expert, step and batch."""
@@ -78,9 +82,30 @@ def _restored(checkpoints: Checkpoints | None, program: Program) -> TrainState:
     return state if found is None else jax.device_put(found, program.replicated)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Steps that were dispatched together."""
+
+    begin: int
+    """Its first step."""
+    row: int
+    """That of its block."""
+    count: int
+    metrics: StepMetrics
+    """Of the block."""
+
+    def values(self) -> StepMetrics:
+        """The metrics of its steps, which waits for them."""
+        rows = slice(self.row, self.row + self.count)
+        return StepMetrics(*(np.asarray(value)[rows] for value in self.metrics))
+
+
 @dataclass
 class _Loop:
-    """The loop over blocks; on accelerators a block's metrics are read after the next one is dispatched."""
+    """The loop over blocks of batches, taken in parts of about two seconds: a stop is heard after each.
+
+    On accelerators a part's metrics are read after the next one is dispatched.
+    """
 
     job: ExpertJob
     plan: Plan
@@ -90,46 +115,58 @@ class _Loop:
     """Of the first process alone."""
     recorder: Recorder
     restarts: int
+    _read_parts: int = 0
 
     def run(self, state: TrainState, stopped: Callable[[], bool]) -> TrainState:
         first, processes, block = int(state.step), jax.process_count(), self.program.block
         split, norm = self.dataset.split("train"), self.dataset.norm
         source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm)
         every = -(-self.job.train.checkpoint_every // block) * block
-        # On CPUs steps and host share the cores: nothing is gained, and a block's time would be another's.
-        # GPUs ask the host before each step of a block: its metrics may be there when the call returns.
+        # On CPUs steps and host share the cores: nothing is gained, and a part's time would be another's.
+        # GPUs ask the host before each step of a part: its metrics may be there when the call returns.
         ahead = jax.default_backend() != "cpu"
         profiler = _Profiler(self.job)
-        pending: tuple[int, int, StepMetrics] | None = None
-        agreed: Any = False
+        pending: _Part | None = None
+        steps = FEW_STEPS
+        agreed: Any = FEW_STEPS
         try:
             for begin in range(first, self.plan.steps, block):
                 with self.recorder.waiting():
                     batches = self.program.place(*next(source))
-                count, before = min(block, self.plan.steps - begin), agreed
-                profiler.at(begin, count)
-                with jax.profiler.StepTraceAnnotation("steps", step_num=begin):
-                    state, metrics, agreed = self.program(state, batches, count, stopped())
-                if pending:
-                    self._read(*pending)
-                pending = begin, count, metrics
-                stop = stopped() if processes == 1 else bool(before)  # One block later, for all.
-                # A training that had ended within a block, and was made longer, goes on from there.
-                save = stop or (begin + block) // every > begin // every
-                if save or not ahead or agreed.is_ready():
-                    # Only a state that was found finite, and its every loss before, is saved.
-                    self._read(*pending, state if save else None)
-                    pending = None
-                if save:
-                    self._save(state)
-                if stop:
-                    return state
+                at, end = begin, min(begin + block, self.plan.steps)
+                while at < end:
+                    count, before = min(steps, end - at), agreed
+                    profiler.at(at, count)
+                    wish = 0 if stopped() else self._pace()
+                    with jax.profiler.StepTraceAnnotation("steps", step_num=at):
+                        state, metrics, agreed = self.program(state, batches, at - begin, count, wish)
+                    if pending:
+                        self._read(pending)
+                    pending = _Part(at, at - begin, count, metrics)
+                    # What all wished is known one part later, to all.
+                    steps = int(before) if processes > 1 else 0 if stopped() else self._pace()
+                    save = steps == 0 or (at + count) // every > at // every
+                    if save or not ahead or agreed.is_ready():
+                        # Only a state that was found finite, and its every loss before, is saved.
+                        self._read(pending, state if save else None)
+                        pending = None
+                    if save:
+                        self._save(state)
+                    if steps == 0:
+                        return state
+                    at += count
             if pending:
-                self._read(*pending, state)
+                self._read(pending, state)
             return state
         finally:
             profiler.stop()
             source.close()
+
+    def _pace(self) -> int:
+        """Steps that take about PART_SECONDS, by the last ones; few as long as those include compilation."""
+        if self._read_parts < 2:
+            return FEW_STEPS
+        return max(1, round(PART_SECONDS / self.recorder.progress.step_seconds))
 
     def _save(self, state: TrainState) -> None:
         """Save; a disk that refuses, now or in the background since, is only warned of."""
@@ -149,9 +186,11 @@ class _Loop:
             warning=f"the save before step {self.recorder.progress.step} failed, training goes on: {text}"
         )
 
-    def _read(self, begin: int, count: int, metrics: StepMetrics, after: TrainState | None = None) -> None:
-        """Record a block; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
-        values = StepMetrics(*(np.asarray(value)[:count] for value in metrics))
+    def _read(self, part: _Part, after: TrainState | None = None) -> None:
+        """Record a part; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
+        self._read_parts += 1
+        begin, count = part.begin, part.count
+        values = part.values()
         finite: np.ndarray = np.asarray(np.isfinite(np.stack(values)).all(axis=0))
         # The losses of a step do not see what its update does to the parameters.
         finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
@@ -194,14 +233,14 @@ class _Loop:
 
 
 class _Profiler:
-    """Traces the steps of `job.profile`, on the first process, in whole blocks."""
+    """Traces the steps of `job.profile`, on the first process, in whole parts."""
 
     def __init__(self, job: ExpertJob):
         self._job, self._running = job, False
         self._wanted = job.profile if jax.process_index() == 0 else None
 
     def at(self, begin: int, count: int) -> None:
-        """Called before the block that takes `count` steps from `begin` on."""
+        """Called before the part that takes `count` steps from `begin` on."""
         if self._wanted is None:
             return
         start, stop = self._wanted

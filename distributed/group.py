@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,8 @@ class Resources:
     on_gpu: bool
     yields: bool = False
     """Run only where the other groups leave a core idle."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the hosts that it may be placed on."""
 
     @property
     def bundle(self) -> dict[str, float]:
@@ -170,7 +172,11 @@ class ExpertGroup:
 
     def __init__(self, job: ExpertJob, resources: Resources, start_seconds: float = 600, restarts: int = 0):
         self.job, self.resources = job, resources
-        self._placement: PlacementGroup = placement_group([resources.bundle] * resources.hosts, "SPREAD")
+        self._placement: PlacementGroup = placement_group(
+            [resources.bundle] * resources.hosts,
+            "SPREAD",
+            bundle_label_selector=[dict(resources.labels)] * resources.hosts,
+        )
         options = {
             "num_cpus": resources.cpus,
             "num_gpus": resources.devices if resources.on_gpu else 0,
@@ -215,6 +221,11 @@ class ExpertGroup:
     def progress(self) -> Progress | None:
         """The newest that has arrived of the first process; None until it has started."""
         return self.members[0].progress
+
+    @property
+    def placed(self) -> bool:
+        """Whether it has all its hosts."""
+        return self.progress is not None or self._placement.wait(0)
 
     @property
     def results(self) -> list[ray.ObjectRef]:

@@ -5,6 +5,7 @@ which the driver adds up as they arrive; a finished chunk never runs again. Work
 them stand together, hence the length.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -31,11 +32,12 @@ from ..model.molecules import Molecule
 from ..model.potential import Potential
 from . import cluster, parameters
 from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
-from .config import ClusterConfig
+from .config import ClusterConfig, selector
 from .job import ExpertJob
 from .molecules import molecule_of
 
 RESTARTS = 3
+WAIT_SECONDS = 1.0
 
 
 class PoolError(RuntimeError):
@@ -320,8 +322,8 @@ def run(works: Sequence[Work], config: ClusterConfig, watch: Watcher) -> list[Ta
 def _size(config: ClusterConfig) -> int:
     if config.simulators:
         return config.simulators
-    resource = config.device.upper()
-    return max(1, int(ray.cluster_resources().get(resource, 1)))
+    kind = config.device.upper()
+    return max(1, int(sum(node.get(kind, 0) for node in cluster.nodes(selector(config.simulate_on)))))
 
 
 class _Pool:
@@ -329,9 +331,12 @@ class _Pool:
 
     def __init__(self, works: Sequence[Work], config: ClusterConfig, size: int):
         gpus = 1 if config.device == "gpu" else 0
+        self._deadline, self._labels = config.place_deadline, selector(config.simulate_on)
+        self._bundle = {"CPU": min(1.0, cluster.cpus(self._labels)), "GPU": gpus}
         self._actor: Any = ray.remote(PoolWorker).options(
-            num_cpus=min(1.0, cluster.cpus()),
+            num_cpus=self._bundle["CPU"],
             num_gpus=gpus,
+            label_selector=self._labels,
             runtime_env={"env_vars": cluster.worker_environment(on_gpu=gpus > 0)},
         )
         self._works, self._shared = works, ray.put(list(works))
@@ -347,11 +352,18 @@ class _Pool:
         flying: dict[ray.ObjectRef, tuple[Any, tuple[int, int] | None]] = {
             worker.ready.remote(): (worker, None) for worker in self._workers
         }
+        heard = time.monotonic()
         while left:
             fence.beat()
-            ended, _ = ray.wait(list(flying), num_returns=1, timeout=fence.BEAT_SECONDS)
+            ended, _ = ray.wait(list(flying), num_returns=1, timeout=WAIT_SECONDS)
             if not ended:
+                if (
+                    not any(chunk for _, chunk in flying.values())
+                    and time.monotonic() - heard > self._deadline
+                ):
+                    raise cluster.no_place("simulators", self._bundle, 1, self._labels, self._deadline)
                 continue
+            heard = time.monotonic()
             worker, chunk = flying.pop(ended[0])
             try:
                 summary = ray.get(ended[0])

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt
 
 from ..data.loader import Plan
 from ..data.shards import Dataset
@@ -31,20 +31,23 @@ class Program:
         self.replicated = NamedSharding(self.mesh, P())
         self._rows, self._flags = (NamedSharding(self.mesh, P(*axes)) for axes in ((None, AXIS), (AXIS,)))
         self.block = min(job.train.block, plan.steps)
-        """Steps of one call."""
+        """Steps of one block of batches, the most of one call."""
         keys = jax.jit(partial(_keys, job.index), out_shardings=self.replicated)
         init_key, self._step_key = keys(np.uint32(job.seed))
         start = partial(init_state, expert, job.train, plan.steps)
         self.initial: TrainState = jax.jit(start, out_shardings=self.replicated)(init_key)
 
     def __call__(
-        self, state: TrainState, batches: Batch, count: int, stop: bool
-    ) -> tuple[TrainState, StepMetrics, Bool[Array, ""]]:
-        """Take `count` steps: the new state, the metrics, and whether any process said `stop`."""
-        flags = jax.make_array_from_process_local_data(
-            self._flags, np.full(len(self.mesh.local_devices), stop)
+        self, state: TrainState, batches: Batch, first: int, count: int, wish: int
+    ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
+        """Take `count` steps of a block from its `first` on: the new state, the metrics, the smallest wish.
+
+        A process wishes a number of steps to be taken at a time, and 0 to stop.
+        """
+        wishes = jax.make_array_from_process_local_data(
+            self._flags, np.full(len(self.mesh.local_devices), wish, np.int32)
         )
-        return self._compiled(state, batches, np.int32(count), flags, key=self._step_key)
+        return self._compiled(state, batches, np.int32(first), np.int32(count), wishes, key=self._step_key)
 
     def place(
         self, frames: Float[np.ndarray, "block rows *shape"], systems: Int[np.ndarray, "block rows"]
@@ -68,19 +71,24 @@ class Program:
         )
 
         # The state is not donated: it is small beside the activations, and saves read it while steps go on.
-        # The wish to stop travels with the steps, so that every process learns of it at the same block.
-        def block(
-            state: TrainState, batches: Batch, count: Array, stop: Bool[Array, "devices"], key: PRNGKeyArray
-        ) -> tuple[TrainState, StepMetrics, Bool[Array, ""]]:
-            return *train_block(step, state, batches, count, key), stop.any()
+        # Wishes travel with the steps, so that every process learns of them at the same step.
+        def part(
+            state: TrainState,
+            batches: Batch,
+            first: Array,
+            count: Array,
+            wishes: Int[Array, "devices"],
+            key: PRNGKeyArray,
+        ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
+            return *train_block(step, state, batches, count, key, first), wishes.min()
 
         shape = (self.block, plan.batch)
         frames: Any = jax.ShapeDtypeStruct((*shape, *self._expert.shape), np.float32, sharding=self._rows)
         systems: Any = jax.ShapeDtypeStruct(shape, np.int32, sharding=self._rows)
-        count = jax.ShapeDtypeStruct((), np.int32)
-        stop = jax.ShapeDtypeStruct((self.mesh.size,), np.bool_, sharding=self._flags)
-        lowered = jax.jit(block, out_shardings=self.replicated).lower(
-            self.initial, Batch(frames, systems), count, stop, key=self._step_key
+        number = jax.ShapeDtypeStruct((), np.int32)
+        wishes = jax.ShapeDtypeStruct((self.mesh.size,), np.int32, sharding=self._flags)
+        lowered = jax.jit(part, out_shardings=self.replicated).lower(
+            self.initial, Batch(frames, systems), number, number, wishes, key=self._step_key
         )
         return lowered.compile()
 
@@ -117,6 +125,6 @@ def time_training(job: ExpertJob) -> float:
             state = program.initial._replace(step=jax.device_put(np.int32(first), program.replicated))
             for steps in (1, count):
                 begin = time.perf_counter()
-                jax.block_until_ready(program(state, batches, steps, False))
+                jax.block_until_ready(program(state, batches, 0, steps, 1))
             total += part * plan.steps * (time.perf_counter() - begin) / count
     return total

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import ray
@@ -100,7 +102,14 @@ class Supervisor:
             self.group = None
 
     def stopped(self) -> None:
-        """Say where the expert stood when all was interrupted."""
+        """Say where the expert stood when all was interrupted: where it saved, if it came to that."""
+        if self.group is not None:
+            ended, _ = ray.wait(self.group.results[:1], timeout=0)
+            with suppress(RayError):
+                for result in ended:
+                    progress: Any = ray.get(result)
+                    self._note_saved(progress)
+                    self.seen = progress
         step = self.seen.step if self.seen else 0
         self._say("stopped", f"at step {step}", step=step)
 
@@ -159,7 +168,8 @@ class Supervisor:
         """Whether it waits for hosts that are no longer there, while there are others."""
         if any(member.progress for member in group.members):
             return False
-        return 0 < cluster.slots(group.resources.bundle) < group.resources.hosts
+        there = cluster.slots(group.resources.bundle, labels=group.resources.labels)
+        return 0 < there < group.resources.hosts and not self._config.autoscaled
 
     def _stuck(self, group: ExpertGroup, problem: str) -> None:
         rank = group.stuck()

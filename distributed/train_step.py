@@ -154,11 +154,16 @@ def make_train_step(
 
 
 def train_block(
-    step: TrainStep, state: TrainState, batches: Batch, count: int | Int[Array, ""], key: PRNGKeyArray
+    step: TrainStep,
+    state: TrainState,
+    batches: Batch,
+    count: int | Int[Array, ""],
+    key: PRNGKeyArray,
+    first: int | Int[Array, ""] = 0,
 ) -> tuple[TrainState, StepMetrics]:
-    """Take the first `count` steps of a block of batches; the metrics of the others are zero.
+    """Take `count` steps of a block of batches from its `first` on; the metrics of the others are zero.
 
-    A count that is not static lets one program serve the last, shorter block as well.
+    A count that is not static lets one program serve parts of any length, with the same bits.
     """
     none = jnp.zeros(len(batches.frames), batches.frames.dtype)
     metrics = StepMetrics(none, none, none)
@@ -168,4 +173,4 @@ def train_block(
         state, new = step(state, jax.tree.map(lambda part: part[index], batches), key)
         return state, jax.tree.map(lambda row, value: row.at[index].set(value), metrics, new)
 
-    return jax.lax.fori_loop(0, count, body, (state, metrics))
+    return jax.lax.fori_loop(first, first + count, body, (state, metrics))

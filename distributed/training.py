@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import ray
 
 from ..data import fence
 from ..data.files import require_writable
 from . import cluster, costs
-from .config import ClusterConfig
+from .config import ClusterConfig, selector
 from .events import Event
 from .group import ExpertGroup, Resources
 from .job import ExpertJob
@@ -36,7 +37,8 @@ def train_experts(
 
     `at_once` experts share the CPUs of a cluster that has fewer; `watch` sees every expert's progress twice a
     second, and `record` what happens to its group. On KeyboardInterrupt all groups save and stop before it
-    goes on. Raises FileError, before anything starts, if the experts' folders cannot be written.
+    goes on. Raises FileError, before anything starts, if the experts' folders cannot be written, ClusterError
+    if there is no place for any group, and FencedError if another attempt has begun.
     """
     for job in jobs:
         require_writable(job.directory, SPACE)
@@ -52,6 +54,7 @@ def train_experts(
                 if not supervisor.waits or placement.may_begin(supervisor):
                     supervisor.check()
             placement.grow()
+            placement.require_place()
             fence.beat()
             watch({supervisor.job.name: supervisor.seen for supervisor in supervisors})
             first = [s.group.results[0] for s in supervisors if s.group]
@@ -65,6 +68,7 @@ def train_experts(
     finally:
         for supervisor in supervisors:
             supervisor.remove()
+        placement.close()
     return {s.job.name: s.outcome for s in supervisors if s.outcome is not None}
 
 
@@ -77,9 +81,12 @@ class _Placement:
         self.costs = {job.name: costs.estimated(job) for job in jobs}
         on_gpu, devices = config.device == "gpu", config.devices_per_host
         fixed = config.hosts if isinstance(config.hosts, tuple) else (1,)
-        share = min(1.0, int(1e4 * cluster.cpus() / (at_once * devices * max(fixed))) / 1e4)
+        labels = selector(config.train_on)
+        share = min(1.0, int(1e4 * cluster.cpus(labels) / (at_once * devices * max(fixed))) / 1e4)
+        if config.autoscaled:  # Hosts of CPUs that nobody knows yet.
+            share = 1.0
         cpus = share if on_gpu else share * devices
-        self._resources = Resources(1, devices, cpus, on_gpu)
+        self._resources = Resources(1, devices, cpus, on_gpu, labels=labels)
         self._wanted = dict(zip(self.costs, costs.hosts(jobs, config, self._resources), strict=True))
         dearest = max(self.costs.values(), default=0.0)
         # On too few cores the expert that ends last goes first, so that all end when it would alone: the
@@ -88,6 +95,27 @@ class _Placement:
             name for name, cost in self.costs.items() if share < 1 and not on_gpu and cost < 0.5 * dearest
         }
         self._room_since: float | None = None
+        self._nobody_since: float | None = None
+        if config.autoscaled:
+            cluster.ask_for([self._resources.bundle] * sum(self._wanted.values()), labels)
+
+    def close(self) -> None:
+        """Ask for no hosts any more."""
+        if self._config.autoscaled:
+            cluster.ask_for([], {})
+
+    def require_place(self) -> None:
+        """ClusterError if groups have waited too long for a place while none was at work."""
+        groups = [s.group for s in self.supervisors if s.group]
+        if not groups or any(group.placed for group in groups):
+            self._nobody_since = None
+            return
+        now, limit = time.monotonic(), self._config.place_deadline
+        self._nobody_since = self._nobody_since or now
+        if now - self._nobody_since > limit:
+            wants = groups[0].resources
+            who = f"expert {groups[0].job.name}"
+            raise cluster.no_place(who, wants.bundle, wants.hosts, wants.labels, limit)
 
     def may_begin(self, supervisor: Supervisor) -> bool:
         """Whether its turn has come: cheap experts on too few cores let the others compile first."""
@@ -105,19 +133,13 @@ class _Placement:
         hosts = self._hosts(job, restarts)
         if not hosts:
             return None
-        resources = Resources(
-            hosts,
-            self._resources.devices,
-            self._resources.cpus,
-            self._resources.on_gpu,
-            job.name in self._yielding,
-        )
+        resources = replace(self._resources, hosts=hosts, yields=job.name in self._yielding)
         return ExpertGroup(job, resources, self._config.start_deadline, restarts)
 
     def _hosts(self, job: ExpertJob, restarts: int) -> int:
         wanted = self._wanted[job.name]
         free = self._free()
-        if free >= wanted:
+        if free >= wanted or self._config.autoscaled:
             return wanted
         others = any(s.group for s in self.supervisors)
         if others and (free < 1 or not restarts):
@@ -127,7 +149,7 @@ class _Placement:
     def _free(self) -> int:
         """Hosts' worth of room that is left by the groups at work."""
         held = sum(s.group.resources.hosts for s in self.supervisors if s.group)
-        return cluster.slots(self._resources.bundle) - held
+        return cluster.slots(self._resources.bundle, labels=self._resources.labels) - held
 
     def grow(self) -> None:
         """Let one group that runs on fewer hosts than it should start again, once there is lasting room."""

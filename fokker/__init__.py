@@ -1,13 +1,12 @@
 """Energy-based diffusion models of molecules whose samples and dynamics agree."""
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .launch.trained import Model
 
-__version__ = version("fokker")
+__version__ = "0.1.0"
 
 
 def load(path: str | Path) -> "Model":

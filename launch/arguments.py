@@ -15,7 +15,7 @@ from typing import get_args
 from fokker import __version__
 
 from ..data.files import NAME_BYTES
-from . import clean, plan_arguments
+from . import clean, plan_arguments, submit
 from . import molecule_arguments as molecules
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
@@ -96,6 +96,7 @@ OtherArguments = (
     | ExportArguments
     | CheckpointArguments
     | clean.CleanArguments
+    | submit.SubmitArguments
     | plan_arguments.PlanArguments
     | molecules.Arguments
 )
@@ -116,6 +117,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
         if not command:
             raise UsageError(f"name a command: {', '.join(COMMANDS)}")
         choice("command", command, tuple(COMMANDS))
+        if command == "submit":
+            return submit.parse(rest)
         words, options = split(rest)
         if command == "reproduce":
             return _reproduce(words, options)

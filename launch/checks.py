@@ -12,6 +12,8 @@ from ..data.convert import known_temperature, sources_of
 from ..data.files import require_writable
 from ..data.pooling import pool
 from ..data.shards import MANIFEST, Dataset
+from ..distributed import cluster, storage
+from ..distributed.config import ClusterConfig
 from .config import Config, ConfigError
 from .run import Run
 
@@ -80,6 +82,17 @@ def require_room(run: Run, judged: Collection[Beads] = ()) -> None:
     frames = max(1, len(judged)) * (config.sample.samples + config.simulate.frames)
     # Twice: as chunks, and for other programs.
     require_writable(run.directory, SPARE + 2 * 4 * numbers * frames)
+
+
+def require_storage(directory: Path, config: ClusterConfig) -> list[str]:
+    """FileError unless runs can live there, on every host of a cluster that is joined as well; remarks.
+
+    Raises what `cluster.connect` raises.
+    """
+    joined = cluster.joins(config)
+    if joined:
+        cluster.connect(config)
+    return storage.require(directory, joined)
 
 
 def _molecules(run: Run, config: MoleculesConfig) -> list[Molecule]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .run import Run
 
 INTERRUPTED = 130
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the process of a job."""
 READING = ("evaluate", "report")
 """Commands that change no setting of a run, and remove nothing."""
 LAST_SECONDS = 3.0
@@ -68,7 +70,7 @@ def command(argv: Sequence[str]) -> int:
         if isinstance(arguments, RunArguments):
             run(arguments, display)
         else:
-            other(arguments, display)
+            return other(arguments, display)
     except KeyboardInterrupt:
         _interrupted(argv)
         return INTERRUPTED
@@ -78,17 +80,29 @@ def command(argv: Sequence[str]) -> int:
 
 
 def _interrupted(words: Sequence[str]) -> None:
-    again = shlex.join(["fokker", *words])
+    again = shlex.join([*_program(), *words])
     print(f"\nInterrupted; what was done is kept. Go on with:\n  {again}")
 
 
-def other(arguments: "OtherArguments", display: "Display") -> None:
-    """What is not a stage of a run."""
+def _program() -> list[str]:
+    """What this command was begun by."""
+    if IN_A_JOB in os.environ:
+        return ["fokker", "submit", "--"]
+    return ["python", "-m", "fokker"] if Path(sys.argv[0]).name == "__main__.py" else ["fokker"]
+
+
+def other(arguments: "OtherArguments", display: "Display") -> int:
+    """What is not a stage of a run; its status."""
     from . import arguments as given
     from . import molecule_arguments as molecules
     from .clean import CleanArguments
     from .plan_arguments import PlanArguments
+    from .submit import SubmitArguments
 
+    if isinstance(arguments, SubmitArguments):
+        from . import submit
+
+        return submit.carry_out(arguments, display)
     if isinstance(arguments, CleanArguments):
         from . import clean
 
@@ -122,6 +136,7 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
         from . import datasets
 
         datasets.carry_out(arguments, display)
+    return 0
 
 
 def failure(error: Exception) -> int:
@@ -155,6 +170,7 @@ def run(arguments: "RunArguments", display: "Display") -> None:
     from rich.pretty import Pretty
 
     from ..data.shards import MANIFEST
+    from ..distributed import storage
     from . import checks
     from .run import Run, locked
     from .stages import STAGES
@@ -169,6 +185,7 @@ def run(arguments: "RunArguments", display: "Display") -> None:
         this.require_saved()
     else:
         this.changes()  # Refuses before anything is created.
+        storage.require_no_objects(directory)
         judged = checks.require_judgeable(this)
     with locked(directory) as note:
         notes = [note] if note else []
@@ -185,9 +202,13 @@ def run(arguments: "RunArguments", display: "Display") -> None:
 def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") -> None:
     """The stages of several runs, each stage for all of them together."""
     from ..distributed import cluster
+    from . import checks
     from .stages import STAGES
 
     try:
+        if not {*stages} <= {*READING}:
+            for note in checks.require_storage(runs[0].directory, runs[0].config.cluster):
+                display.stage("note", note)
         for stage in stages:
             begin = time.perf_counter()
             STAGES[stage](runs, display)

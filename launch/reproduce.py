@@ -14,7 +14,7 @@ from ..analysis.metrics import COLUMNS, DEFINITIONS, compare
 from ..data import files
 from ..data.config import MuellerBrownConfig
 from ..data.shards import Dataset
-from ..distributed import cluster, tasks
+from ..distributed import cluster, storage, tasks
 from . import checks, evaluate, stages
 from .arguments import ReproduceArguments
 from .chosen import Chosen
@@ -78,6 +78,7 @@ def reproduce(arguments: ReproduceArguments, display: Display) -> None:
     for run in every:
         run.changes()  # Refuses before anything is created.
     checks.require_judgeable(every[0])
+    storage.require_no_objects(root)
     with ExitStack() as locks:
         for directory in (root, *(run.directory for run in every)):
             locks.enter_context(locked(directory))
@@ -85,6 +86,8 @@ def reproduce(arguments: ReproduceArguments, display: Display) -> None:
             for note in run.claim():
                 display.stage("note", f"{run.label}: {note}")
         try:
+            for note in checks.require_storage(root, every[0].config.cluster):
+                display.stage("note", note)
             for stage in ("data", "train", "sample", "simulate", "evaluate"):
                 stages.STAGES[stage](every, display)
             references = _references(root, every, arguments.seeds, display)

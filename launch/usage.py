@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
     "clean": "list what a run has made, and remove it once you agree",
+    "submit": "carry out any of these as a job of a Ray cluster",
 }
 DATA_COMMANDS = {
     "generate": (
@@ -79,6 +80,15 @@ CLEAN_OPTIONS = {
     "--only": ("LIST", "parts to remove, as they are listed: simulate/1,experts (default: all of the run)"),
     "--yes": ("", "remove without asking"),
     "--runs-dir": ("DIR", "folder of all runs (default runs)"),
+    "--help": ("", "this text"),
+}
+SUBMIT_OPTIONS = {
+    "--address": (
+        "URL",
+        "dashboard of the cluster (default $RAY_API_SERVER_ADDRESS, or this machine's)",
+    ),
+    "--wait": ("", "follow the job, and end with its status (the default)"),
+    "--no-wait": ("", "only submit it"),
     "--help": ("", "this text"),
 }
 PLAN_OPTIONS = {
@@ -233,6 +243,17 @@ def clean_help() -> str:
     return "\n".join(
         ["usage: fokker clean NAME [options]", "", _paragraph(about), "", *_options(CLEAN_OPTIONS)]
     )
+
+
+def submit_help() -> str:
+    """What `fokker submit --help` says."""
+    about = (
+        "Send the package to a Ray cluster, carry out the command there as a job, print what it prints, and "
+        "end with its status. DIR must be storage that every host sees. ray job stop lets the run save; the "
+        "same command again goes on. The hosts need fokker's dependencies, and Ray of the same version."
+    )
+    usage = "usage: fokker submit [options] -- COMMAND ... --runs-dir DIR"
+    return "\n".join([usage, "", _paragraph(about), "", *_options(SUBMIT_OPTIONS)])
 
 
 def data_help(command: str, group: Any) -> str:

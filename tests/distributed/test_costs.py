@@ -70,7 +70,7 @@ def test_costs_order_the_experts_of_the_paper(make_job: MakeJob):
 
 def test_a_slot_is_room_for_all_that_a_host_of_a_group_needs(monkeypatch: pytest.MonkeyPatch):
     nodes = [{"CPU": 16.0, "GPU": 8.0}, {"CPU": 1.0, "GPU": 8.0}, {"CPU": 64.0}]
-    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+    monkeypatch.setattr(cluster, "nodes", lambda labels: nodes)
     assert cluster.slots({"CPU": 1.0, "GPU": 4.0}) == 3
     assert cluster.slots({"CPU": 2.0, "GPU": 8.0}) == 1
     assert cluster.slots({"CPU": 0.5}) == 32 + 2 + 128

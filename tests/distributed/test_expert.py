@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fokker.data import shards
-from fokker.distributed import cluster, parameters
+from fokker.distributed import cluster, expert, parameters
 from fokker.distributed.checkpoints import CheckpointError
 from fokker.distributed.expert import NonFiniteLoss
 from fokker.distributed.job import ExpertJob
@@ -69,6 +69,20 @@ def test_stopped_and_resumed_is_bitwise_the_same_as_undisturbed(make_job, undist
     assert ours["step"] == theirs["step"] == [*range(8, 2161, 8)]
     assert ours["denoising"] == theirs["denoising"]
     assert ours["seconds"] == sorted(ours["seconds"])
+
+
+def test_parts_of_any_length_give_the_same_bits_and_a_stop_is_heard_after_each(
+    make_job, undisturbed, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(expert, "FEW_STEPS", 3)
+    monkeypatch.setattr(expert, "PART_SECONDS", 1e-9)
+    job = make_job()
+    assert not train(job, stop_at=1001).finished
+    assert steps_on_disk(job)[-1] % TRAIN.block, "the stop has to fall within a block"
+    assert train(job).finished
+    undisturbed[0].assert_same(job)
+    steps = read_history(job.directory / HISTORY)["step"]
+    assert steps[:4] == [3, 6, 8, 9]
 
 
 def test_a_training_that_died_before_its_average_was_written_takes_no_more_steps(undisturbed, tmp_path):
@@ -247,7 +261,7 @@ def test_a_batch_shared_by_two_devices_trains_as_on_one(make_job, tmp_path):
     pickled, dump = tmp_path / "job.pickle", tmp_path / "dump"
     pickled.write_bytes(pickle.dumps(shared))
     flags = "--xla_force_host_platform_device_count=2 --xla_dump_hlo_as_text"
-    flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=.*jit_block.*"
+    flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=.*jit_part.*"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": flags,
@@ -259,7 +273,7 @@ def test_a_batch_shared_by_two_devices_trains_as_on_one(make_job, tmp_path):
     (program,) = dump.glob("*after_optimizations.txt")
     exchanged = re.findall(r"= (\S+) all-reduce\(", program.read_text())
     weights = parameters.count(restored(alone).parameters)
-    assert sorted(exchanged) == [f"f32[{weights + 2}]{{0}}", "pred[]"], "all gradients at once"
+    assert sorted(exchanged) == [f"f32[{weights + 2}]{{0}}", "s32[]"], "all gradients at once"
     assert steps_on_disk(shared) == [16]
     # Sums in another order: a float32 keeps seven digits, of which sixteen steps may cost two.
     jax.tree.map(

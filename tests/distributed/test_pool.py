@@ -17,6 +17,7 @@ from fokker.analysis.systems import System
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
 from fokker.distributed.chunks import ChunkStore, Summary, summarise
+from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.job import ExpertJob
 from fokker.distributed.pool import PoolError, Sampling, Simulation, Tally, Work
@@ -319,3 +320,10 @@ def test_chains_move_through_their_burn_in_before_the_first_frame(starts):
     moved = starts[1000] - starts[1]
     thermal = np.sqrt(KT / MASS) * 999e-6
     assert np.sqrt(np.mean(moved**2)) == pytest.approx(thermal, rel=4 / np.sqrt(2 * moved.size))
+
+
+def test_simulators_without_a_place_are_said_at_the_deadline(sampling: Sampling, tmp_path: Path, ray_cluster):
+    config = ClusterConfig(simulate_on="pool=none", place_deadline=0.5)
+    work = replace(sampling, directory=tmp_path)
+    with pytest.raises(ClusterError, match=r"simulators found no place within 0\.5 s .* labelled pool=none"):
+        pool.run([work], config, lambda _: None)

@@ -13,10 +13,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import ray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data.files import FileError
 from fokker.distributed import costs, parameters, training
+from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
 from fokker.distributed.job import ExpertJob
@@ -255,3 +257,24 @@ def test_a_disk_without_room_ends_it_before_anything_starts(small_disk: Path, da
     (small_disk / "filling").write_bytes(bytes(500_000))
     with pytest.raises(FileError, match=message):
         train_experts([small_job(small_disk / "0", data, 0)], ClusterConfig(), 1, lambda seen: None)
+
+
+def node_label() -> str:
+    """The label that Ray gives to the only node."""
+    (node,) = ray.nodes()
+    return f"ray.io/node-id={node['NodeID']}"
+
+
+def test_experts_train_on_hosts_of_the_label(make_job: MakeJob, ray_cluster, undisturbed):
+    config = ClusterConfig(train_on=node_label())
+    (outcome,) = train_experts([make_job()], config, 1, lambda _: None).values()
+    assert outcome.error is None
+
+
+@pytest.mark.parametrize("autoscaled", [False, True])
+def test_a_label_that_no_host_has_is_said_at_the_deadline(make_job: MakeJob, ray_cluster, autoscaled: bool):
+    config = ClusterConfig(train_on="pool=none", place_deadline=0.5, autoscaled=autoscaled)
+    message = r"found no place within 0\.5 s .*: 1 × \S+ CPU on hosts labelled pool=none; .* no such host"
+    with pytest.raises(ClusterError, match=message):
+        train_experts([make_job()], config, 1, lambda _: None)
+    wait_until_free()

@@ -1,0 +1,172 @@
+"""`fokker submit`: any command of fokker as a job of a Ray cluster, followed to its end."""
+
+import asyncio
+import logging
+import os
+import secrets
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fokker
+
+from ..data.files import NAME_BYTES
+from .usage import COMMANDS, STAGES, SUBMIT_OPTIONS, submit_help
+from .words import UsageError, choice, print_and_exit, split, take
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+    from .display import Display
+
+ADDRESS = "http://127.0.0.1:8265"
+STOP_SECONDS = 150
+"""What Ray gives the job to save, once it is told to stop; 3 s unless it is told."""
+INTERRUPTED = 130
+LOST_SECONDS = 60.0
+"""How long a cluster that does not answer is asked again, while a job is followed."""
+
+
+@dataclass(frozen=True)
+class SubmitArguments:
+    """What is carried out where."""
+
+    words: tuple[str, ...]
+    """The command line, without the program's name."""
+    name: str
+    """Of the run, if it has one, else of the command."""
+    address: str | None
+    """Of the cluster's dashboard; none: RAY_API_SERVER_ADDRESS, or this machine's."""
+    wait: bool
+    """Follow it to its end."""
+
+
+def parse(tokens: list[str]) -> SubmitArguments:
+    """What was typed after `fokker submit`. Raises UsageError.
+
+    The settings of the command are checked where it runs: its files are there, not here.
+    """
+    place = tokens.index("--") if "--" in tokens else len(tokens)
+    words, options = split(tokens[:place])
+    if "--help" in options:
+        print_and_exit(submit_help())
+    command = tokens[place + 1 :]
+    if words or not command:
+        raise UsageError("put what is to run behind --: fokker submit -- run mueller-brown --runs-dir DIR")
+    if choice("command", command[0], tuple(COMMANDS)) == "submit":
+        raise UsageError("a job cannot submit another one")
+    _require_shared(command)
+    address = take(options, "--address", ADDRESS) if "--address" in options else None
+    wait = "--no-wait" not in options
+    if "--wait" in options and not wait:
+        raise UsageError("--wait and --no-wait exclude each other")
+    for name in ("--wait", "--no-wait"):
+        if options.pop(name, None) is not None:
+            raise UsageError(f"{name} takes no value")
+    if options:
+        raise UsageError(f"unknown option {next(iter(options))}: submit has {', '.join(SUBMIT_OPTIONS)}")
+    return SubmitArguments(tuple(command), _name(command), address, wait)
+
+
+def _require_shared(command: list[str]) -> None:
+    """UsageError unless the command names its folders in full: a job begins in a folder of its own."""
+    _, options = split(command[1:])
+    if command[0] in ("run", *STAGES, "reproduce") and "--runs-dir" not in options:
+        raise UsageError("add --runs-dir, a folder that every host of the cluster sees, behind the --")
+    for name in ("--runs-dir", "--data", "--data.path"):
+        if name in options and not (options[name] or "").startswith(("/", "~")):
+            raise UsageError(f"{name}: name it in full, as the hosts see it, not {options[name]!r}")
+
+
+def _name(command: list[str]) -> str:
+    words, options = split(command[1:])
+    return (options.get("--name") or next(iter(words), None) or command[0])[:NAME_BYTES]
+
+
+def carry_out(arguments: SubmitArguments, display: "Display") -> int:
+    """Submit the job and, unless told not to, follow it to its end: the status of its own process.
+
+    Raises ClusterError if no cluster takes it.
+    """
+    # Which takes seconds to import, and the command line reads this module.
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    from ..distributed.cluster import ClusterError
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        client = JobSubmissionClient(arguments.address)
+        job = client.submit_job(
+            entrypoint=shlex.join(["python", "-P", "-m", "fokker", *arguments.words]),
+            submission_id=f"fokker-{secrets.token_hex(4)}",
+            metadata={"run": arguments.name},
+            runtime_env={
+                # The folder of the package, and not the checkout: `data` and `distributed` are names of other
+                # people's packages as well. Of a wheel every node would install all dependencies.
+                "py_modules": [str(Path(fokker.__file__).parent)],
+                "excludes": ["**/__pycache__"],
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+            },
+        )
+    except (AuthenticationError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = arguments.address or os.environ.get("RAY_API_SERVER_ADDRESS") or ADDRESS
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(
+            f"no Ray cluster at {where} takes the job: {reason}: name its dashboard with --address, such as "
+            f"{ADDRESS}"
+        ) from None
+    address = client.get_address()
+    display.stage("job", f"{job} at {address}: {shlex.join(arguments.words)}")
+    display.stage("", f"stop it, saved:  ray job stop {job} --address {address}")
+    display.stage("", f"follow it again: ray job logs {job} --follow --address {address}")
+    try:
+        return _follow(client, job) if arguments.wait else 0
+    except KeyboardInterrupt:
+        print(f"\nNobody follows job {job} any more; it goes on.")
+        return INTERRUPTED
+
+
+def _follow(client: "JobSubmissionClient", job: str) -> int:
+    """Print what the job prints until it ends; the status of its process."""
+    printed, heard = 0, time.monotonic()
+    while True:
+        try:
+            printed = asyncio.run(_print_logs(client, job, printed))
+            found = client.get_job_info(job)
+            heard = time.monotonic()
+        except (ConnectionError, RuntimeError, OSError) as error:
+            if time.monotonic() - heard > LOST_SECONDS:
+                from ..distributed.cluster import ClusterError
+
+                raise ClusterError(f"job {job}: its cluster does not answer any more ({error})") from None
+            time.sleep(2.0)
+            continue
+        if found.status.is_terminal():
+            return _status(found)
+        time.sleep(0.5)
+
+
+async def _print_logs(client: "JobSubmissionClient", job: str, printed: int) -> int:
+    """Print what comes after so many characters; how many there are then."""
+    seen = 0
+    async for part in client.tail_job_logs(job):
+        seen += len(part)
+        if seen > printed:
+            sys.stdout.write(part[-(seen - printed) :])
+            sys.stdout.flush()
+            printed = seen
+    return printed
+
+
+def _status(found: "JobDetails") -> int:
+    """Of the process, where Ray knows it: its own command ends with 1 for every failure."""
+    if found.driver_exit_code is not None:
+        return found.driver_exit_code
+    if found.status == "SUCCEEDED":
+        return 0
+    print(f"fokker: error: job {found.submission_id}: {found.status}: {found.message}", file=sys.stderr)
+    return 1
