@@ -97,7 +97,8 @@ def carry_out(arguments: SubmitArguments, display: "Display") -> int:
 
     from ..distributed.cluster import ClusterError
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for module in ("dashboard_sdk", "job.sdk"):  # The logger of Ray's own above them is set up anew by them.
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
     try:
         client = JobSubmissionClient(arguments.address)
         job = client.submit_job(

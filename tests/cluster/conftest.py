@@ -1,6 +1,8 @@
 """Several hosts on one machine: network namespaces, each with a Ray node of its own."""
 
 import os
+import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +15,15 @@ from ..faults.conftest import pytest_terminal_summary  # noqa: F401
 
 SCRIPT = Path(__file__).with_name("hosts.sh")
 HEAD = "10.77.0.1"
+DASHBOARD = f"http://{HEAD}:8265"
+BIN = Path(sys.executable).parent
 ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # As in an image: a job is a command line of its own.
+    "PATH": f"{BIN}:{os.environ['PATH']}",
+    # As KubeRay's pods are told to, that a host which is taken away waits for what is on it.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "100",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -23,6 +32,17 @@ ENVIRONMENT = {
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",
 }
+
+
+def start(number: int) -> list[str]:
+    """The command that makes a host a node of the cluster; number 1 is its head."""
+    where = (
+        ["--head", "--port=6379", "--num-cpus=0", f"--dashboard-host={HEAD}"]
+        if number == 1
+        else [f"--address={HEAD}:6379", "--num-cpus=1", "--labels=pool=workers"]
+    )
+    own = [f"--node-ip-address=10.77.0.{number}", "--object-store-memory=100000000"]
+    return [str(BIN / "ray"), "start", *where, *own, "--disable-usage-stats"]
 
 
 class Hosts:
@@ -38,21 +58,16 @@ class Hosts:
 
     def join(self, number: int) -> None:
         """Start the Ray node of a host."""
-        ray = str(Path(sys.executable).with_name("ray"))
-        where = (
-            ["--head", "--port=6379", "--num-cpus=0"]
-            if number == 1
-            else [f"--address={HEAD}:6379", "--num-cpus=1"]
-        )
-        own = [f"--node-ip-address=10.77.0.{number}", "--object-store-memory=100000000"]
-        self.command(
-            "run",
-            str(number),
-            ray,
-            "start",
-            *where,
-            *own,
-            "--include-dashboard=false" if number == 1 else "--disable-usage-stats",
+        self.command("run", str(number), *start(number))
+
+    def blocking(self, number: int) -> subprocess.Popen:
+        """The Ray node of a host as the container of a pod runs it: SIGTERM to its shell takes it away."""
+        words = f"ulimit -n 65536; {shlex.join(start(number))} --block"
+        return subprocess.Popen(
+            [SCRIPT, "run", str(number), "/bin/bash", "-c", words],
+            env=os.environ | ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from fokker.data import shards
 from fokker.data.loader import Plan
 from fokker.distributed import events, parameters
 from fokker.distributed.config import ClusterConfig, TrainConfig
+from fokker.distributed.expert import FEW_STEPS
 from fokker.distributed.job import ExpertJob
 from fokker.distributed.recording import HISTORY
 from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
@@ -82,7 +84,7 @@ class Training:
         file.write_bytes(pickle.dumps((self.jobs, self.config, self.planted)))
         return [sys.executable, DRIVER, file]
 
-    def start(self) -> "Training":
+    def start(self) -> Self:
         """Run the command, again if it ran before."""
         environment = os.environ | {
             MARK: self.mark,
@@ -141,9 +143,13 @@ class Training:
         wait_for(lambda: len(self.events("started")) > groups, "no new group is started", self)
         before = self.steps(job)
         wait_for(lambda: len(self.steps(job)) > len(before), "the training does not go on", self)
-        seconds = time.monotonic() - begin
-        lost = before[-1] + BLOCK - self.steps(job)[len(before)]
-        ROWS.append((row, how, str(lost), f"{seconds:.1f} s"))
+        first = min(FEW_STEPS, self.jobs[job].train.block)
+        lost = before[-1] + first - self.steps(job)[len(before)]
+        self.note(row, how, begin, str(lost))
+
+    def note(self, row: str, how: str, begin: float, lost: str = "") -> None:
+        """A row of the table: what began when, and how many steps were lost."""
+        ROWS.append((row, how, lost, f"{time.monotonic() - begin:.1f} s"))
 
     def assert_same(self, other: "Training", job: int = 0, rtol: float = 0.0, atol: float = 0.0) -> None:
         """The averaged parameters are those of another training, bitwise unless it is said."""

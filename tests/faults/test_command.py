@@ -47,7 +47,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Command
     this = run(tmp_path_factory.mktemp("runs") / "undisturbed", data)
     this.root.rmdir()
     subprocess.run([FOKKER, *DATA, *this.where], check=True, capture_output=True)
-    shutil.copytree(this.root, this.root.with_name("disturbed"))
+    for name in ("disturbed", "fresh"):
+        shutil.copytree(this.root, this.root.with_name(name))
     this.start().finish()
     return this
 
@@ -74,3 +75,41 @@ def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Comman
     assert all(re.search(text, output) for text in told), output
     assert this.steps()[-1] == undisturbed.steps()[-1] == 1800
     this.assert_same(undisturbed)
+
+
+UNLOCKED = """
+import errno, types
+from fokker.launch import cli, run
+
+def flock(*_):
+    raise OSError(errno.ENOLCK, "no locks available")
+
+run.fcntl = types.SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0)
+cli.main()
+"""
+
+
+class Unlocked(Command):
+    """The same on a file system without locks."""
+
+    @property
+    def command(self) -> list[str | Path]:
+        return [sys.executable, "-c", UNLOCKED, *super().command[1:]]
+
+
+def test_of_two_commands_without_file_locks_the_one_that_began_last_goes_on(undisturbed: Command, data: Path):
+    root = undisturbed.root.with_name("twice")
+    shutil.copytree(undisturbed.root.with_name("fresh"), root)
+    first, second = (Unlocked(root, run(root, data).jobs, ClusterConfig()) for _ in range(2))
+    first.start()
+    first.wait_for_step(300)
+    second.start()
+    assert first.driver.wait(120) == 1
+    first.assert_nothing_is_left()
+    second.finish()
+    output = (root / "output").read_text()
+    assert f"fokker: error: {root}: another fokker has begun on it (process {second.driver.pid} of" in output
+    assert re.search(
+        rf"has no file locks: process {first.driver.pid} of host \S+ heard", " ".join(output.split())
+    )
+    second.assert_same(undisturbed)
