@@ -26,6 +26,7 @@ ADDRESS = "http://127.0.0.1:8265"
 STOP_SECONDS = 150
 """What Ray gives the job to save, once it is told to stop; 3 s unless it is told."""
 INTERRUPTED = 130
+ENDED = {"SUCCEEDED": 0, "STOPPED": INTERRUPTED}
 LOST_SECONDS = 60.0
 """How long a cluster that does not answer is asked again, while a job is followed."""
 
@@ -167,7 +168,7 @@ def _status(found: "JobDetails") -> int:
     """Of the process, where Ray knows it: its own command ends with 1 for every failure."""
     if found.driver_exit_code is not None:
         return found.driver_exit_code
-    if found.status == "SUCCEEDED":
-        return 0
+    if found.status in ENDED:
+        return ENDED[found.status]
     print(f"fokker: error: job {found.submission_id}: {found.status}: {found.message}", file=sys.stderr)
     return 1
