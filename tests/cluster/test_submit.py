@@ -44,7 +44,7 @@ class Job(Training):
 
     def finish(self, status: int = 0) -> None:
         """Wait for its end and its status, which is that of the job."""
-        found = self.driver.wait(300)
+        found = self.driver.wait(1200)
         assert found == status, self.output()[-3000:]
 
     def output(self) -> str:
