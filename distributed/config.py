@@ -7,6 +7,8 @@ from pydantic.dataclasses import dataclass
 
 from ..model.config import STRICT, Count, NotNegative, Positive
 
+Labels = Annotated[str, Field(pattern=r"^[\w./-]+=[\w.-]+(,[\w./-]+=[\w.-]+)*$")]
+
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
@@ -54,6 +56,13 @@ class ClusterConfig:
     hosts: Literal["auto"] | tuple[Count, ...] = "auto"
     """Hosts of each expert's group: one number for all, or one for each expert; auto: one, and on a cluster
     of more hosts than experts what lets all end together, by the time of a few steps."""
+    train_on: Labels | None = None
+    """Labels of the hosts that experts are trained on, label=value with commas between (none: any host)."""
+    simulate_on: Labels | None = None
+    """Labels of the hosts of the simulation pool."""
+    autoscaled: bool = False
+    """Ask a cluster that starts hosts for all that are wanted, and wait for them; otherwise begin with those
+    that are there."""
     devices_per_host: Count = 1
     """GPUs of each host that a group takes; in place of GPUs, so many CPU devices in its process."""
     simulators: Annotated[int, Field(ge=0)] = 0
