@@ -6,7 +6,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-faults test-cluster test-k8s format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test      lint, types and tests'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
+	@echo 'make test-k8s       what Kubernetes would be given, against its schemas and the operator'"'"'s rules'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -30,7 +31,8 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster \
+	  --ignore tests/k8s $(ARGS)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)
@@ -44,6 +46,9 @@ bench: $(READY)
 
 bench-consistency: $(READY)
 	$(BIN)/python benchmarks/consistency.py --data $(DATA) $(ARGS)
+
+test-k8s: $(READY)
+	$(BIN)/pytest tests/k8s $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -87,6 +87,7 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
     from . import arguments as given
     from . import molecule_arguments as molecules
     from .clean import CleanArguments
+    from .deploy_arguments import RenderArguments
     from .plan_arguments import PlanArguments
 
     if isinstance(arguments, CleanArguments):
@@ -105,6 +106,10 @@ def other(arguments: "OtherArguments", display: "Display") -> None:
         from . import plan
 
         plan.carry_out(arguments, display)
+    elif isinstance(arguments, RenderArguments):
+        from . import deploy
+
+        deploy.carry_out(arguments)
     elif isinstance(arguments, given.ReproduceArguments):
         from .reproduce import reproduce
 
