@@ -22,6 +22,8 @@ ROLE = "fokker-role"
 EXPERTS, SIMULATORS = "experts", "simulators"
 DRAIN_SECONDS, GRACE_SECONDS = 100, 120
 """What processes are given to save when their pod is to go, and the pod before it is killed."""
+NODES_SECONDS = 7200
+"""How long a job waits for all its nodes, and holds those that have come."""
 FINISHED_SECONDS = 600
 """How long a cluster is kept when its job has ended."""
 HEAD = Pod(cpus=2, memory=8)
@@ -117,6 +119,7 @@ def _ray_job(job: Job, instance: str) -> Manifest:
             "submissionMode": "HTTPMode",
             "entrypoint": job.entrypoint,
             "runtimeEnvYAML": environment,
+            "preRunningDeadlineSeconds": min(NODES_SECONDS, job.seconds),
             "activeDeadlineSeconds": job.seconds,
             "backoffLimit": 0,
             "shutdownAfterJobFinishes": True,

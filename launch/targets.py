@@ -85,17 +85,25 @@ class Target:
             key, value = self.spot
             selector[key] = value
             tolerations.append({"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"})
-        where = {"nodeSelector": selector, "tolerations": tolerations}
+        affinity = {} if spot else _away_from(self._of_spot)
+        where = {"nodeSelector": selector, "tolerations": tolerations, "affinity": affinity}
         return {name: value for name, value in where.items() if value}
 
     @property
     def head_on(self) -> dict[str, Any]:
         """The affinity of a head: to no node with GPUs, and to none that may be taken back."""
-        refused = [(MACHINE_LABEL, [machine.name for machine in self.machines])] if self.machines else []
-        refused += [(self.spot[0], [self.spot[1]])] if self.spot else []
-        terms = [{"key": key, "operator": "NotIn", "values": values} for key, values in refused]
-        required = {"nodeSelectorTerms": [{"matchExpressions": terms}]}
-        return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}} if terms else {}
+        return _away_from({MACHINE_LABEL: [machine.name for machine in self.machines]} | self._of_spot)
+
+    @property
+    def _of_spot(self) -> dict[str, list[str]]:
+        return {self.spot[0]: [self.spot[1]]} if self.spot else {}
+
+
+def _away_from(labels: Mapping[str, list[str]]) -> dict[str, Any]:
+    """An affinity to nodes that have none of these values, or not the label at all."""
+    terms = [{"key": key, "operator": "NotIn", "values": values} for key, values in labels.items() if values]
+    required = {"nodeSelectorTerms": [{"matchExpressions": terms}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}} if terms else {}
 
 
 _A100 = {

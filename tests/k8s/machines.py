@@ -24,6 +24,8 @@ MACHINES = {
     "p4d.24xlarge": (96, 1152, 8, 4),
     "p4de.24xlarge": (96, 1152, 8, 4),
 }
+SPOT = {"a2": ("cloud.google.com/gke-spot", "true"), "p4": ("eks.amazonaws.com/capacityType", "SPOT")}
+"""What nodes are labelled with that the cloud may take back."""
 DAEMONS = 0.5, 2.0
 """CPUs and GiB of what a cloud puts on every node: network, storage, logs, metrics, device plugins."""
 EKS_PODS = 737
@@ -60,7 +62,7 @@ def problems(manifest: Manifest) -> list[str]:
     """What cannot be scheduled, or leaves much of a machine idle."""
     if (spec := cluster_spec(manifest)) is None:
         return []
-    found = []
+    found = [*_head_stays(spec)]
     for name, template in templates(manifest):
         pod = template["spec"]
         found += [f"{name}: {problem}" for problem in _limits(pod)]
@@ -68,7 +70,7 @@ def problems(manifest: Manifest) -> list[str]:
         if name == "head":
             found += [f"{name}: {problem}" for problem in _head(pod)]
         elif machine is not None:
-            found += [f"{name}: {problem}" for problem in _whole(pod, machine)]
+            found += [f"{name}: {problem}" for problem in (*_whole(pod, machine), *_spot(pod, machine))]
     for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
         found += _object_store(group)
     return found
@@ -90,6 +92,15 @@ def _head(pod: Manifest) -> Iterator[str]:
         yield "on a machine with GPUs"
 
 
+def _head_stays(spec: Manifest) -> Iterator[str]:
+    """Where workers have machines with GPUs, a head keeps away from these and from those taken back."""
+    workers = [group["template"]["spec"].get("nodeSelector", {}) for group in spec["workerGroupSpecs"]]
+    machines = {selector[LABEL] for selector in workers if LABEL in selector}
+    wanted = {(LABEL, name) for name in machines} | {SPOT[name[:2]] for name in machines}
+    if missing := wanted - refused(spec["headGroupSpec"]["template"]["spec"]):
+        yield f"head: may come to a node with {missing.pop()}"
+
+
 def _whole(pod: Manifest, machine: str) -> Iterator[str]:
     """One worker has one machine, but for what its node needs."""
     _, _, gpus, efa = MACHINES[machine]
@@ -107,6 +118,21 @@ def _whole(pod: Manifest, machine: str) -> Iterator[str]:
         yield "EFA without huge pages"
     if not any(toleration["key"] == "nvidia.com/gpu" for toleration in pod.get("tolerations", [])):
         yield "nodes with GPUs keep it away"
+
+
+def _spot(pod: Manifest, machine: str) -> Iterator[str]:
+    key, value = SPOT[machine[:2]]
+    if pod["nodeSelector"].get(key) != value and (key, value) not in refused(pod):
+        yield "may come to a node that the cloud takes back"
+
+
+def refused(pod: Manifest) -> set[tuple[str, str]]:
+    """Values of labels that a node must not have."""
+    affinity = pod.get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
+    assert len(terms) <= 1, "terms are alternatives"
+    expressions = [expression for term in terms for expression in term["matchExpressions"]]
+    return {(e["key"], value) for e in expressions if e["operator"] == "NotIn" for value in e["values"]}
 
 
 def _object_store(group: Manifest) -> Iterator[str]:

@@ -17,6 +17,7 @@ JOB = ("spec",)
 CLUSTER = ("spec", "rayClusterSpec")
 HEAD = (*CLUSTER, "headGroupSpec")
 HEAD_POD = (*HEAD, "template", "spec")
+_TERMS = ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 GROUP = (*CLUSTER, "workerGroupSpecs", 0)
 POD = (*GROUP, "template", "spec")
 RAY = (*POD, "containers", 0)
@@ -275,6 +276,10 @@ def amounts(**values: Any) -> list:
         [((*RAY, "resources", "limits", "memory"), "1100Gi")],
         [((*POD, "nodeSelector", machines.LABEL), "a2-highgpu-8g")],
         [((*POD, "tolerations"), [])],
+        [((*POD, "nodeSelector", "eks.amazonaws.com/capacityType"), GONE)],
+        [((*HEAD_POD, "affinity"), GONE)],
+        [((*HEAD_POD, "affinity", *_TERMS, 0, "matchExpressions", 0, "operator"), "In")],
+        [((*HEAD_POD, "affinity", *_TERMS, 0, "matchExpressions", 1), GONE)],
         [((*HEAD_POD, "nodeSelector"), {machines.LABEL: "p4de.24xlarge"})],
         [
             ((*HEAD_POD, "containers", 0, "resources", kind, "nvidia.com/gpu"), 1)
@@ -295,3 +300,7 @@ def test_680_gib_is_not_what_a_pod_can_have(job: Manifest):
     for memory in ("680Gi", "660Gi", "650Gi"):
         assert machines.problems(changed(job, *amounts(memory=memory)))
     assert machines.problems(changed(job, *amounts(memory="640Gi"))) == []
+
+
+def test_experts_that_are_not_to_be_evicted_keep_away_from_spot_nodes(job: Manifest):
+    assert machines.problems(changed(job, ((*POD, "affinity"), GONE)))
