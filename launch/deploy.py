@@ -87,7 +87,7 @@ def _experts(arguments: RenderArguments, display: Display) -> Group:
             display.stage(name, text)
         needed = ceil(sum(expert.hosts for expert in plan.experts) / places)
         if needed < hosts:
-            display.stage("note", f"{needed} of {hosts} workers: more cannot share a batch equally")
+            display.stage("note", f"{needed} of {hosts} workers: groups of experts have no use for more")
         hosts = min(hosts, needed)
     display.stage("workers", f"{hosts} of {_described(arguments)}")
     return Group(EXPERTS, hosts, hosts, arguments.pod, arguments.machine, arguments.spot)

@@ -186,27 +186,7 @@ def _worker(target: Target, group: Group, image: str, labels: Manifest) -> Manif
 def _template(
     pod: Pod, name: str, image: str, labels: Manifest, environment: Manifest, ports: Manifest
 ) -> Manifest:
-    """A pod of Ray; what comes from outside is its image alone."""
-    environment = {
-        "HOME": "/tmp",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        **environment,
-    }
-    amounts = {"cpu": str(pod.cpus), "memory": f"{pod.memory}Gi"}
-    container = {
-        "name": name,
-        "image": image,
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "ports": [{"name": key, "containerPort": number} for key, number in ports.items()],
-        "resources": {"requests": dict(amounts), "limits": dict(amounts)},
-        "securityContext": RESTRICTED,
-        "volumeMounts": [
-            {"name": "shared", "mountPath": SHARED},
-            {"name": "shm", "mountPath": "/dev/shm"},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
+    """A pod of Ray."""
     memory = {"medium": "Memory", "sizeLimit": f"{pod.shared_memory}Gi"}
     return {
         "metadata": {"labels": labels},
@@ -221,13 +201,37 @@ def _template(
                 "fsGroupChangePolicy": "OnRootMismatch",
             },
             "terminationGracePeriodSeconds": GRACE_SECONDS,
-            "containers": [container],
+            "containers": [_container(pod, name, image, environment, ports)],
             "volumes": [
                 {"name": "shared", "persistentVolumeClaim": {"claimName": VOLUME}},
                 {"name": "shm", "emptyDir": memory},
                 {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
             ],
         },
+    }
+
+
+def _container(pod: Pod, name: str, image: str, environment: Manifest, ports: Manifest) -> Manifest:
+    """Ray's own, which writes to volumes alone; its command is the operator's."""
+    environment = {
+        "HOME": "/tmp",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **environment,
+    }
+    amounts = {"cpu": str(pod.cpus), "memory": f"{pod.memory}Gi"}
+    return {
+        "name": name,
+        "image": image,
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "ports": [{"name": key, "containerPort": number} for key, number in ports.items()],
+        "resources": {"requests": dict(amounts), "limits": dict(amounts)},
+        "securityContext": RESTRICTED,
+        "volumeMounts": [
+            {"name": "shared", "mountPath": SHARED},
+            {"name": "shm", "mountPath": "/dev/shm"},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""Every check refuses what it is there for: a manifest with one thing changed."""
+"""Every check refuses a manifest with one thing changed; a rule a row, hence the length."""
 
 import copy
 from collections.abc import Mapping

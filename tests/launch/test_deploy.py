@@ -277,7 +277,7 @@ def test_more_workers_than_can_share_a_batch_are_not_asked_for(capsys: pytest.Ca
     manifests, _, notes = printed(*single, "--target", "gke-a100", "--hosts", "40", capsys=capsys)
     (group,) = job_of(manifests)["rayClusterSpec"]["workerGroupSpecs"]
     assert group["replicas"] == 16
-    assert "16 of 40 workers: more cannot share a batch equally" in notes
+    assert "16 of 40 workers: groups of experts have no use for more" in notes
 
 
 def test_what_does_not_fit_or_end_is_refused_before_anything_is_printed(capsys: pytest.CaptureFixture[str]):
