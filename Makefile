@@ -2,12 +2,14 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster
+# Suites that have targets of their own.
+OTHERS := faults cluster k8s
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile $(OTHERS:%=--ignore=tests/%)
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-long test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-long test-faults test-cluster test-k8s format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -17,6 +19,7 @@ help:
 	@echo 'make test-long      the tests that carry out whole runs'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
+	@echo 'make test-k8s       what Kubernetes would be given, against its schemas and the operator'"'"'s rules'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -49,6 +52,9 @@ bench: $(READY)
 
 bench-consistency: $(READY)
 	$(BIN)/python benchmarks/consistency.py --data $(DATA) $(ARGS)
+
+test-k8s: $(READY)
+	$(BIN)/pytest tests/k8s $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -96,6 +96,7 @@ def other(arguments: "OtherArguments", display: "Display") -> int:
     from . import arguments as given
     from . import molecule_arguments as molecules
     from .clean import CleanArguments
+    from .deploy_arguments import RenderArguments
     from .plan_arguments import PlanArguments
     from .submit import SubmitArguments
 
@@ -119,6 +120,10 @@ def other(arguments: "OtherArguments", display: "Display") -> int:
         from . import plan
 
         plan.carry_out(arguments, display)
+    elif isinstance(arguments, RenderArguments):
+        from . import deploy
+
+        deploy.carry_out(arguments)
     elif isinstance(arguments, given.ReproduceArguments):
         from .reproduce import reproduce
 

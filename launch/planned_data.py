@@ -18,6 +18,10 @@ from ..model.molecules import Molecule
 from .config import Config, ConfigError
 
 
+class UnknownSizes(ConfigError):
+    """Neither the settings nor the data that are here tell how large the data of a run are."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a train step needs to know of the data."""
@@ -46,7 +50,7 @@ class _Imagined(Dataset):
 def sizes(config: Config, directory: Path, frames: int | None = None, beads: int | None = None) -> Sizes:
     """Sizes of the data of a run in a directory, as far as `frames` and `beads` do not say otherwise.
 
-    ConfigError if neither a dataset nor the settings tell them, or a batch is larger than the data.
+    UnknownSizes if neither a dataset nor the settings tell them, ConfigError if a batch is larger than they.
     """
     found = _found(config, directory, frames, beads)
     if config.train.batch_size > found.frames:
@@ -72,7 +76,7 @@ def _found(config: Config, directory: Path, frames: int | None, beads: int | Non
     if isinstance(data, MuellerBrownConfig):
         return Sizes(frames or data.frames, (2,), None, "by the settings")
     if not data.sequences:
-        raise ConfigError(
+        raise UnknownSizes(
             "how large are the molecules? Give --frames N and --beads N, or a dataset as --data"
         )
     imagined = _of_sequences(data.sequences, data.beads)
@@ -88,12 +92,12 @@ def _frames(config: Config, directory: Path) -> int:
         return len(dataset.split("train"))
     assert isinstance(config.data, MoleculesConfig)
     if config.data.path is not None:
-        raise ConfigError(
+        raise UnknownSizes(
             f"{config.data.path} is no converted dataset: give --frames N, or what fokker data convert makes "
             "of it as --data"
         )
     if not config.data.sequences or config.reference is None:
-        raise ConfigError("how many frames are there? Give --frames N, or a dataset as --data")
+        raise UnknownSizes("how many frames are there? Give --frames N, or a dataset as --data")
     return config.reference.frames * len(config.data.sequences)
 
 

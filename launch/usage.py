@@ -8,6 +8,7 @@ from ..distributed.devices import DEVICES
 from .config import Config, Method, Recipe
 from .presets import PRESETS
 from .settings import option, sections, settings
+from .targets import TARGETS
 
 WIDTH = 80
 STAGES = {
@@ -22,6 +23,7 @@ COMMANDS = {
     "run": "carry out every stage below, from data to report",
     **STAGES,
     "plan": "say what a training would take on a cluster, without training",
+    "deploy": "print a run as a job that Kubernetes takes",
     "checkpoint": "list what a run could go on from, or verify it",
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
@@ -100,6 +102,23 @@ PLAN_OPTIONS = {
     "--json": ("FILE", "write the numbers to this file as well"),
 }
 """Of `fokker plan`, before those of a run."""
+DEPLOY_OPTIONS = {
+    "--target": ("NAME", f"kind of cluster: {', '.join(TARGETS)}"),
+    "--command": ("NAME", "what the job does: run (default), or sample or simulate on spot nodes"),
+    "--machine": ("TYPE", "type of its GPU nodes (default: the largest of the usual ones)"),
+    "--cpus": ("N", "CPUs of each worker of the target cpu (default 4)"),
+    "--memory": ("GIB", "memory of each worker of the target cpu in GiB (default 16)"),
+    "--hosts": ("N", "workers (default: one an expert), or simulators' at most (default 4)"),
+    "--spot": ("", "put the experts of a run on nodes that the cloud may take back, too"),
+    "--image": ("IMAGE", "your image (default: a name that a kustomization has to replace)"),
+    "--namespace": ("NAME", "namespace of the job (default fokker)"),
+    "--hours": ("N", "after which the job is ended, the wait for nodes included (default 72)"),
+    "--frames": ("N", "training frames, where the data are on the volume alone"),
+    "--beads": ("N", "beads of the largest molecule, likewise"),
+    **OPTIONS,
+    "--runs-dir": ("DIR", "folder of all runs (default /shared/runs); this run lives in DIR/NAME"),
+}
+"""Of `fokker deploy render`."""
 REPRODUCE_OPTIONS = {
     "--seeds": ("N", "models of each method, which differ in their seed (default 3; table2 1)"),
     "--methods": ("LIST", f"rows, separated by commas (default those of the table): {_METHODS}"),
@@ -184,7 +203,8 @@ def preset_help(command: str, config: Config) -> str:
         f"Settings of {config.preset}, method {config.method}, recipe {config.recipe}, each with its value "
         "there. Lists are separated by commas, null stands for none:"
     )
-    lines = [*_run_usage(command, config.preset), *_options(options_of(command)), "", _paragraph(about)]
+    usage = _deploy_usage(config.preset) if command == "deploy" else _run_usage(command, config.preset)
+    lines = [*usage, *_options(options_of(command)), "", _paragraph(about)]
     known = settings(config)
     for path, part in sections(config).items():
         lines += ["", _paragraph(f"{path}: {type(part).__doc__}") if path else "general:"]
@@ -256,6 +276,21 @@ def submit_help() -> str:
     return "\n".join([usage, "", _paragraph(about), "", *_options(SUBMIT_OPTIONS)])
 
 
+def deploy_help() -> str:
+    """What `fokker deploy --help` says without a preset."""
+    return "\n".join(
+        [
+            *_deploy_usage("PRESET"),
+            _paragraph(f"presets: {', '.join(PRESETS)}"),
+            "",
+            *_options(options_of("deploy")),
+            "",
+            "To see the settings:",
+            f"  fokker deploy render {next(iter(PRESETS))} [--method M] [--recipe R] --help",
+        ]
+    )
+
+
 def data_help(command: str, group: Any) -> str:
     """What the help of a command of `fokker data` says."""
     words, about = DATA_COMMANDS[command]
@@ -288,7 +323,24 @@ def options_of(command: str) -> Mapping[str, tuple[str, str]]:
     """The options, beside the settings, of a command that works on one run."""
     if command in ("evaluate", "report"):
         return RESULT_OPTION | OPTIONS
+    if command == "deploy":
+        return DEPLOY_OPTIONS
     return PLAN_OPTIONS | OPTIONS if command == "plan" else OPTIONS
+
+
+def _deploy_usage(preset: str) -> list[str]:
+    about = (
+        "Print the RayJob of one run for the operator KubeRay, with the policies that protect its pods; "
+        "kubectl apply -f FILE starts it. Paths are those on the cluster's volume, /shared/... Notes go to "
+        "stderr."
+    )
+    return [
+        f"usage: fokker deploy render {preset} --target NAME [options]",
+        "       [--SETTING VALUE ...] > FILE.yaml",
+        "",
+        _paragraph(about),
+        "",
+    ]
 
 
 def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from .settings import Setting, option, settings
 
 Choice = TypeVar("Choice", bound=str)
 Group = TypeVar("Group", ReferenceConfig, MoleculesConfig)
-FLAGS = ("--help", "--force", "--yes", "--trajectories", "--wait", "--no-wait")
+FLAGS = ("--help", "--force", "--yes", "--trajectories", "--wait", "--no-wait", "--spot")
 """Options that take no value, also where a word follows."""
 SWITCHES = ("--skip-damaged", "--data.skip-damaged")
 """Options that need none, so that a word behind them is one of its own unless it is true or false."""
