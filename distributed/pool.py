@@ -6,6 +6,7 @@ them stand together, hence the length.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -347,7 +348,9 @@ class _Pool:
 
     def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
         """Summaries of these (work, chunk) pairs, in the order in which they end."""
-        waiting, losses, left = chunks[::-1], 0, len(chunks)
+        waiting, left = chunks[::-1], len(chunks)
+        # Of each chunk, and of actors at none: hosts that are taken away cost many actors, and end nothing.
+        losses: Counter[tuple[int, int] | None] = Counter()
         # An actor gets a chunk when it is there: where there is no room for it, the others do the work.
         flying: dict[ray.ObjectRef, tuple[Any, tuple[int, int] | None]] = {
             worker.ready.remote(): (worker, None) for worker in self._workers
@@ -372,10 +375,10 @@ class _Pool:
                     raise error.cause from None  # It names the file.
                 raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
             except RayError as error:
-                losses += 1
-                if losses > RESTARTS:
+                losses[chunk] += 1
+                if losses[chunk] > RESTARTS:
                     raise PoolError(
-                        f"{self._name(chunk)}: {losses} actors were lost: {cluster.reason(error)}"
+                        f"{self._name(chunk)}: {losses[chunk]} actors were lost: {cluster.reason(error)}"
                     ) from None
                 self._workers.remove(worker)
                 worker = self._new()
@@ -386,6 +389,7 @@ class _Pool:
                 continue
             if chunk:
                 left -= 1
+                losses[None] = 0
                 yield chunk[0], summary
             if waiting:
                 chunk = waiting.pop()

@@ -35,11 +35,11 @@ SYSTEM = System("gaussian", MUELLER_BROWN, KT, (MASS,))
 
 @dataclass(frozen=True)
 class Logged:
-    """A work that logs every chunk before it is computed, and whose process dies at one the first time."""
+    """A work that logs every chunk before it is computed, and whose process dies at some the first time."""
 
     work: Work
     directory: Path
-    deadly: int | None = None
+    deadly: tuple[int, ...] = ()
 
     @property
     def system(self) -> System:
@@ -69,7 +69,7 @@ class Logged:
         first = index not in self.computed()
         with open(self.log, "a") as file:
             file.write(f"{index}\n")
-        if index == self.deadly and first:
+        if index in self.deadly and first:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.work.compute(index)
 
@@ -146,7 +146,7 @@ def disturbed(ray_cluster, sampling, simulation, tmp_path_factory) -> Disturbed:
     root, seen = tmp_path_factory.mktemp("disturbed"), []
     works = (
         Logged(replace(sampling), root / "sample"),
-        Logged(replace(simulation), root / "simulate", deadly=2),
+        Logged(replace(simulation), root / "simulate", deadly=(2,)),
     )
     tallies = pool.run(works, ClusterConfig(simulators=4), lambda all: seen.append([t.done for t in all]))
     return Disturbed(works, seen, tallies)
@@ -252,7 +252,7 @@ def test_a_simulation_has_the_temperature_of_its_bath(disturbed: Disturbed):
 def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
     ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    work = Logged(replace(simulation), tmp_path / "simulate", deadly=1)
+    work = Logged(replace(simulation), tmp_path / "simulate", deadly=(1,))
     one, seen = ClusterConfig(simulators=1), []
     with monkeypatch.context() as patch:
         patch.setattr(pool, "RESTARTS", 0)
@@ -327,3 +327,13 @@ def test_simulators_without_a_place_are_said_at_the_deadline(sampling: Sampling,
     work = replace(sampling, directory=tmp_path)
     with pytest.raises(ClusterError, match=r"simulators found no place within 0\.5 s .* labelled pool=none"):
         pool.run([work], config, lambda _: None)
+
+
+def test_many_lost_actors_end_nothing_as_long_as_each_chunk_is_computed_in_the_end(
+    ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As where a host of many is taken away, again and again."""
+    monkeypatch.setattr(pool, "RESTARTS", 1)
+    work = Logged(replace(simulation), tmp_path / "simulate", deadly=(0, 1, 2))
+    (tally,) = pool.run([work], ClusterConfig(simulators=1), silent)
+    assert (tally.done, work.computed()) == (4, [0, 0, 1, 1, 2, 2, 3])
