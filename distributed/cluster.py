@@ -25,7 +25,6 @@ from ray._private.state import state
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
-from ray.util import client
 
 from ..data.files import FileError
 from . import interrupts, machine
@@ -96,8 +95,7 @@ def _start() -> None:
 
 
 def _join(found: str, address: str) -> None:
-    if not found.startswith("ray://"):
-        _require_head(found, _named(found, address))
+    _require_head(found, _named(found, address))
     try:
         _init(found)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -114,9 +112,8 @@ def _init(address: str, **options: Any) -> None:
     # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads of Ray
     # can crash, loudly, where a process ends that has done its work. For the job of a client Ray leaves the
     # working directory off the workers' path: in a checkout, `data` or `distributed` there would shadow other
-    # people's packages. A real one (ray://) says that by itself.
-    if not address.startswith("ray://"):
-        options["job_config"] = JobConfig(_client_job=True)
+    # people's packages.
+    options["job_config"] = JobConfig(_client_job=True)
     ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
 
 
@@ -187,17 +184,24 @@ def _labelled(labels: Labels) -> str:
 
 
 def draining() -> set[str]:
-    """Nodes that are about to be taken away, by their number; a client of Ray (ray://…) cannot know."""
-    return set() if client.ray.is_connected() else {*state.get_draining_nodes()}
+    """Nodes that are about to be taken away, by their number."""
+    return {*state.get_draining_nodes()}
 
 
 def _reach(address: str) -> str:
     """The host:port of a cluster, "auto" looked up.
 
-    ClusterError if nothing listens there, where Ray would go on trying for a quarter of an hour.
+    ClusterError if nothing listens there, where Ray would go on trying for a quarter of an hour, and for a
+    client's address: Ray gives the process that stands in for a client 30 s to start, which a busy head
+    exceeds, and a client does not hear of hosts that are taken away.
     """
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"cluster.address {address}: clients of Ray are not supported: fokker submit --address "
+            "http://HEAD:8265 -- COMMAND carries the command out on the cluster itself"
+        )
     found = _running() if address == "auto" else address
-    host, _, port = found.removeprefix("ray://").rpartition(":")
+    host, _, port = found.rpartition(":")
     if not host or not port.isdigit():
         return found  # What Ray itself refuses at once.
     try:

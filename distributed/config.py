@@ -55,7 +55,7 @@ class ClusterConfig:
     """Where it runs, and what it survives."""
 
     address: str | None = None
-    """Ray cluster to join ("auto", ray://… or host:port); none: join a running one or start one here."""
+    """Ray cluster to join ("auto" or host:port); none: that of RAY_ADDRESS, or one of its own is started."""
     device: Literal["cpu", "gpu"] = "cpu"
     """What experts are trained on."""
     hosts: Literal["auto"] | tuple[Count, ...] = "auto"

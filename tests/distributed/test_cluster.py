@@ -26,9 +26,13 @@ def closed_port() -> int:
         return listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_that_does_not_answer_is_named_at_once(closed_port: int, scheme: str):
-    address = f"{scheme}127.0.0.1:{closed_port}"
+def test_a_client_is_told_to_submit():
+    with pytest.raises(ClusterError, match=r"ray://head:10001: clients of Ray are not .* fokker submit"):
+        cluster.connect(ClusterConfig(address="ray://head:10001"))
+
+
+def test_an_address_that_does_not_answer_is_named_at_once(closed_port: int):
+    address = f"127.0.0.1:{closed_port}"
     with pytest.raises(ClusterError, match=rf"cluster\.address {address}: nothing answers there \(.*refused"):
         cluster.connect(ClusterConfig(address=address))
 
