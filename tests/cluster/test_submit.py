@@ -33,13 +33,14 @@ class Job(Training):
     """A run that is submitted; the driver is the command that follows it."""
 
     stage = "train"
+    more = ()
 
     @property
     def command(self) -> list[str | Path]:
         where = ["--runs-dir", self.root.parent, "--name", self.root.name]
         return [
             *(BIN / "fokker", "submit", "--address", DASHBOARD),
-            *("--", self.stage, "mueller-brown", *where, *QUARTER),
+            *("--", self.stage, "mueller-brown", *where, *QUARTER, *self.more),
         ]
 
     def finish(self, status: int = 0) -> None:
@@ -152,6 +153,19 @@ def test_an_eviction_as_kubernetes_does_it_costs_no_step(make: Make, whole: Job,
     steps = this.steps()
     assert steps == sorted(set(steps))
     this.assert_same(whole, rtol=EXACT, atol=EXACT)
+
+
+def test_hosts_that_are_still_to_come_are_asked_for_and_waited_for(make: Make, whole: Job, hosts: Hosts):
+    hosts.command("kill", "3")
+    this = make("scaled", whole)
+    this.more = ("--cluster.autoscaled", "true", "--experts.0.epochs", "2")
+    this.start()
+    wait_for(lambda: bool(this.events("started")), "no group is asked for", this)
+    assert not this.steps()
+    hosts.command("boot", "3")
+    hosts.join(3)
+    this.finish()
+    assert [event["hosts"] for event in this.events("started")] == [2]
 
 
 def test_a_folder_that_a_host_does_not_share_is_named(make: Make, hosts: Hosts):
