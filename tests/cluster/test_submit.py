@@ -33,7 +33,7 @@ class Job(Training):
     """A run that is submitted; the driver is the command that follows it."""
 
     stage = "train"
-    more = ()
+    more: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str | Path]:
