@@ -6,7 +6,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-faults test-cluster test-slurm format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test      lint, types and tests'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
+	@echo 'make test-slurm     jobs of a real Slurm on such hosts, as root (needs slurmctld, slurmd, munge)'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -30,13 +31,16 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster --ignore tests/slurm $(ARGS)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/cluster $(ARGS)
+
+test-slurm: $(READY)
+	$(BIN)/pytest tests/slurm $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \

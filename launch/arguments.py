@@ -15,7 +15,7 @@ from typing import get_args
 from fokker import __version__
 
 from ..data.files import NAME_BYTES
-from . import clean, plan_arguments
+from . import clean, plan_arguments, slurm_arguments
 from . import molecule_arguments as molecules
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
@@ -41,6 +41,8 @@ from .words import Options, UsageError, choice, only, override, path, print_and_
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+ELSEWHERE = ("plan", "slurm")
+"""Commands of a run that write nothing of it here."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ OtherArguments = (
 )
 
 
-def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
+def parse(argv: Sequence[str]) -> RunArguments | slurm_arguments.Arguments | OtherArguments:
     """What `argv` (without the program's name) asks for.
 
     Creates nothing. Raises SystemExit: 0 after printing help or the version, 2 after one line on stderr.
@@ -127,6 +129,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             return clean.parse(words, options)
         if command == "plan":
             return plan_arguments.plan(words, options, _run)
+        if command == "slurm":
+            return slurm_arguments.slurm(words, options, _run)
         if command == "data" and words and words[0] in DATA_COMMANDS:
             program = f"{program} {words[0]}"
             return molecules.DATA[words[0]](words[1:], options)
@@ -158,11 +162,11 @@ def _run(command: str, words: list[str], options: Options) -> RunArguments:
     result = _result(options) if command in ("evaluate", "report") else None
     if preset is not None:
         config = _preset(preset, options)
-        directory = _directory(runs, take(options, "--name", _default_name(config)), command != "plan")
+        directory = _directory(runs, take(options, "--name", _default_name(config)), command not in ELSEWHERE)
     elif "--name" not in options:
         raise UsageError(f"name a preset ({', '.join(PRESETS)}), or with --name a run that has started")
     else:
-        directory = _directory(runs, take(options, "--name", "NAME"), command != "plan")
+        directory = _directory(runs, take(options, "--name", "NAME"), command not in ELSEWHERE)
         for fixed in ("--method", "--recipe"):
             if fixed in options:
                 raise UsageError(f"{fixed} needs a preset: without one, the run's saved settings hold")
