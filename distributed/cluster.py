@@ -8,6 +8,7 @@ import socket
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,8 @@ from .config import ClusterConfig, selector
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
 """What the head of a cluster, on a machine that is busy, may take for an answer."""
+JOIN_SECONDS = 300.0
+"""What the nodes of a cluster that is being started may take to join it."""
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 """What the head of a cluster is asked, with an empty message."""
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
@@ -138,6 +141,30 @@ def _undisturbed() -> Iterator[None]:
 
 
 Labels = Mapping[str, str]
+
+
+def wait_for_nodes(count: int) -> None:
+    """Wait until the cluster named by RAY_ADDRESS, which may only be starting, has so many nodes.
+
+    ClusterError if it has fewer after JOIN_SECONDS, or none answers.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        raise ClusterError("RAY_ADDRESS names no cluster whose nodes could be waited for")
+    deadline = time.monotonic() + JOIN_SECONDS
+    while not ray.is_initialized():
+        try:
+            connect(ClusterConfig())
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+    try:
+        while (found := len(nodes())) < count:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"only {found} of {count} nodes have joined within {JOIN_SECONDS:g} s")
+            time.sleep(1.0)
+    finally:
+        leave()
 
 
 def nodes(labels: Labels = MappingProxyType({})) -> list[dict[str, float]]:

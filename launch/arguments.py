@@ -15,7 +15,7 @@ from typing import get_args
 from fokker import __version__
 
 from ..data.files import NAME_BYTES
-from . import clean, deploy_arguments, plan_arguments, submit
+from . import clean, deploy_arguments, plan_arguments, slurm_arguments, submit
 from . import molecule_arguments as molecules
 from .config import Config, ConfigError, Method, Recipe, load
 from .presets import PRESETS
@@ -41,7 +41,7 @@ from .words import Options, UsageError, choice, only, override, path, print_and_
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
-ELSEWHERE = ("plan", "deploy")
+ELSEWHERE = ("plan", "deploy", "slurm")
 """Commands that write nothing into the folder of a run."""
 
 
@@ -105,7 +105,7 @@ OtherArguments = (
 )
 
 
-def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
+def parse(argv: Sequence[str]) -> RunArguments | slurm_arguments.Arguments | OtherArguments:
     """What `argv` (without the program's name) asks for.
 
     Creates nothing. Raises SystemExit: 0 after printing help or the version, 2 after one line on stderr.
@@ -135,6 +135,8 @@ def parse(argv: Sequence[str]) -> RunArguments | OtherArguments:
             return plan_arguments.plan(words, options, _run)
         if command == "deploy":
             return deploy_arguments.deploy(words, options, _run)
+        if command == "slurm":
+            return slurm_arguments.slurm(words, options, _run)
         if command == "data" and words and words[0] in DATA_COMMANDS:
             program = f"{program} {words[0]}"
             return molecules.DATA[words[0]](words[1:], options)

@@ -57,8 +57,15 @@ def command(argv: Sequence[str]) -> int:
     """Carry out a command line; 0, 1 for a failure, 2 for a wrong setting, 130 for Ctrl-C."""
     try:
         from .arguments import RunArguments, parse
+        from .slurm_arguments import RenderArguments, WaitArguments
 
         arguments = parse(argv)
+        # Without the seconds that a display takes to import.
+        if isinstance(arguments, RenderArguments | WaitArguments):
+            from . import slurm
+
+            slurm.carry_out(arguments)
+            return 0
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         machine.prepare_matplotlib()

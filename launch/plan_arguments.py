@@ -1,6 +1,5 @@
 """The command line of `fokker plan`: a run, and the cluster that it is planned for."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..distributed.devices import DEVICES
 from .config import Config
-from .words import Options, UsageError, choice, path, take
+from .words import Options, UsageError, choice, path, take, whole
 
 if TYPE_CHECKING:
     from .arguments import RunArguments
@@ -38,21 +37,12 @@ def plan(
 ) -> PlanArguments:
     """Those of `fokker plan`; `run` reads what it shares with the commands of a run. Raises UsageError."""
     device = choice("--device", take(options, "--device", HERE), (*DEVICES, HERE))
-    hosts = _whole(options, "--hosts")
-    if devices := _whole(options, "--devices-per-host"):  # For short, as --data is.
+    hosts = whole(options, "--hosts")
+    if devices := whole(options, "--devices-per-host"):  # For short, as --data is.
         options["--cluster.devices-per-host"] = str(devices)
-    frames, beads = _whole(options, "--frames"), _whole(options, "--beads")
+    frames, beads = whole(options, "--frames"), whole(options, "--beads")
     file = path(take(options, "--json", "plan.json")) if "--json" in options else None
     if file is not None and (file.suffix != ".json" or not file.absolute().parent.is_dir()):
         raise UsageError(f"--json: {file} has to end with .json, in a folder that is there")
     this = run("plan", words, options)
     return PlanArguments(this.config, this.directory, device, hosts or 1, frames, beads, file)
-
-
-def _whole(options: Options, name: str) -> int | None:
-    if name not in options:
-        return None
-    text = take(options, name, "4")
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise UsageError(f"{name}: must be a whole number above 0, not {text!r}")
-    return int(text)

@@ -24,6 +24,7 @@ COMMANDS = {
     **STAGES,
     "plan": "say what a training would take on a cluster, without training",
     "deploy": "print a run as a job that Kubernetes takes",
+    "slurm": "write the script of a job that carries a run out on a cluster with Slurm",
     "checkpoint": "list what a run could go on from, or verify it",
     "export": "write the trained model of molecules as one file to take away",
     "reproduce": "train and evaluate every row of a table of the paper",
@@ -119,6 +120,25 @@ DEPLOY_OPTIONS = {
     "--runs-dir": ("DIR", "folder of all runs (default /shared/runs); this run lives in DIR/NAME"),
 }
 """Of `fokker deploy render`."""
+SLURM_OPTIONS = {
+    "--nodes": ("N", "nodes (default: what the groups of --cluster.hosts need at a time, or 1)"),
+    "--gpus-per-node": (
+        "[TYPE:]G",
+        "GPUs of each (default 0; with --cluster.device gpu, as many as a group takes)",
+    ),
+    "--cpus-per-task": ("C", "CPUs of each (default 8, or 8 for each GPU)"),
+    "--mem": ("SIZE", "memory of each, such as 64G (default: what the cluster gives)"),
+    "--time": (
+        "TIME",
+        "as Slurm writes it (default 24:00:00); what is left by then is done by the job again",
+    ),
+    "--partition": ("NAME", "partition, or several with commas (default: the cluster's)"),
+    "--account": ("NAME", "who is charged (default: yours)"),
+    "--container": ("IMAGE", "run in this image, by apptainer (default: what fokker is on PATH)"),
+    "--setup": ("COMMANDS", "what the job begins with, such as 'module load python'"),
+    "--temp-dir": ("DIR", "folder for temporary files on every node (default /tmp); a short name"),
+}
+"""Of `fokker slurm render`, before those of a run."""
 REPRODUCE_OPTIONS = {
     "--seeds": ("N", "models of each method, which differ in their seed (default 3; table2 1)"),
     "--methods": ("LIST", f"rows, separated by commas (default those of the table): {_METHODS}"),
@@ -149,6 +169,8 @@ TAKEN_OPTIONS = {
     },
 }
 """Of the commands that take an exported model as well as a preset."""
+_TYPED = {"slurm": "slurm render"}
+"""How a command that works on one run is typed, where that is more than its name."""
 
 
 def overview() -> str:
@@ -182,6 +204,8 @@ def run_help(command: str) -> str:
             "                       [--unit UNIT] [--temperature K] [--skip-damaged]",
             "                       [--out FILE.json] [--force]",
         ]
+    elif command == "slurm":
+        others = ["       fokker slurm wait N"]
     elif command in TAKEN_OPTIONS:
         others = [f"       fokker {command} MODEL --sequence SEQUENCE [options]"]
     return "\n".join(
@@ -192,7 +216,7 @@ def run_help(command: str) -> str:
             *_options(options_of(command)),
             "",
             "To see the settings:",
-            f"  fokker {command} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
+            f"  fokker {_TYPED.get(command, command)} {next(iter(PRESETS))} [--method M] [--recipe R] --help",
         ]
     )
 
@@ -291,6 +315,15 @@ def deploy_help() -> str:
     )
 
 
+def slurm_wait_help() -> str:
+    """What `fokker slurm wait --help` says."""
+    about = (
+        "Wait until the Ray cluster at RAY_ADDRESS has N nodes, as the script of a job does before it "
+        "begins; status 1 if they do not come."
+    )
+    return "\n".join(["usage: fokker slurm wait N", "", _paragraph(about)])
+
+
 def data_help(command: str, group: Any) -> str:
     """What the help of a command of `fokker data` says."""
     words, about = DATA_COMMANDS[command]
@@ -323,9 +356,8 @@ def options_of(command: str) -> Mapping[str, tuple[str, str]]:
     """The options, beside the settings, of a command that works on one run."""
     if command in ("evaluate", "report"):
         return RESULT_OPTION | OPTIONS
-    if command == "deploy":
-        return DEPLOY_OPTIONS
-    return PLAN_OPTIONS | OPTIONS if command == "plan" else OPTIONS
+    own = {"plan": PLAN_OPTIONS | OPTIONS, "deploy": DEPLOY_OPTIONS, "slurm": SLURM_OPTIONS | OPTIONS}
+    return own.get(command, OPTIONS)
 
 
 def _deploy_usage(preset: str) -> list[str]:
@@ -344,13 +376,14 @@ def _deploy_usage(preset: str) -> list[str]:
 
 
 def _run_usage(command: str, preset: str, others: Sequence[str] = ()) -> list[str]:
-    about = COMMANDS[command].capitalize() + ". Without a preset, the settings saved in DIR/NAME hold."
+    about = COMMANDS[command][0].upper() + COMMANDS[command][1:]
+    typed = _TYPED.get(command, command)
     return [
-        f"usage: fokker {command} {preset} [options] [--SETTING VALUE ...]",
-        f"       fokker {command} --name NAME [--runs-dir DIR] [--SETTING VALUE ...]",
+        f"usage: fokker {typed} {preset} [options] [--SETTING VALUE ...]",
+        f"       fokker {typed} --name NAME [--runs-dir DIR] [--SETTING VALUE ...]",
         *others,
         "",
-        _paragraph(about),
+        _paragraph(f"{about}. Without a preset, the settings saved in DIR/NAME hold."),
         "",
     ]
 

@@ -74,6 +74,16 @@ def take(options: Options, name: str, default: str) -> str:
     return value
 
 
+def whole(options: Options, name: str) -> int | None:
+    """The option's whole number above 0, removed from the options; None where it is not given."""
+    if name not in options:
+        return None
+    text = take(options, name, "4")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise UsageError(f"{name}: must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
 def choice(what: str, text: str, choices: Sequence[Choice]) -> Choice:
     """The choice of this name. Raises UsageError, with a suggestion."""
     for choice in choices:

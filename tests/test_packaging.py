@@ -101,7 +101,7 @@ def test_wheel_has_licence_and_command(wheel: Path):
 
 
 def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path):
-    """Its modules come from it, and the report finds its template."""
+    """Its modules come from it, and the report and the job of Slurm find their templates."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     script = f"""
@@ -110,10 +110,12 @@ sys.path.insert(0, {str(tmp_path / "installed")!r})
 from fokker.analysis import report
 print(report.__file__)
 print(len(report.render(report.Report("t", "s", {{}}, [], [], [], {{}}))) > 1000)
+from fokker.launch import arguments, slurm
+print(slurm.script(arguments.parse(["slurm", "render", "mueller-brown"])).partition("\\n")[0])
 """
-    file, rendered = python(script, tmp_path, "-I")
+    file, rendered, job = python(script, tmp_path, "-I")
     assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report.py"
-    assert rendered == "True"
+    assert (rendered, job) == ("True", "#!/bin/bash")
 
 
 def test_source_distribution_makes_the_same_wheel(wheel: Path, clone: Path, tmp_path: Path):

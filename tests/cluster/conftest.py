@@ -6,8 +6,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -71,20 +73,27 @@ class Hosts:
         )
 
 
-@pytest.fixture(scope="session")
-def hosts() -> Iterator[Hosts]:
-    """A head and two hosts with a CPU each. Skips where the machine allows no namespaces."""
+@contextmanager
+def three_hosts(missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
+    """Hosts without anything on them, or what `missing` makes of a machine that allows no namespaces."""
     if os.geteuid() or not shutil.which("ip"):
-        pytest.skip("test hosts need root and the command ip (Debian: iproute2)")
+        missing("test hosts need root and the command ip (Debian: iproute2)")
     these = Hosts()
     try:
         these.command("up", "3")
     except subprocess.CalledProcessError as error:
         these.command("down")
-        pytest.skip(f"network namespaces cannot be made here: {error}")
+        missing(f"network namespaces cannot be made here: {error}")
     try:
-        for number in (1, 2, 3):
-            these.join(number)
         yield these
     finally:
         these.command("down")
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Hosts]:
+    """A head and two hosts with a CPU each. Skips where the machine allows no namespaces."""
+    with three_hosts(pytest.skip) as these:
+        for number in (1, 2, 3):
+            these.join(number)
+        yield these

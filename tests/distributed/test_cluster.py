@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -164,6 +165,36 @@ def test_connecting_again_keeps_the_cluster(ray_cluster):
     cluster.connect(ClusterConfig())
     assert ray.get_runtime_context().get_job_id() == before
     assert cluster.cpus() == CPUS
+
+
+def test_nodes_that_have_joined_are_not_waited_for(ray_cluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "leave", lambda: None)
+    monkeypatch.setenv("RAY_ADDRESS", "the session's")
+    cluster.wait_for_nodes(1)
+
+
+def test_nodes_that_do_not_join_are_counted(ray_cluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "leave", lambda: None)
+    monkeypatch.setattr(cluster, "JOIN_SECONDS", 0.0)
+    monkeypatch.setenv("RAY_ADDRESS", "the session's")
+    with pytest.raises(ClusterError, match="only 1 of 2 nodes have joined within 0 s"):
+        cluster.wait_for_nodes(2)
+
+
+def test_a_cluster_that_is_being_started_is_waited_for(closed_port: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
+    monkeypatch.setattr(cluster, "JOIN_SECONDS", 0.5)
+    begin = time.monotonic()
+    with pytest.raises(ClusterError, match="nothing answers there"):
+        cluster.wait_for_nodes(1)
+    assert time.monotonic() - begin > 0.5
+
+
+def test_a_cluster_that_nobody_named_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ClusterError, match="RAY_ADDRESS names no cluster"):
+        cluster.wait_for_nodes(1)
 
 
 def test_more_gpus_than_a_node_has_are_refused(ray_cluster):

@@ -27,7 +27,7 @@ from fokker.launch.plan_arguments import PlanArguments
 from .conftest import SMALL, Result, User
 
 STAGES = ("data", "train", "sample", "simulate", "evaluate", "report")
-TIMES = ("timings.json",)
+TIMES = ("timings.json", "attempt.json")
 """Files that another run of the same command may change."""
 
 
