@@ -55,6 +55,11 @@ class Supervisor:
         self._warned, self._saved = "", 0
 
     @property
+    def _step(self) -> int:
+        """The last that was heard of."""
+        return self.seen.step if self.seen else 0
+
+    @property
     def waits(self) -> bool:
         """Whether it has no group, and needs one."""
         return self.group is None and self.outcome is None
@@ -100,8 +105,7 @@ class Supervisor:
 
     def stopped(self) -> None:
         """Say where the expert stood when all was interrupted."""
-        step = self.seen.step if self.seen else 0
-        self._say("stopped", f"at step {step}", step=step)
+        self._say("stopped", f"at step {self._step}", step=self._step)
 
     def _begin(self) -> None:
         self.group = self._start(self.job, self._restarts)
@@ -164,7 +168,7 @@ class Supervisor:
         rank = group.stuck()
         stack = group.stack(rank)
         text = f"{problem}; rank {rank} of {len(group.members)} holds it up"
-        self._say("stuck", f"{text}, at\n{stack}", rank=rank)
+        self._say("stuck", f"{text}, at\n{stack}", rank=rank, step=self._step)
         self._again_after_failure(text)
 
     def _leave(self, group: ExpertGroup, kind: Kind, reason: str) -> None:
@@ -215,7 +219,7 @@ class Supervisor:
         rank = min(lost or causes)
         reason = cluster.reason(lost[rank]) if lost else str(causes[rank]).splitlines()[0]
         text = f"rank {rank} of {len(group.members)} was lost: {reason}"
-        self._say("lost", text, rank=rank)
+        self._say("lost", text, rank=rank, step=self._step)
         self._again_after_failure(text)
 
     def _rewind(self, cause: NonFiniteLoss) -> None:
