@@ -21,6 +21,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+from . import metrics
 from .cluster import worker_environment
 from .expert import train
 from .job import ExpertJob
@@ -65,6 +66,8 @@ class ExpertWorker:
         """Join the group and train to the end, or to the next block after any process was told to stop."""
 
         def report(progress: Progress) -> None:
+            if progress.compiled:
+                metrics.count_block(job, place.rank, self._progress, progress)
             self._progress = progress
 
         if self._yields:

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ..data.files import FileError
-from . import cluster
+from . import cluster, metrics
 from .config import ClusterConfig
 from .events import Event, Kind
 from .expert import NonFiniteLoss
@@ -253,6 +253,7 @@ class Supervisor:
     def _again(self, wait: float) -> None:
         self.remove()
         self._restarts += 1
+        metrics.count(self.job.tags, restarts=1)
         self._not_before = time.monotonic() + wait
         if self.seen is not None:
             self.seen = replace(self.seen, phase="starting", samples_per_second=0.0)

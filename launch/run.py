@@ -129,6 +129,7 @@ class Run:
                 c.seed,
                 other_data=any(name.split(".")[0] == "data" for name in self.allowed),
                 profile=c.cluster.profile,
+                run=self.name,
             )
             for index, expert in enumerate(c.experts)
         )
