@@ -6,7 +6,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-faults test-cluster test-board picture-board format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -15,6 +15,8 @@ help:
 	@echo 'make test      lint, types and tests'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
+	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
+	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -30,13 +32,19 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster --ignore tests/board $(ARGS)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/cluster $(ARGS)
+
+test-board: $(READY)
+	$(BIN)/pytest tests/board $(ARGS)
+
+picture-board: $(READY)
+	FOKKER_PICTURE=docs/tensorboard.png $(BIN)/pytest tests/board $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
