@@ -3,13 +3,14 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 # Suites that have targets of their own.
-OTHERS := faults cluster k8s slurm
+OTHERS := faults cluster k8s slurm board
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile $(OTHERS:%=--ignore=tests/%)
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-long test-faults test-cluster test-k8s test-slurm format lock bench bench-consistency
+.PHONY: help setup run test test-long test-faults test-cluster test-k8s test-slurm test-board picture-board \
+  format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -21,6 +22,8 @@ help:
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
 	@echo 'make test-k8s       what Kubernetes would be given, against its schemas and the operator'"'"'s rules'
 	@echo 'make test-slurm     jobs of a real Slurm on such hosts, as root (needs slurmctld, slurmd, munge)'
+	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
+	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
@@ -49,6 +52,12 @@ test-cluster: $(READY)
 
 test-slurm: $(READY)
 	$(BIN)/pytest tests/slurm $(ARGS)
+
+test-board: $(READY)
+	$(BIN)/pytest tests/board $(ARGS)
+
+picture-board: $(READY)
+	FOKKER_PICTURE=docs/tensorboard.png $(BIN)/pytest tests/board $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \

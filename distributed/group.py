@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from ..data import fence
 from ..data.fence import Fence
+from . import metrics
 from .cluster import worker_environment
 from .expert import train
 from .job import ExpertJob
@@ -69,6 +70,8 @@ class ExpertWorker:
         """Join the group and train to the end, or to the next block after any process was told to stop."""
 
         def report(progress: Progress) -> None:
+            if progress.compiled:
+                metrics.count_block(job, place.rank, self._progress, progress)
             self._progress = progress
 
         if self._yields:

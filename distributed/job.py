@@ -28,6 +28,13 @@ class ExpertJob:
     """Go on from a checkpoint that was trained on other data."""
     profile: tuple[int, int] | None = None
     """First and last step of a trace."""
+    run: str = ""
+    """What the run that it is part of is called."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What its numbers are told from those of others by."""
+        return {"run": self.run, "expert": "{:g}-{:g}".format(*self.expert.interval)}
 
     @property
     def trained(self) -> bool:

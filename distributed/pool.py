@@ -31,7 +31,7 @@ from ..model.experts import Expert, Parameters, active_at
 from ..model.keys import generator_of, key_of
 from ..model.molecules import Molecule
 from ..model.potential import Potential
-from . import cluster, parameters
+from . import cluster, metrics, parameters
 from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
 from .config import ClusterConfig, selector
 from .job import ExpertJob
@@ -60,6 +60,11 @@ class Work(Protocol):
         ...
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What its numbers are told from those of others by."""
+        ...
+
+    @property
     def chunks(self) -> int:
         """Number of chunks."""
         ...
@@ -83,6 +88,11 @@ class Work(Protocol):
 class _Trained:
     jobs: tuple[ExpertJob, ...]
     system: System
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its run, its kind, and its system."""
+        return {"run": self.jobs[0].run, "kind": type(self).__name__.lower(), "system": self.system.name}
 
     @cached_property
     def molecule(self) -> Molecule | None:
@@ -259,6 +269,7 @@ class PoolWorker:
         trajectories, temperatures = work.compute(index)
         summary = summarise(trajectories, temperatures, work.system, work.steps, timer.seconds())
         store.commit(index, trajectories, summary)
+        metrics.count(work.tags, chains=summary.chains)
         return summary
 
 

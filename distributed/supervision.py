@@ -12,7 +12,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from ..data.fence import FencedError
 from ..data.files import FileError
-from . import cluster
+from . import cluster, metrics
 from .config import ClusterConfig
 from .events import Event, Kind
 from .expert import NonFiniteLoss
@@ -56,6 +56,11 @@ class Supervisor:
         self._bad_step: int | None = None
         self._leaving: tuple[Kind, str] | None = None
         self._warned, self._saved = "", 0
+
+    @property
+    def _step(self) -> int:
+        """The last that was heard of."""
+        return self.seen.step if self.seen else 0
 
     @property
     def waits(self) -> bool:
@@ -110,8 +115,7 @@ class Supervisor:
                     progress: Any = ray.get(result)
                     self._note_saved(progress)
                     self.seen = progress
-        step = self.seen.step if self.seen else 0
-        self._say("stopped", f"at step {step}", step=step)
+        self._say("stopped", f"at step {self._step}", step=self._step)
 
     def _begin(self) -> None:
         self.group = self._start(self.job, self._restarts)
@@ -175,7 +179,7 @@ class Supervisor:
         rank = group.stuck()
         stack = group.stack(rank)
         text = f"{problem}; rank {rank} of {len(group.members)} holds it up"
-        self._say("stuck", f"{text}, at\n{stack}", rank=rank)
+        self._say("stuck", f"{text}, at\n{stack}", rank=rank, step=self._step)
         self._again_after_failure(text)
 
     def _leave(self, group: ExpertGroup, kind: Kind, reason: str) -> None:
@@ -228,7 +232,7 @@ class Supervisor:
         rank = min(lost or causes)
         reason = cluster.reason(lost[rank]) if lost else str(causes[rank]).splitlines()[0]
         text = f"rank {rank} of {len(group.members)} was lost: {reason}"
-        self._say("lost", text, rank=rank)
+        self._say("lost", text, rank=rank, step=self._step)
         self._again_after_failure(text)
 
     def _rewind(self, cause: NonFiniteLoss) -> None:
@@ -262,6 +266,7 @@ class Supervisor:
     def _again(self, wait: float) -> None:
         self.remove()
         self._restarts += 1
+        metrics.count(self.job.tags, restarts=1)
         self._not_before = time.monotonic() + wait
         if self.seen is not None:
             self.seen = replace(self.seen, phase="starting", samples_per_second=0.0)

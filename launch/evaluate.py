@@ -58,7 +58,7 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         run, metrics = chosen.run, read_json(chosen.run.directory / METRICS)
         if chosen.words != FIRST:
             display.stage("", chosen.words)
-        display.metrics(run.label or run.directory.name, metrics)
+        display.metrics(run.name, metrics)
         if len(metrics["systems"]) > 1:
             for name, result in metrics["systems"].items():
                 display.metrics(name, result)
@@ -215,7 +215,7 @@ def _board(chosen: Chosen, metrics: dict) -> None:
         if np.isfinite(value)
     }
     figure = figures.free_energy_surfaces(surfaces(chosen), chosen.run.systems[0].plane)
-    board.write(chosen.run.directory / "evaluate", scalars, {"free_energy": figures.to_rgb_array(figure)})
+    board.evaluated(chosen.run, scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
 def report(runs: Sequence[Run], display: Display) -> None:

@@ -103,6 +103,11 @@ class Run:
         """Directory of the dataset."""
         return self.shared_data or self.directory / "data"
 
+    @property
+    def name(self) -> str:
+        """What it is called where there are several."""
+        return self.label or self.directory.name
+
     @cached_property
     def systems(self) -> tuple[System, ...]:
         """What is sampled, simulated and judged. DatasetError if the data are not there."""
@@ -132,6 +137,7 @@ class Run:
                 c.seed,
                 other_data=any(name.split(".")[0] == "data" for name in self.allowed),
                 profile=c.cluster.profile,
+                run=self.name,
             )
             for index, expert in enumerate(c.experts)
         )

@@ -13,7 +13,7 @@ from ..data.residues import MoleculeError
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import cluster, events, pool, tasks, training
 from ..distributed.job import ExpertJob
-from . import datasets, evaluate
+from . import board, datasets, evaluate
 from .config import to_dict
 from .display import Display
 from .results import Result
@@ -96,20 +96,31 @@ def train(runs: Sequence[Run], display: Display) -> None:
     display.stage("train", "1 expert" if len(jobs) == 1 else f"{len(jobs)} experts")
     cluster.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
-    homes = {job.directory: run.directory for run in runs for job in run.jobs}
+    of_job = {job.directory: run for run in runs for job in run.jobs}
+    unfinished = [run for run in runs if not _is_trained(run)]
+    for run in unfinished:
+        board.begun(run)
 
     def record(job: ExpertJob, event: events.Event) -> None:
-        event.append(homes[job.directory])
+        run = of_job[job.directory]
+        event.append(run.directory)
+        board.happened(run, event)
         display.event(event)
 
     with display.watching():
         outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
+    for run in filter(_is_trained, unfinished):
+        board.trained(run)
     for name, outcome in outcomes.items():
         if outcome.error:
             display.stage("", f"[{name}] {outcome.error}")
     failed = [name for name, outcome in outcomes.items() if outcome.error]
     if failed:
         raise StageError(f"{len(failed)} of {len(jobs)} experts failed: {', '.join(failed)}")
+
+
+def _is_trained(run: Run) -> bool:
+    return all(job.trained for job in run.jobs)
 
 
 def sample(runs: Sequence[Run], display: Display) -> None:
@@ -136,9 +147,7 @@ def simulate(runs: Sequence[Run], display: Display) -> None:
 
 def _tell_number(stage: str, run: Run, result: Result, display: Display) -> None:
     if result.number > 1:
-        display.stage(
-            stage, f"result {result.number} of {run.label or run.directory.name}, beside the others"
-        )
+        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
 
 
 def _require_trained(stage: str, runs: Sequence[Run]) -> None:

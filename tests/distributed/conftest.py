@@ -68,6 +68,7 @@ def ray_cluster(compilations) -> Iterator[None]:
     """A Ray of two CPUs, whatever the machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": CPUS}))
+        patch.setenv("RAY_metrics_report_interval_ms", "500")  # Usually ten seconds.
         patch.setenv(
             "RAY_AUTH_TOKEN", secrets.token_hex(32)
         )  # Otherwise Ray writes one to the home directory.

@@ -46,6 +46,10 @@ class Logged:
         return self.work.system
 
     @property
+    def tags(self) -> dict[str, str]:
+        return self.work.tags
+
+    @property
     def chunks(self) -> int:
         return self.work.chunks
 
