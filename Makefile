@@ -1,4 +1,4 @@
-# Everything happens in .venv, which holds exactly what requirements.lock names.
+# Everything happens in .venv, which holds exactly what requirements.lock and requirements-dev.lock name.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -6,7 +6,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
-.PHONY: help setup run test test-faults test-cluster format lock bench bench-consistency
+.PHONY: help setup run test test-faults test-cluster test-container format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -15,10 +15,11 @@ help:
 	@echo 'make test      lint, types and tests'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
+	@echo 'make test-container the image of k8s/Dockerfile, really built, as root (buildah, debootstrap)'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
-	@echo 'make lock      resolve requirements.lock again'
+	@echo 'make lock      resolve the three requirements*.lock again'
 	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
 
 setup: $(READY)
@@ -30,13 +31,17 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --ignore tests/cluster \
+	  --ignore tests/container $(ARGS)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/cluster $(ARGS)
+
+test-container: $(READY)
+	$(BIN)/pytest tests/container $(ARGS)
 
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
@@ -49,18 +54,27 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Names, versions and hashes, the same for every Python that pyproject.toml admits; no index, so that it
-# installs from any.
-lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra openmm --extra hdf5 --universal --fork-strategy fewest --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet -o requirements.lock
+# What the package can use, what its developers need beside that, and what GPUs need beside that: names, versions and
+# hashes, the same for every Python that pyproject.toml admits; no index, so that they install from any. All are
+# resolved together, and no package is in two of them.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
+  --no-emit-index-url --no-annotate --no-header --quiet
+USED := --extra hdf5 --extra openmm --extra tensorboard
 
-$(READY): requirements.lock pyproject.toml
+lock: $(READY)
+	$(COMPILE) --all-extras --upgrade -o build/all.lock
+	$(COMPILE) $(USED) --constraint build/all.lock --generate-hashes -o requirements.lock
+	for extra in dev cuda; do \
+	  $(COMPILE) $(USED) --extra $$extra --constraint build/all.lock --generate-hashes -o requirements-$$extra.lock \
+	    $$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; done
+
+$(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "fokker needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.lock -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
