@@ -1,16 +1,16 @@
-# Everything happens in .venv, which holds exactly what requirements.lock names.
+# Everything happens in .venv, which holds exactly what requirements.lock and requirements-dev.lock name.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 # Suites that have targets of their own.
-OTHERS := faults cluster k8s slurm board
+OTHERS := faults cluster k8s slurm board container
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile $(OTHERS:%=--ignore=tests/%)
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
 .PHONY: help setup run test test-long test-faults test-cluster test-k8s test-slurm test-board picture-board \
-  format lock bench bench-consistency
+  test-container format lock bench bench-consistency
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -24,10 +24,11 @@ help:
 	@echo 'make test-slurm     jobs of a real Slurm on such hosts, as root (needs slurmctld, slurmd, munge)'
 	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
 	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
+	@echo 'make test-container the image of k8s/Dockerfile, really built, as root (buildah, debootstrap)'
 	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make format    format the code'
-	@echo 'make lock      resolve requirements.lock again'
+	@echo 'make lock      resolve the three requirements*.lock again'
 	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
 
 setup: $(READY)
@@ -59,6 +60,9 @@ test-board: $(READY)
 picture-board: $(READY)
 	FOKKER_PICTURE=docs/tensorboard.png $(BIN)/pytest tests/board $(ARGS)
 
+test-container: $(READY)
+	$(BIN)/pytest tests/container $(ARGS)
+
 bench: $(READY)
 	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
 	  $(BIN)/python $$script || exit 1; done
@@ -73,18 +77,27 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Names, versions and hashes, the same for every Python that pyproject.toml admits; no index, so that it
-# installs from any.
-lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra openmm --extra hdf5 --universal --fork-strategy fewest --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet -o requirements.lock
+# What the package can use, what its developers need beside that, and what GPUs need beside that: names, versions and
+# hashes, the same for every Python that pyproject.toml admits; no index, so that they install from any. All are
+# resolved together, and no package is in two of them.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
+  --no-emit-index-url --no-annotate --no-header --quiet
+USED := --extra hdf5 --extra openmm --extra tensorboard
 
-$(READY): requirements.lock pyproject.toml
+lock: $(READY)
+	$(COMPILE) --all-extras --upgrade -o build/all.lock
+	$(COMPILE) $(USED) --constraint build/all.lock --generate-hashes -o requirements.lock
+	for extra in dev cuda; do \
+	  $(COMPILE) $(USED) --extra $$extra --constraint build/all.lock --generate-hashes -o requirements-$$extra.lock \
+	    $$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; done
+
+$(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "fokker needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.lock -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -8,7 +8,10 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from contextlib import suppress
 from functools import cache
+from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -219,27 +222,87 @@ print(bool(xla_bridge._backends))
     assert python(script, tmp_path, "-I") == ["True"]
 
 
-# The lock
+# The locks
+
+LOCKS = {
+    "requirements.lock": ("hdf5", "openmm", "tensorboard"),
+    "requirements-dev.lock": ("dev",),
+    "requirements-cuda.lock": ("cuda",),
+}
+"""Files and the extras that they add; the first also has what the package always needs."""
 
 
-def test_lock_names_every_dependency_with_hashes_and_no_index():
-    text = (ROOT / "requirements.lock").read_text()
+def locked(lock: str) -> dict[str, list[Requirement]]:
+    """What a lock pins, by name."""
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / lock).read_text().replace("\\\n", " ").splitlines():
+        pinned = Requirement(line.split(" --hash=")[0])
+        found.setdefault(pinned.name, []).append(pinned)
+    return found
+
+
+def _required(name: str, extra: str) -> list[Requirement]:
+    requirements = map(Requirement, metadata.requires(name) or ())
+    return [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": extra})]
+
+
+def needed(*extras: str) -> set[str]:
+    """Names of all that the package with these extras needs here, as far as what is installed says."""
+    texts = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    wanted = [Requirement(text) for text in chain(*texts)]
+    seen: set[tuple[str, str]] = set()
+    while wanted:
+        one = wanted.pop()
+        for pair in {(canonicalize_name(one.name), extra) for extra in ("", *one.extras)} - seen:
+            seen.add(pair)
+            with suppress(metadata.PackageNotFoundError):
+                wanted += _required(*pair)
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_hold_versions_and_hashes_and_no_index(lock: str):
+    text = (ROOT / lock).read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|--trusted", text)
-    lines = text.replace("\\\n", " ").splitlines()
-    locked: dict[str, list[Requirement]] = {}
-    for line in lines:
-        requirement, *hashes = (part.strip() for part in line.split(" --hash="))
+    for line in text.replace("\\\n", " ").splitlines():
+        _, *hashes = (part.strip() for part in line.split(" --hash="))
         assert hashes, line
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes)
-        pinned = Requirement(requirement)
-        assert [specifier.operator for specifier in pinned.specifier] == ["=="], requirement
+    for pinned in chain(*locked(lock).values()):
+        assert [specifier.operator for specifier in pinned.specifier] == ["=="], pinned
         assert pinned.name == canonicalize_name(pinned.name)
-        locked.setdefault(pinned.name, []).append(pinned)
-    extras = PROJECT["optional-dependencies"]
-    named = [PROJECT["dependencies"], *(extras[name] for name in ("dev", "hdf5", "openmm"))]
-    for wanted in (Requirement(text) for texts in named for text in texts):
-        found = locked.get(canonicalize_name(wanted.name), [])
-        assert found, f"{wanted.name} is not in requirements.lock: make lock"
+
+
+def test_locks_have_every_dependency_in_a_version_that_fits():
+    versions = {name: found for lock in LOCKS for name, found in locked(lock).items()}
+    extras = chain(*LOCKS.values())
+    texts = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    for wanted in (Requirement(text) for text in chain(*texts)):
+        found = versions.get(canonicalize_name(wanted.name), [])
+        assert found, f"{wanted.name} is in no lock: make lock"
         for pinned in found:
             (specifier,) = pinned.specifier
             assert wanted.specifier.contains(specifier.version), f"{pinned} is not {wanted}: make lock"
+
+
+def test_no_package_is_in_two_locks():
+    """So all that is installed from several of them agrees."""
+    one, *others = (set(locked(lock)) for lock in LOCKS)
+    for other in others:
+        assert not one & other
+        one |= other
+
+
+def test_each_lock_holds_what_its_extras_need_and_no_more():
+    """Tools of developers in requirements.lock would go into every image."""
+    used = LOCKS["requirements.lock"]
+    for lock, extras in LOCKS.items():
+        here = {
+            name
+            for name, found in locked(lock).items()
+            if any(pinned.marker is None or pinned.marker.evaluate() for pinned in found)
+        }
+        wanted = needed(*used, *extras) - (needed(*used) if extras != used else set())
+        assert wanted <= here, f"{wanted - here} is not in {lock}: make lock"
+        if "cuda" not in extras:  # What is not installed does not say what it needs.
+            assert here <= wanted, f"{here - wanted} does not belong into {lock}: make lock"
