@@ -200,6 +200,8 @@ def test_work_is_made_of_the_settings(tmp_path: Path):
     (sampling,) = run.sampling(run.samples.ask(config.sample, origin))
     (simulation,) = run.simulation(run.simulations.ask(config.simulate, origin))
     assert [job.name for job in run.jobs] == ["both 5 0-0.1", "both 5 0.1-0.6", "both 5 0.6-1"]
+    assert run.jobs[0].tags == {"run": "both 5", "expert": "0-0.1"}
+    assert simulation.tags == {"run": "both 5", "kind": "simulation", "system": "toy"}
     assert [job.directory.relative_to(tmp_path) for job in run.jobs] == [
         Path(f"run/experts/{index}") for index in range(3)
     ]
@@ -210,6 +212,7 @@ def test_work_is_made_of_the_settings(tmp_path: Path):
     assert (sampling.config, simulation.config) == (config.sample, config.simulate)
     assert simulation.directory == tmp_path / "run/simulate/1/toy"
     assert Run(config, tmp_path).data == tmp_path / "data"
+    assert Run(config, tmp_path / "alone").jobs[0].run == "alone"
 
 
 def test_timings_add_up_over_attempts(tmp_path: Path):
