@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("model", "data", "analysis", "distributed", "launch")
 NAMES = (*FOLDERS, "tests", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+(VERSION,) = re.findall(
+    r'^__version__ = "(.+)"$', (ROOT / "fokker" / "__init__.py").read_text(), re.MULTILINE
+)
 
 
 @cache
@@ -150,7 +153,7 @@ print(fokker.__file__, fokker.__version__)
 print([name for name in {NAMES} if importlib.util.find_spec(name)])
 """
     assert python(script, clone.parent, "-I", "-S") == [
-        f"{clone / 'src' / 'fokker' / '__init__.py'} {PROJECT['version']}",
+        f"{clone / 'src' / 'fokker' / '__init__.py'} {VERSION}",
         "[]",
     ]
 

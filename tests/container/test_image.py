@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from ..test_packaging import FOLDERS, NAMES, PROJECT, ROOT, locked, tracked
+from ..test_packaging import FOLDERS, NAMES, ROOT, VERSION, locked, tracked
 from .conftest import HOST, Image, timed
 
 NOBODY = 54321
@@ -38,7 +38,7 @@ from packaging.markers import default_environment
 found = {one.name: one.version for one in distributions()}
 print(json.dumps([found, dict(default_environment())]))"""
     found, environment = python(image, script)
-    expected = {"fokker": PROJECT["version"], "pip": found["pip"]} | {
+    expected = {"fokker": VERSION, "pip": found["pip"]} | {
         pinned.name: specifier.version
         for pins in locked("requirements.lock").values()
         for pinned in pins
@@ -92,7 +92,7 @@ def test_nothing_of_the_build_is_left(image: Image):
 
 def test_commands_are_on_the_path_of_a_user_without_rights(image: Image):
     assert image.run("id", "--user") == "1000"
-    assert image.run("fokker", "--version") == f"fokker {PROJECT['version']}"
+    assert image.run("fokker", "--version") == f"fokker {VERSION}"
     (ray,) = (one.specifier for one in locked("requirements.lock")["ray"])
     assert image.run("ray", "--version") == f"ray, version {str(ray)[2:]}"
     for command in ("tensorboard", "py-spy"):
