@@ -98,7 +98,8 @@ def _start() -> None:
 
 
 def _join(found: str, address: str) -> None:
-    _require_head(found, _named(found, address))
+    if found.rpartition(":")[2].isdigit():  # Anything else Ray refuses at once.
+        _require_head(found, _named(found, address))
     try:
         _init(found)
     except (ConnectionError, ValueError, RuntimeError) as error:
