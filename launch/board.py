@@ -77,11 +77,11 @@ def happened(run: Run, event: events.Event) -> None:
     """
     if event.kind not in TOLD:
         return
-    number = sum(other["event"] in TOLD for other in events.read(run.directory))
     when = f" after step {event.values['step']}" if "step" in event.values else ""
     first, _, rest = event.text.partition("\n")
     words = f"**{event.kind}**{when}: {first}" + (f"\n```\n{rest}\n```" if rest else "")
-    with suppress(FileError):
+    with suppress(FileError, OSError):
+        number = sum(other["event"] in TOLD for other in events.read(run.directory))
         _write(run.directory, _now(), [text(event.expert, words)], number)
 
 

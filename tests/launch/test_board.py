@@ -115,3 +115,8 @@ def test_a_disk_that_is_full_is_no_matter_to_a_training(small_disk: Path):
     board.trained(run)
     board.happened(run, Event("lost", "0-0.1", "killed"))
     assert [path.name for path in small_disk.iterdir()] == ["filling"]
+
+
+def test_a_list_of_events_that_cannot_be_read_is_no_matter_to_a_training(tmp_path: Path):
+    (tmp_path / "events.jsonl").mkdir()
+    board.happened(Run(THREE, tmp_path), Event("lost", "0-0.1", "killed"))
