@@ -8,7 +8,6 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data import files
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.data.files import FileError
@@ -176,7 +175,7 @@ def test_a_topology_that_is_given_is_for_what_has_none():
     words = ["evaluate", "--samples", "GA.xtc", "--topology", "away/top.pdb", "--reference"]
     assert command([*words, "reference"]) == 0
     Path("reference/GA.pdb").unlink()
-    assert command([*words, "reference"]) == 0
+    assert command([*words, "reference", "--force"]) == 0
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(
@@ -187,7 +186,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
     def refuse(folder: Path, space: int = 0) -> None:
         raise FileError(f"{folder} cannot be written: read-only file system: choose another place")
 
-    monkeypatch.setattr(files, "require_writable", refuse)
+    monkeypatch.setattr("fokker.launch.checks.require_writable", refuse)
     monkeypatch.setattr("fokker.launch.judge.sources_of", lambda _: pytest.fail("the work has begun"))
     assert command(["evaluate", "--samples", "GA.xtc", "--reference", "GA.xtc"]) == 1
     assert "read-only file system" in capsys.readouterr().err
