@@ -87,7 +87,7 @@ def python(script: str, cwd: Path, *options: str) -> list[str]:
 
 def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wheel: Path):
     sources = {f"fokker/{name}": ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
-    sources["fokker/__init__.py"] = ROOT / "fokker" / "__init__.py"
+    sources |= {f"fokker/{name}": ROOT / "fokker" / name for name in ("__init__.py", "__main__.py")}
     assert "fokker/analysis/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]

@@ -41,9 +41,9 @@ def test_hosts_beyond_one_each_go_to_the_dearest_by_what_was_measured(
     for job, seconds in zip(jobs, (100.0, 20.0), strict=True):
         job.directory.mkdir(parents=True)
         (job.directory / costs.FILE).write_text(json.dumps({"seconds": seconds}))
-    monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}] * 5)
+    monkeypatch.setattr(cluster, "nodes", lambda labels: [{"CPU": 1.0}] * 5)
     assert costs.hosts(jobs, ClusterConfig(), RESOURCES) == [4, 1]
-    monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}] * 2)
+    monkeypatch.setattr(cluster, "nodes", lambda labels: [{"CPU": 1.0}] * 2)
     assert costs.hosts(jobs, ClusterConfig(), RESOURCES) == [1, 1]
 
 
