@@ -12,6 +12,8 @@ from contextlib import contextmanager
 NUMBERS = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
+INTERRUPTED = 130
+"""Status of a command that was asked to end."""
 IMPATIENT_SECONDS = 1.0
 """After which a second Ctrl-C is that of somebody who does not want to wait."""
 

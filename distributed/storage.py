@@ -118,7 +118,8 @@ def attempt(probe: Path, token: str, host: str) -> Tried:
             return Tried(host, system, f"{problem} ({(error.strerror or str(error)).lower()})")
         if not good:
             return Tried(host, system, problem)
-    return Tried(host, system, locks=not _free(probe / "lock"))
+    with _lock(probe / "lock") as free:
+        return Tried(host, system, locks=not free)
 
 
 def _on_hosts(probe: Path, token: str) -> list[Tried]:
@@ -187,7 +188,7 @@ def _maps(path: Path) -> bool:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool]:
-    """Hold a lock, as a run does; whether the file system has any."""
+    """Hold a lock, as a run does; whether it could be had."""
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,13 +196,3 @@ def _lock(path: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
-
-
-def _free(path: Path) -> bool:
-    """Whether the lock can be had, though the driver holds it."""
-    with open(path, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True

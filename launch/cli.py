@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ..distributed import interrupts, machine
+from ..distributed.interrupts import INTERRUPTED
 from . import streams
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from .display import Display
     from .run import Run
 
-INTERRUPTED = 130
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the process of a job."""
 READING = ("evaluate", "report")

@@ -11,7 +11,7 @@ from .config import Config
 from .manifests import EXPERTS, ROLE, SHARED, SIMULATORS
 from .targets import TARGETS, Machine, Pod, Target
 from .usage import deploy_help
-from .words import Options, UsageError, choice, joined, only, print_and_exit, take
+from .words import Options, UsageError, choice, joined, only, print_and_exit, take, whole
 
 if TYPE_CHECKING:
     from .arguments import RunArguments
@@ -81,10 +81,10 @@ def deploy(
     target = _target(options)
     machine = _machine(target, options)
     pod = _pod(target, machine, options)
-    hosts, spot = _whole(options, "--hosts", 1000), _spot(target, options) or command != "run"
+    hosts, spot = whole(options, "--hosts", 1000), _spot(target, options) or command != "run"
     image, namespace = _image(options), _namespace(options)
-    hours = _whole(options, "--hours", 8760) or 72
-    frames, beads = _whole(options, "--frames", 10**9), _whole(options, "--beads", 10**9)
+    hours = whole(options, "--hours", 8760) or 72
+    frames, beads = whole(options, "--frames", 10**9), whole(options, "--beads", 10**9)
     if command != "run":
         hosts = hosts or 4
     handed_on = _cluster(command, target, pod, hosts) | _on_the_volume(options)
@@ -117,7 +117,7 @@ def _machine(target: Target, options: Options) -> Machine | None:
 def _pod(target: Target, machine: Machine | None, options: Options) -> Pod:
     """What a worker has: its whole machine, or what is asked for."""
     if machine is None:
-        return Pod(_whole(options, "--cpus", 1000) or 4, _whole(options, "--memory", 20_000) or 16)
+        return Pod(whole(options, "--cpus", 1000) or 4, whole(options, "--memory", 20_000) or 16)
     for name in ("--cpus", "--memory"):
         if name in options:
             raise UsageError(f"{name}: a worker has a {machine.name} for itself: choose another --machine")
@@ -199,13 +199,3 @@ def _refuse(target: Target, pod: Pod, options: Options) -> None:
             raise UsageError(f"{name}: a worker on {target.name} has {value}: leave it out")
     if "--cluster.address" in options:
         raise UsageError("--cluster.address: a job knows its own cluster: leave it out")
-
-
-def _whole(options: Options, name: str, most: int) -> int | None:
-    """A whole number from 1 on, or None where it is not given."""
-    if name not in options:
-        return None
-    text = take(options, name, "4")
-    if not re.fullmatch("0*[1-9][0-9]{0,9}", text) or int(text) > most:
-        raise UsageError(f"{name}: must be a whole number from 1 to {most}, not {text!r}")
-    return int(text)

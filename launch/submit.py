@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import fokker
 
 from ..data.files import NAME_BYTES
+from ..distributed.interrupts import INTERRUPTED
 from .usage import COMMANDS, STAGES, SUBMIT_OPTIONS, submit_help
-from .words import UsageError, choice, print_and_exit, split, take
+from .words import Options, UsageError, choice, print_and_exit, split, take
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 ADDRESS = "http://127.0.0.1:8265"
 STOP_SECONDS = 150
 """What Ray gives the job to save, once it is told to stop; 3 s unless it is told."""
-INTERRUPTED = 130
 ENDED = {"SUCCEEDED": 0, "STOPPED": INTERRUPTED}
 LOST_SECONDS = 60.0
 """How long a cluster that does not answer is asked again, while a job is followed."""
@@ -59,7 +59,8 @@ def parse(tokens: list[str]) -> SubmitArguments:
         raise UsageError("put what is to run behind --: fokker submit -- run mueller-brown --runs-dir DIR")
     if choice("command", command[0], tuple(COMMANDS)) == "submit":
         raise UsageError("a job cannot submit another one")
-    _require_shared(command)
+    parts, settings = split(command[1:])
+    _require_shared(command[0], settings)
     address = take(options, "--address", ADDRESS) if "--address" in options else None
     wait = "--no-wait" not in options
     if "--wait" in options and not wait:
@@ -69,22 +70,17 @@ def parse(tokens: list[str]) -> SubmitArguments:
             raise UsageError(f"{name} takes no value")
     if options:
         raise UsageError(f"unknown option {next(iter(options))}: submit has {', '.join(SUBMIT_OPTIONS)}")
-    return SubmitArguments(tuple(command), _name(command), address, wait)
+    name = (settings.get("--name") or next(iter(parts), None) or command[0])[:NAME_BYTES]
+    return SubmitArguments(tuple(command), name, address, wait)
 
 
-def _require_shared(command: list[str]) -> None:
+def _require_shared(command: str, options: Options) -> None:
     """UsageError unless the command names its folders in full: a job begins in a folder of its own."""
-    _, options = split(command[1:])
-    if command[0] in ("run", *STAGES, "reproduce") and "--runs-dir" not in options:
+    if command in ("run", *STAGES, "reproduce") and "--runs-dir" not in options:
         raise UsageError("add --runs-dir, a folder that every host of the cluster sees, behind the --")
     for name in ("--runs-dir", "--data", "--data.path"):
         if name in options and not (options[name] or "").startswith(("/", "~")):
             raise UsageError(f"{name}: name it in full, as the hosts see it, not {options[name]!r}")
-
-
-def _name(command: list[str]) -> str:
-    words, options = split(command[1:])
-    return (options.get("--name") or next(iter(words), None) or command[0])[:NAME_BYTES]
 
 
 def carry_out(arguments: SubmitArguments, display: "Display") -> int:

@@ -74,13 +74,14 @@ def take(options: Options, name: str, default: str) -> str:
     return value
 
 
-def whole(options: Options, name: str) -> int | None:
+def whole(options: Options, name: str, most: int | None = None) -> int | None:
     """The option's whole number above 0, removed from the options; None where it is not given."""
     if name not in options:
         return None
     text = take(options, name, "4")
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise UsageError(f"{name}: must be a whole number above 0, not {text!r}")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,9}", text) or int(text) > (most or 999_999_999):
+        bounds = "above 0" if most is None else f"from 1 to {most}"
+        raise UsageError(f"{name}: must be a whole number {bounds}, not {text!r}")
     return int(text)
 
 
