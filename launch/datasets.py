@@ -11,7 +11,7 @@ import ray
 from ..analysis import figures
 from ..analysis.metrics import RAMACHANDRAN
 from ..analysis.systems import System
-from ..data import files
+from ..data import fence, files
 from ..data.bead_map import BeadMap
 from ..data.building import require_openmm
 from ..data.config import MoleculesConfig
@@ -175,7 +175,7 @@ def _copy(dataset: Dataset, bead_map: BeadMap, directory: Path, display: Display
     display.stage("data", f"the dataset {dataset.directory} ({dataset.fingerprint[:12]}) is copied")
     try:
         # The manifest last: without one a dataset is unfinished.
-        passed_over = shutil.ignore_patterns(MANIFEST, ".*")
+        passed_over = shutil.ignore_patterns(MANIFEST, fence.FILE, ".*")
         shutil.copytree(dataset.directory, directory, ignore=passed_over, dirs_exist_ok=True)
     except OSError as error:
         raise file_error(directory, error) from None
