@@ -17,7 +17,7 @@ help:
 	@echo '               (make run ARGS="--name mine --method mixture" hands options to fokker)'
 	@echo 'make setup     only prepare .venv'
 	@echo 'make test      lint, types and tests'
-	@echo 'make test-long      the tests that carry out whole runs'
+	@echo 'make test-long      whole runs, and other tests of half a minute'
 	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
 	@echo 'make test-k8s       what Kubernetes would be given, against its schemas and the operator'"'"'s rules'

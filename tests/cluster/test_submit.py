@@ -141,10 +141,10 @@ def test_an_eviction_as_kubernetes_does_it_costs_no_step(make: Make, whole: Job,
     pod = hosts.blocking(3)
     this = make("evicted", whole).start()
     this.wait_for_step(2000)
-    (shell,) = [p for p in children(pod.pid) if "ulimit" in cmdline(p)] or [pod.pid]
+    (container,) = children(pod.pid)
     with this.fault("a host of two is evicted, as by Kubernetes", "SIGTERM to its container"):
-        for process in (shell, *children(shell)):
-            if "start" in cmdline(process):
+        for process in (container, *children(container)):
+            if f"{BIN / 'ray'} start" in cmdline(process):
                 os.kill(process, signal.SIGTERM)
         wait_for(lambda: bool(this.events("preempted")), "the group does not leave", this)
         pod.wait(120)

@@ -49,6 +49,7 @@ def test_its_files_are_read_with_their_conditions(tmp_path: Path):
     assert 1 <= report["effective_samples"] <= 40
 
 
+@pytest.mark.long
 def test_frames_are_drawn_as_if_there_had_been_no_bias(tmp_path: Path):
     config = replace(SHORT, production=0.4, block=0.4, interval=0.2, frames=2000)
     reference = Reference("GA", config, tmp_path)

@@ -116,6 +116,7 @@ def frozen(job: ExpertJob, process: subprocess.Popen, wanted) -> None:
     pytest.fail(f"the process ended by itself: {process.returncode}")
 
 
+@pytest.mark.long
 def test_killed_at_any_point_and_run_again_is_bitwise_the_same(make_job, undisturbed, tmp_path):
     """kill -9 before the first checkpoint, between checkpoints, and in the middle of a save."""
     job = make_job()

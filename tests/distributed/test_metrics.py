@@ -56,6 +56,7 @@ def wait_for(run: str, holds: Callable[[Numbers], bool]) -> Numbers:
     return found
 
 
+@pytest.mark.long
 def test_prometheus_reads_what_an_expert_does_and_that_it_was_lost(
     ray_cluster, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ):
@@ -91,6 +92,7 @@ def test_prometheus_reads_what_an_expert_does_and_that_it_was_lost(
     assert found[0]["ray_fokker_restarts_total"] == {EXPERT: [1.0]}
 
 
+@pytest.mark.long
 def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, tmp_path: Path):
     jobs = tuple(replace(trained.job, run="simulated") for trained in undisturbed)
     settings = SimulateConfig(frames=80, chains=40, chunk=20, stride=2)

@@ -79,6 +79,7 @@ def test_molecules_are_padded_to_the_longest(peptides: Path):
     assert shorter.beads.tolist() == [0, 8], "what such frames cannot hold is not in the table"
 
 
+@pytest.mark.long
 def test_training_stopped_in_the_middle_ends_with_the_same_parameters(jobs, tmp_path: Path):
     again = replace(jobs[0], directory=tmp_path)
     assert train(again, stop_at=8).step < 36

@@ -253,6 +253,7 @@ def test_a_simulation_has_the_temperature_of_its_bath(disturbed: Disturbed):
     assert total.step_temperature_sum != total.temperature_sum
 
 
+@pytest.mark.long
 def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
     ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -333,6 +334,7 @@ def test_simulators_without_a_place_are_said_at_the_deadline(sampling: Sampling,
         pool.run([work], config, lambda _: None)
 
 
+@pytest.mark.long
 def test_many_lost_actors_end_nothing_as_long_as_each_chunk_is_computed_in_the_end(
     ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

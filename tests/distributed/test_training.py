@@ -199,6 +199,7 @@ def test_an_expert_that_is_not_finite_ends_alone_and_keeps_its_last_good_checkpo
     assert not (job.directory / parameters.FILE).exists()
 
 
+@pytest.mark.long
 def test_on_too_few_cores_cheap_experts_begin_when_the_dearest_has_compiled(ray_cluster, make_job: MakeJob):
     dearest, cheap = make_job(0), [make_job(1, name=name) for name in ("cheap", "cheaper")]
     assert costs.estimated(dearest) > 2 * costs.estimated(cheap[0])

@@ -58,6 +58,7 @@ def test_what_was_simulated_is_not_simulated_again(generated: tuple[Path, Result
     assert before == {path: path.stat().st_mtime_ns for path in generated[0].rglob("*-*")}
 
 
+@pytest.mark.long
 def test_a_dataset_is_converted_once_and_then_given_to_runs(converted: Path, guest: User):
     refused = guest.run("data", "convert", "peptides", "--out", "dataset")
     assert refused.returncode == 2
@@ -92,6 +93,7 @@ def test_inspection_says_what_is_there(converted: Path, guest: User):
     assert (guest.home / "planes.png").read_bytes()[1:4] == b"PNG"
 
 
+@pytest.mark.long
 def test_a_run_without_data_makes_its_own_reference(guest: User):
     settings = [f"--reference.{name[2:]}" if name.startswith("--") else name for name in SHORT]
     made = guest.run(
@@ -139,6 +141,7 @@ def with_topology(folder: Path, sequence: str) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_campaign_of_one_molecule_becomes_one_system_whatever_its_place_is_called(guest: User):
     campaign = guest.home / "Läufe λ"
     for number in range(3):
