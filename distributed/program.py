@@ -82,8 +82,8 @@ class Program:
             key: PRNGKeyArray,
         ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
             smallest = wishes.min()
-            # No wish is negative; the steps wait for it. Of two exchanges that nothing orders, one process may
-            # begin with the other: gloo then takes one for the other, and ends the process.
+            # No wish is negative: the steps wait for it. Each process begins exchanges that nothing orders
+            # as it likes; gloo then takes one for the other, and ends the process.
             count = jnp.where(smallest < 0, 0, count)
             return *train_block(step, state, batches, count, key, first), smallest
 

@@ -91,7 +91,7 @@ def test_a_submitted_run_is_carried_out_on_the_hosts_of_its_label(whole: Job):
     (started,) = whole.events("started")
     assert (started["hosts"], started["devices"]) == (2, 2)
     metrics = json.loads((whole.root / "metrics.json").read_text())
-    assert metrics["frames"]["samples"]["count"] == 25000
+    assert [metrics[stage]["frames"] for stage in ("sample", "simulate")] == [25000, 25000]
     assert "report.html" in whole.output()
 
 
