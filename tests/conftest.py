@@ -1,9 +1,11 @@
 """Every test runs with jaxtyping's shapes and the annotations of fokker's functions checked by beartype."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from jaxtyping import install_import_hook
@@ -12,6 +14,11 @@ install_import_hook("fokker", "beartype.beartype")
 
 # Shells start background jobs with SIGINT ignored, and then Ctrl-C raises nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def missing(tool: str, reason: str) -> NoReturn:
+    """Leave a test out; a failure where FOKKER_REQUIRE names the tool, as where .ci/run has installed it."""
+    (pytest.fail if tool in os.environ.get("FOKKER_REQUIRE", "").split() else pytest.skip)(reason)
 
 
 def _mount(folder: Path, *options: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from fokker.distributed.config import ClusterConfig
 
+from ..conftest import missing
 from ..faults.conftest import Training, training, wait_for
 from ..launch.conftest import SMALL
 from .browser import Page, page
@@ -116,9 +117,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Chromium; where there is none this is skipped, or fails if FOKKER_REQUIRE names it."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        missing = f"no browser is here ({', '.join(BROWSERS)}; Debian: chromium): no page was looked at"
-        if "chromium" in os.environ.get("FOKKER_REQUIRE", "").split():
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(
+            "chromium", f"no browser here ({', '.join(BROWSERS)}; Debian: chromium): no page was looked at"
+        )
     with page(found, tmp_path_factory.mktemp("profile")) as this:
         yield this

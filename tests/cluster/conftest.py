@@ -6,26 +6,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from ..faults.conftest import pytest_terminal_summary  # noqa: F401
+from ..conftest import missing
+from ..faults.conftest import ROWS, pytest_terminal_summary  # noqa: F401
 
 SCRIPT = Path(__file__).with_name("hosts.sh")
 HEAD = "10.77.0.1"
 DASHBOARD = f"http://{HEAD}:8265"
 BIN = Path(sys.executable).parent
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    # As in an image: a job is a command line of its own.
-    "PATH": f"{BIN}:{os.environ['PATH']}",
-    # As KubeRay's pods are told to, that a host which is taken away waits for what is on it.
-    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "100",
+OF_HOSTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -33,6 +29,14 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",
+}
+OF_CLUSTER = OF_HOSTS | {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # As in an image: a job is a command line of its own.
+    "PATH": f"{BIN}:{os.environ['PATH']}",
+    # As KubeRay's pods are told to, that a host which is taken away waits for what is on it.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "100",
 }
 
 
@@ -47,16 +51,20 @@ def start(number: int) -> list[str]:
     return [str(BIN / "ray"), "start", *where, *own, "--disable-usage-stats"]
 
 
+@dataclass(frozen=True)
 class Hosts:
     """The test hosts; number 1 is the head, which trains nothing."""
 
+    environment: Mapping[str, str]
+    """Of all that is begun on them."""
+
     def command(self, *arguments: str) -> None:
         """Of hosts.sh, to its end."""
-        subprocess.run([SCRIPT, *arguments], env=os.environ | ENVIRONMENT, check=True, timeout=120)
+        subprocess.run([SCRIPT, *arguments], env={**os.environ, **self.environment}, check=True, timeout=120)
 
     def popen(self, command: Sequence[str | Path], env: Mapping[str, str], **options) -> subprocess.Popen:
         """Begin a command on the head."""
-        return subprocess.Popen([SCRIPT, "run", "1", *command], env={**env, **ENVIRONMENT}, **options)
+        return subprocess.Popen([SCRIPT, "run", "1", *command], env={**env, **self.environment}, **options)
 
     def join(self, number: int) -> None:
         """Start the Ray node of a host."""
@@ -67,23 +75,23 @@ class Hosts:
         words = f"ulimit -n 65536; {shlex.join(start(number))} --block"
         return subprocess.Popen(
             [SCRIPT, "run", str(number), "/bin/bash", "-c", words],
-            env=os.environ | ENVIRONMENT,
+            env={**os.environ, **self.environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
 
 @contextmanager
-def three_hosts(missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
-    """Hosts without anything on them, or what `missing` makes of a machine that allows no namespaces."""
+def three_hosts(tests: str, environment: Mapping[str, str]) -> Iterator[Hosts]:
+    """Hosts without anything on them; where the machine allows no namespaces, these tests are left out."""
     if os.geteuid() or not shutil.which("ip"):
-        missing("test hosts need root and the command ip (Debian: iproute2)")
-    these = Hosts()
+        missing(tests, "test hosts need root and the command ip (Debian: iproute2)")
+    these = Hosts(environment)
     try:
         these.command("up", "3")
     except subprocess.CalledProcessError as error:
         these.command("down")
-        missing(f"network namespaces cannot be made here: {error}")
+        missing(tests, f"network namespaces cannot be made here: {error}")
     try:
         yield these
     finally:
@@ -92,8 +100,10 @@ def three_hosts(missing: Callable[[str], NoReturn]) -> Iterator[Hosts]:
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Hosts]:
-    """A head and two hosts with a CPU each. Skips where the machine allows no namespaces."""
-    with three_hosts(pytest.skip) as these:
+    """A head and two hosts with a CPU each."""
+    with three_hosts("cluster", OF_CLUSTER) as these:
+        begin = time.monotonic()
         for number in (1, 2, 3):
             these.join(number)
+        ROWS.append(("a cluster of three hosts, up", "ray start", "", f"{time.monotonic() - begin:.1f} s"))
         yield these

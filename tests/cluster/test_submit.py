@@ -82,7 +82,7 @@ def whole(make: Make) -> Job:
     begin = time.monotonic()
     this.start()
     this.wait_for_step(0)
-    this.note("`fokker submit` to the first steps", "", begin)
+    this.note("a run is submitted, to its first steps", "fokker submit", begin)
     this.finish()
     return this
 
@@ -126,7 +126,7 @@ def test_a_job_that_is_stopped_and_submitted_again_takes_no_step_twice(make: Mak
     begin = time.monotonic()
     hosts.command("run", "1", str(BIN / "ray"), "job", "stop", this.number, "--address", DASHBOARD)
     this.finish(130)
-    this.note("`ray job stop` to the end of the job, saved", "SIGTERM", begin)
+    this.note("a job is told to stop, saved and ended", "ray job stop", begin, "0")
     assert f"fokker submit -- train mueller-brown --runs-dir {this.root.parent}" in this.output()
     this.start().finish()
     steps = this.steps()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import missing
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "k8s" / "Dockerfile"
 TOOLS = ("buildah", "debootstrap", "ip")
@@ -33,11 +35,6 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section("image")
         for row in ROWS:
             terminalreporter.write_line(f"| {' | '.join(row)} |")
-
-
-def missing(reason: str) -> None:
-    """Leave the test out; a failure where .ci/run has installed what these tests need."""
-    (pytest.fail if "container" in os.environ.get("FOKKER_REQUIRE", "").split() else pytest.skip)(reason)
 
 
 @contextmanager
@@ -141,7 +138,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """Built for CPUs. Skips where it cannot be."""
     absent = [tool for tool in TOOLS if not shutil.which(tool)] + ["root"] * bool(os.geteuid())
     if absent:
-        missing(f"no image without {', '.join(absent)} (Debian: buildah, debootstrap, iproute2)")
+        missing("container", f"no image without {', '.join(absent)} (Debian: buildah, debootstrap, iproute2)")
     folder = tmp_path_factory.mktemp("image")
     store = Store(folder)
     try:

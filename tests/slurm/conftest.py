@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -17,7 +16,8 @@ from fokker.launch.arguments import parse
 from fokker.launch.slurm import script
 from fokker.launch.slurm_arguments import RenderArguments
 
-from ..cluster.conftest import Hosts, three_hosts
+from ..cluster.conftest import OF_HOSTS, Hosts, three_hosts
+from ..conftest import missing
 from ..faults.conftest import pytest_terminal_summary  # noqa: F401
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "munged")
@@ -60,13 +60,6 @@ FURTHER = {
     "cgroup.conf": "CgroupPlugin=cgroup/v1",
     "gres.conf": "NodeName=host[2-3] Name=gpu File=/dev/zero",  # Only asked whether it is there.
 }
-
-
-def missing(what: str) -> NoReturn:
-    """Skip, or fail where FOKKER_REQUIRE names these tests."""
-    if "slurm" in os.environ.get("FOKKER_REQUIRE", "").split():
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 class Slurm:
@@ -138,8 +131,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     if absent := [
         name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     ]:
-        missing(f"{', '.join(absent)}: not installed (Debian: apt-get install {PACKAGES})")
-    with three_hosts(missing) as hosts:
+        missing("slurm", f"{', '.join(absent)}: not installed (Debian: apt-get install {PACKAGES})")
+    with three_hosts("slurm", OF_HOSTS) as hosts:
         this = Slurm(hosts, tmp_path_factory.mktemp("slurm"))
         for number in (CONTROLLER, *NODES):
             this.boot(number)
