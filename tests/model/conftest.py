@@ -15,6 +15,11 @@ PLAIN = MLPConfig()
 PRECONDITIONED = MLPConfig(precondition=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_optimisations(few_optimisations: None) -> None:
+    """Each program here is compiled for few numbers."""
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Double precision, in this test only."""

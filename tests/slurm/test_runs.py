@@ -67,7 +67,7 @@ def whole(slurm: Slurm, make: Callable[[str], Run]) -> Run:
     this, begin = make("whole"), time.monotonic()
     this.start()
     this.wait_for_step(0)
-    ROWS.append(("Slurm: a run is submitted", "sbatch", "0", f"{time.monotonic() - begin:.1f} s"))
+    ROWS.append(("a run is submitted, to its first steps", "sbatch", "", f"{time.monotonic() - begin:.1f} s"))
     this.finish()
     return this
 
@@ -93,11 +93,11 @@ def test_a_job_that_is_told_to_stop_goes_on_by_itself_and_takes_no_step_twice(
     this.start()
     this.wait_for_step(600)
     job, begin = number(slurm, this), time.monotonic()
-    with this.fault("Slurm: the job is told to stop, and started again", "scancel --batch --signal=TERM"):
+    with this.fault("the job is told to stop, and started again", "scancel --batch --signal=TERM"):
         slurm.client("scancel", "--batch", "--signal=TERM", job)
         wait_for(lambda: bool(this.events("stopped")), "it does not stop", this)
-        seconds = f"saved after {time.monotonic() - begin:.1f} s"
-        ROWS.append(("Slurm: the job is told to stop", "scancel --batch --signal=TERM", "0", seconds))
+        seconds = f"{time.monotonic() - begin:.1f} s"
+        ROWS.append(("the job is told to stop, saved", "scancel --batch --signal=TERM", "0", seconds))
     wait_for(lambda: bool(this.events("finished")), "it is not trained", this)
     assert slurm.about(job, "Restarts") == "1"
     assert [event["hosts"] for event in this.events("started")] == [2, 2]
@@ -116,9 +116,9 @@ def test_a_run_outlives_a_lost_node_and_slurm_gives_it_both_when_that_is_back(
     this.start()
     this.wait_for_step(1000)
     job = number(slurm, this)
-    with this.fault("Slurm: a node of two is lost, and the group goes on with one", "kill -9 of all on it"):
+    with this.fault("a node of two is lost, and the group goes on with one", "kill -9 of all on it"):
         slurm.hosts.command("kill", "3")
-    with this.fault("Slurm: the node is given up, is back, and the job is started again", "state=down"):
+    with this.fault("the node is given up, is back, and the job is started again", "state=down"):
         slurm.client("scontrol", "update", "nodename=host3", "state=down", "reason=test")
         wait_for(lambda: slurm.state(job) == "PENDING", "the job is not requeued", this)
         slurm.hosts.command("boot", "3")
