@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import jax
 import pytest
 from jaxtyping import install_import_hook
 
@@ -20,14 +19,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def missing(tool: str, reason: str) -> NoReturn:
     """Leave a test out; a failure where FOKKER_REQUIRE names the tool, as where .ci/run has installed it."""
     (pytest.fail if tool in os.environ.get("FOKKER_REQUIRE", "").split() else pytest.skip)(reason)
-
-
-@pytest.fixture(scope="module")
-def few_optimisations() -> Iterator[None]:
-    """A module whose programs XLA compiles in two thirds of the time, for they compute little."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _mount(folder: Path, *options: str) -> None:

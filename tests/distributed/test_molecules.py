@@ -52,9 +52,7 @@ def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def jobs(
-    compilations, few_optimisations, peptides: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[ExpertJob, ...]:
+def jobs(compilations, peptides: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJob, ...]:
     """The smallest expert an energy with a residual, the other a score."""
     smallest = ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=4, midpoint=0.03, consistency_weight=1e-4)
     larger = ExpertConfig(interval=(0.1, 1), hidden=(8,), epochs=2, midpoint=0.5, conservative=False)

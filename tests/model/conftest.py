@@ -15,11 +15,6 @@ PLAIN = MLPConfig()
 PRECONDITIONED = MLPConfig(precondition=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_optimisations(few_optimisations: None) -> None:
-    """Each program here is compiled for few numbers."""
-
-
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Double precision, in this test only."""
