@@ -34,6 +34,9 @@ SEQUENCES = ("AV", "GG")
 NETWORK = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4, springs=True)
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def peptides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beads that a harmonic potential holds at the nodes of a chain: 10 of one peptide, 8 of the other."""
@@ -79,7 +82,6 @@ def test_molecules_are_padded_to_the_longest(peptides: Path):
     assert shorter.beads.tolist() == [0, 8], "what such frames cannot hold is not in the table"
 
 
-@pytest.mark.long
 def test_training_stopped_in_the_middle_ends_with_the_same_parameters(jobs, tmp_path: Path):
     again = replace(jobs[0], directory=tmp_path)
     assert train(again, stop_at=8).step < 36

@@ -40,6 +40,7 @@ def converted(generated: tuple[Path, Result], guest: User) -> Path:
     return guest.home / "dataset"
 
 
+@pytest.mark.long
 def test_peptides_are_simulated_side_by_side(generated: tuple[Path, Result]):
     folder, result = generated
     for name in ("GA", "AC"):
@@ -50,6 +51,7 @@ def test_peptides_are_simulated_side_by_side(generated: tuple[Path, Result]):
     assert "peptide GA  done" in result.stdout
 
 
+@pytest.mark.long
 def test_what_was_simulated_is_not_simulated_again(generated: tuple[Path, Result], guest: User):
     before = {path: path.stat().st_mtime_ns for path in generated[0].rglob("*-*")}
     again = guest.run("data", "generate", "GA", "AC", "--out", "peptides/train", "--walkers", "2", *SHORT)
@@ -72,6 +74,7 @@ def test_a_dataset_is_converted_once_and_then_given_to_runs(converted: Path, gue
     assert "skipped" in guest.run("data", "dipeptides-small", *options).stdout
 
 
+@pytest.mark.long
 def test_a_dataset_of_other_beads_is_refused(converted: Path, guest: User):
     options = ("--data", "dataset", "--data.beads", "calpha", "--data.evaluate", "train")
     refused = guest.run("data", "dipeptides-small", "--name", "other", *options)
@@ -81,6 +84,7 @@ def test_a_dataset_of_other_beads_is_refused(converted: Path, guest: User):
     assert not (guest.home / "runs" / "other" / "data").exists()
 
 
+@pytest.mark.long
 def test_inspection_says_what_is_there(converted: Path, guest: User):
     looked = guest.run("data", "inspect", "dataset")
     assert (looked.returncode, looked.stderr) == (0, "")
@@ -114,8 +118,8 @@ def test_a_run_without_data_makes_its_own_reference(guest: User):
     assert np.isfinite(dataset.split("train").read()).all()
 
 
-def test_a_sequence_that_is_none_is_one_line(guest: User):
-    refused = guest.run("data", "generate", "GB", "--out", "wrong")
+def test_a_sequence_that_is_none_is_one_line(user: User):
+    refused = user.run("data", "generate", "GB", "--out", "wrong")
     assert refused.returncode == 1
     assert refused.stderr.startswith("fokker: error: sequence 'GB': residue 2 is 'B'")
     assert refused.stderr.count("\n") == 1
