@@ -14,7 +14,7 @@ import pytest
 from fokker.distributed.config import ClusterConfig
 from fokker.launch.cli import INTERRUPTED
 
-from ..faults.conftest import BLOCK, MARK, PATIENCE, ROWS, Training, training, wait_for
+from ..faults.conftest import BLOCK, MARK, PATIENCE, Training, training, wait_for
 from .conftest import OWN, Slurm, rendered
 
 STEPS = 4800
@@ -67,7 +67,7 @@ def whole(slurm: Slurm, make: Callable[[str], Run]) -> Run:
     this, begin = make("whole"), time.monotonic()
     this.start()
     this.wait_for_step(0)
-    ROWS.append(("a run is submitted, to its first steps", "sbatch", "", f"{time.monotonic() - begin:.1f} s"))
+    this.note("a run is submitted, to its first steps", "sbatch", begin)
     this.finish()
     return this
 
@@ -96,8 +96,7 @@ def test_a_job_that_is_told_to_stop_goes_on_by_itself_and_takes_no_step_twice(
     with this.fault("the job is told to stop, and started again", "scancel --batch --signal=TERM"):
         slurm.client("scancel", "--batch", "--signal=TERM", job)
         wait_for(lambda: bool(this.events("stopped")), "it does not stop", this)
-        seconds = f"{time.monotonic() - begin:.1f} s"
-        ROWS.append(("the job is told to stop, saved", "scancel --batch --signal=TERM", "0", seconds))
+        this.note("the job is told to stop, saved", "scancel --batch --signal=TERM", begin, "0")
     wait_for(lambda: bool(this.events("finished")), "it is not trained", this)
     assert slurm.about(job, "Restarts") == "1"
     assert [event["hosts"] for event in this.events("started")] == [2, 2]
