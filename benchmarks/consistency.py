@@ -54,6 +54,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     import jax
     import jax.numpy as jnp
     import numpy as np
+    from fokker.model.potential import Potential
 
     from fokker.analysis.evaluation import floor
     from fokker.analysis.metrics import compare
@@ -62,14 +63,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     from fokker.data.bead_map import BeadMap
     from fokker.data.convert import convert_all, finish_conversion
     from fokker.data.loader import Plan, blocks
+    from fokker.data.molecules import molecule_of, molecules_of
     from fokker.data.pooling import pool
     from fokker.data.readers import open_source
-    from fokker.distributed.molecules import molecule_of, molecules_of
     from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
     from fokker.launch.presets import PRESETS
     from fokker.model import langevin
     from fokker.model.experts import Expert
-    from fokker.model.potential import Potential
 
     config = PRESETS["alanine-dipeptide-small"]("both", "fokker")
     bead_map = BeadMap.parse("alanine-dipeptide")

@@ -79,7 +79,7 @@ def dipeptides() -> dict[str, Callable[[], Any]]:
 
     from fokker.data.bead_map import BeadMap
     from fokker.data.beads import Beads
-    from fokker.distributed.molecules import molecule_of
+    from fokker.data.molecules import molecule_of
     from fokker.launch.presets import PRESETS
     from fokker.model.experts import Expert
 

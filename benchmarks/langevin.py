@@ -61,10 +61,10 @@ def one_process(chains: int) -> float:
     """Steps a second of all chains, in the fastest of three runs of at least a second."""
     import jax
     import jax.numpy as jnp
+    from fokker.model.potential import Potential
 
     from fokker.model import langevin
     from fokker.model.experts import Expert
-    from fokker.model.potential import Potential
 
     data, config = preset()
     expert = Expert(config.experts[0], config.network, (2,))

@@ -7,6 +7,9 @@ from pydantic.dataclasses import dataclass
 
 from ..model.config import STRICT, Count, Integrator, Positive
 
+BOLTZMANN = 0.00831446261815324
+"""In kJ/(mol K)."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class MuellerBrownConfig:
@@ -41,6 +44,11 @@ class MuellerBrownConfig:
                 "every chain keeps the same number"
             )
 
+    @property
+    def kT(self) -> float:
+        """Thermal energy."""
+        return self.temperature
+
 
 @dataclass(frozen=True, config=STRICT)
 class MoleculesConfig:
@@ -72,6 +80,11 @@ class MoleculesConfig:
     """Others, of the split `evaluate`."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the resampling that gives the floors."""
+
+    @property
+    def kT(self) -> float:
+        """Thermal energy in kJ/mol."""
+        return BOLTZMANN * self.temperature
 
 
 DataConfig = Annotated[MuellerBrownConfig | MoleculesConfig, Field(discriminator="kind")]
@@ -133,4 +146,4 @@ class ReferenceConfig:
     @property
     def kT(self) -> float:
         """Thermal energy in kJ/mol."""
-        return 0.00831446261815324 * self.temperature
+        return BOLTZMANN * self.temperature

@@ -47,10 +47,8 @@ def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
 def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"]:
     bath = Bath(config.temperature, config.mass, config.friction, config.timestep)
     start = jnp.broadcast_to(jnp.asarray(START, jnp.float32), (config.chains, 2))
-    velocity_key, burn_key, key = jax.random.split(key, 3)
-    state = langevin.init(force, bath, start, velocity_key)
-    run = partial(langevin.simulate, config.integrator, force, bath)
-    if config.burn_in:
-        state, _ = run(state, burn_key, frames=1, stride=config.burn_in)
-    _, trajectory = run(state, key, frames=config.frames // config.chains, stride=config.stride)
+    keys = jax.random.split(key, 3)
+    state = langevin.begin(config.integrator, force, bath, start, keys[:2], config.burn_in)
+    frames = config.frames // config.chains
+    _, trajectory = langevin.simulate(config.integrator, force, bath, state, keys[2], frames, config.stride)
     return trajectory.position.swapaxes(0, 1).reshape(config.frames, 2)

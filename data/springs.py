@@ -15,7 +15,7 @@ from .beads import Beads
 
 Moments = dict[str, list[float]]
 """Kind to number of values, their mean and their variance."""
-Table = Mapping[str, Moments]
+Table = Mapping[str, Mapping[str, Sequence[float]]]
 """Moments of `bonds` (lengths in nm) and `angles` (cosines)."""
 
 
@@ -71,7 +71,7 @@ def springs_of(beads: Beads, table: Table) -> Springs:
     return Springs(*_arrays(bonds, 2), *_arrays(angles, 3))
 
 
-def _arrays(entries: Sequence[tuple[Sequence[int], list[float]]], members: int):
+def _arrays(entries: Sequence[tuple[Sequence[int], Sequence[float]]], members: int):
     indices = np.array([beads for beads, _ in entries], np.int32).reshape(-1, members)
     return indices, np.array([moments[1:] for _, moments in entries], np.float32).reshape(-1, 2)
 

@@ -1,14 +1,29 @@
 """The training of one expert, as plain values that travel to its processes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
+from ..data import archive
+from ..data.archive import Archive, Description
+from ..data.config import MoleculesConfig, MuellerBrownConfig
 from ..data.loader import Plan
 from ..data.shards import Dataset
-from ..model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
+from ..model.config import (
+    ArchitectureConfig,
+    DynamicsConfig,
+    ExpertConfig,
+    GraphTransformerConfig,
+    MLPConfig,
+    ObjectiveConfig,
+    SamplerConfig,
+)
 from ..model.experts import Expert
 from . import parameters
 from .config import TrainConfig
+
+Part = TypeVar("Part", ArchitectureConfig, DynamicsConfig, SamplerConfig)
 
 
 @dataclass(frozen=True)
@@ -49,3 +64,32 @@ class ExpertJob:
         alike = split.frames_of_systems if self.train.mix == "equal" else ()
         plan = Plan(len(split), self.train.batch_size, self.expert.epochs, self.seed, alike)
         return dataset, expert, plan
+
+
+def write_model(
+    path: Path,
+    jobs: Sequence[ExpertJob],
+    data: MuellerBrownConfig | MoleculesConfig,
+    sample: SamplerConfig,
+    simulate: DynamicsConfig,
+) -> None:
+    """Write what the experts of one model have been trained to, as one file; the settings are its defaults.
+
+    Raises FileError, and FileNotFoundError unless all are trained.
+    """
+    dataset = Dataset(jobs[0].data)
+    description = Description(
+        experts=tuple(_part(ArchitectureConfig, job.expert) for job in jobs),
+        network=jobs[0].network,
+        sample=_part(SamplerConfig, sample),
+        simulate=_part(DynamicsConfig, simulate),
+        norm=dataset.norm,
+        springs=dict(dataset.springs) if dataset.springs else None,
+        **archive.system_of(data),
+    )
+    archive.write(path, Archive(description, tuple(parameters.load(job.directory) for job in jobs)))
+
+
+def _part(kind: type[Part], settings: Part) -> Part:
+    """The settings that a class has of one that extends it."""
+    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,21 +21,18 @@ from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
-from ..data import fence
+from ..data import archive, fence
+from ..data.archive import Bound
 from ..data.fence import Fence, FencedError
 from ..data.files import FileError
+from ..data.molecules import padded_frames
 from ..data.shards import Dataset
-from ..model import langevin, samplers
+from ..model import langevin, trained
 from ..model.config import SampleConfig, SimulateConfig
-from ..model.experts import Expert, Parameters, active_at
 from ..model.keys import generator_of, key_of
-from ..model.molecules import Molecule
-from ..model.potential import Potential
-from . import cluster, metrics, parameters
+from . import cluster, metrics
 from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
 from .config import ClusterConfig, selector
-from .job import ExpertJob
-from .molecules import molecule_of
 
 RESTARTS = 3
 WAIT_SECONDS = 1.0
@@ -85,36 +82,31 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True)
-class _Trained:
-    jobs: tuple[ExpertJob, ...]
+class _OfModel:
+    """Of one system, by a trained model. Molecules are padded: those of about a size share programs."""
+
+    model: Path
+    """Its file."""
+    run: str
     system: System
 
     @property
     def tags(self) -> dict[str, str]:
         """Its run, its kind, and its system."""
-        return {"run": self.jobs[0].run, "kind": type(self).__name__.lower(), "system": self.system.name}
+        return {"run": self.run, "kind": type(self).__name__.lower(), "system": self.system.name}
 
     @cached_property
-    def molecule(self) -> Molecule | None:
-        if self.system.beads is None:
-            return None
-        dataset = Dataset(self.jobs[0].data)
-        return molecule_of(self.system.beads, dataset.springs, dataset.norm)
+    def _bound(self) -> Bound:
+        return archive.read(self.model).bind(self.system.beads)
 
-    @cached_property
-    def experts(self) -> list[Expert]:
-        """For frames of this system alone, without padding."""
-        beads = self.system.beads
-        experts = [job.load()[1] for job in self.jobs]
-        return [replace(expert, shape=(len(beads), 3)) for expert in experts] if beads else experts
-
-    @cached_property
-    def parameters(self) -> list[Parameters]:
-        return [parameters.load(job.directory) for job in self.jobs]
+    def _real(self, frames: jax.Array) -> np.ndarray:
+        """Frames without padding."""
+        found = np.asarray(frames)
+        return found if self.system.beads is None else found[..., : len(self.system.beads), :]
 
 
 @dataclass(frozen=True)
-class Sampling(_Trained):
+class Sampling(_OfModel):
     """Independent samples of the experts together."""
 
     config: SampleConfig
@@ -138,37 +130,27 @@ class Sampling(_Trained):
         """Evaluations of the score in one chunk."""
         return self.config.chunk * self.config.evaluations
 
-    @cached_property
-    def _draw(self):
-        return jax.jit(
-            partial(
-                samplers.sample,
-                self.experts,
-                config=self.config,
-                samples=self.config.chunk,
-                molecule=self.molecule,
-            )
-        )
-
     def key(self, index: int) -> PRNGKeyArray:
         """Of a chunk."""
         return key_of(self.seed, "sample", self.system.name, self.number, index)
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """One frame of each of `chunk` chains."""
-        samples = np.asarray(self._draw(self.parameters, key=self.key(index))) / self.system.norm
-        return samples[:, None], np.zeros((self.config.chunk, 2))
+        model, molecule, _ = self._bound
+        samples = trained.sample(model, self.config, self.key(index), self.config.chunk, molecule)
+        return self._real(samples)[:, None], np.zeros((self.config.chunk, 2))
 
 
 @dataclass(frozen=True)
-class Simulation(_Trained):
+class Simulation(_OfModel):
     """Langevin dynamics of the expert of the force time, from frames of the training data."""
 
+    data: Path
+    """Dataset of the frames that the chains start from."""
+    split: str
     config: SimulateConfig
     directory: Path
     seed: int
-    split: str = "train"
-    """Split of the frames that the chains start from."""
     number: int = 1
     """Of the result among others of this run, whose numbers are drawn apart."""
 
@@ -188,32 +170,6 @@ class Simulation(_Trained):
         kept = self.config.frames // self.config.chains * self.config.stride
         return self.config.chunk * (self.config.burn_in + kept)
 
-    @cached_property
-    def _active(self) -> int:
-        return active_at(self.config.force_time, [job.expert for job in self.jobs])
-
-    @cached_property
-    def _potential(self) -> Potential:
-        expert, system = self.experts[self._active], self.system
-        return Potential(expert, system.kT, self.config.force_time, system.norm, self.molecule)
-
-    @cached_property
-    def _mass(self) -> float | np.ndarray:
-        masses = self.system.masses
-        return np.asarray(masses)[:, None] if self.system.beads else masses[0]
-
-    @cached_property
-    def _run(self):
-        config, potential = self.config, self._potential
-        bath = langevin.Bath(self.system.kT, self._mass, config.friction, config.timestep)
-
-        def run(params: Parameters, start: jax.Array, keys: Key[jax.Array, "3"]):
-            force = partial(potential.force, params)
-            frames, stride, burn_in = config.frames // config.chains, config.stride, config.burn_in
-            return langevin.run(config.integrator, force, bath, start, keys, frames, stride, burn_in)
-
-        return jax.jit(run)
-
     def keys(self, index: int) -> Key[jax.Array, "3"]:
         """Of the `langevin.PARTS` of a chunk."""
         place = self.system.name, self.number, index
@@ -221,20 +177,27 @@ class Simulation(_Trained):
 
     def _starts(self, index: int) -> Float[np.ndarray, "chains *shape"]:
         """Frames that the chains of a chunk start from."""
-        frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
+        frames = Dataset(self.data).split(self.split, self.system.name)
         random = generator_of(self.seed, "start", self.system.name, self.number, index)
         chosen = random.integers(len(frames), size=self.config.chunk)
         if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
             rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)
             if len(rare):
                 chosen[0] = rare[0]
-        return frames.gather(chosen)
+        return self._padded(frames.gather(chosen))
+
+    def _padded(self, frames: np.ndarray) -> np.ndarray:
+        molecule = self._bound.molecule
+        return frames if molecule is None else padded_frames(frames, len(molecule.mask))
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """Every stride-th frame of `chunk` chains after their burn-in."""
+        model, molecule, mass = self._bound
+        keys, frames = self.keys(index), self.config.frames // self.config.chains
         start = jnp.asarray(self._starts(index))
-        found = self._run(self.parameters[self._active], start, self.keys(index))
-        positions = self.system.centred(np.asarray(found.position).swapaxes(0, 1))
+        state = trained.begin(model, self.config, start, mass, keys[:2], molecule)
+        _, found = trained.simulate(model, self.config, state, mass, keys[2], frames, 0, molecule)
+        positions = self.system.centred(self._real(found.position).swapaxes(0, 1))
         heat = np.stack([found.kinetic_temperature, found.step_temperature], axis=-1)
         return positions, heat.mean(axis=0)
 
@@ -243,10 +206,11 @@ class Simulation(_Trained):
 
         Zero where no direction has a restoring force.
         """
-        split = Dataset(self.jobs[0].data).split(self.split, self.system.name)
+        split = Dataset(self.data).split(self.split, self.system.name)
         chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
-        frequencies = jax.jit(partial(self._potential.frequencies, mass=self._mass))
-        found = np.asarray(frequencies(self.parameters[self._active], split.gather(chosen)))
+        model, molecule, mass = self._bound
+        x = jnp.asarray(self._padded(split.gather(chosen)))
+        found = np.asarray(trained.frequencies(model, x, self.config.force_time, mass, molecule))
         return self.config.timestep * float(np.maximum(found.max(), 0))
 
 

@@ -12,11 +12,11 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt
 
 from ..data.loader import Plan
+from ..data.molecules import molecules_of
 from ..data.shards import Dataset
 from ..model.experts import Expert
 from . import devices
 from .job import ExpertJob
-from .molecules import molecules_of
 from .train_step import AXIS, Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
 
 TIMED_STEPS = 16

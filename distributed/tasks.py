@@ -15,6 +15,7 @@ from ..data import convert, mueller_brown, shards
 from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
 from ..data.found import Found
+from ..data.molecules import molecules_of
 from ..data.pooling import Pool
 from ..data.reference import Reference
 from ..data.sources import Source
@@ -22,7 +23,6 @@ from ..model.keys import generator_of, key_of
 from ..model.residual import exact
 from . import cluster, parameters
 from .job import ExpertJob
-from .molecules import molecules_of
 from .pool import Simulation
 
 ERROR_FRAMES = 1000
@@ -93,13 +93,13 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
         def log_density(y, s):
             return expert.log_density(weights, y, s, molecule)
 
-        dimension = expert.dimension(molecule)
+        dimension = expert.space.dimension(molecule)
         with jax.default_matmul_precision("highest"):
             return exact(log_density, expert.schedule, x, t, dimension).first / dimension
 
     def noise(key):
         raw = jax.random.normal(key, (len(chosen), *expert.shape), jnp.float32)
-        return jax.vmap(expert.project)(raw, own)
+        return jax.vmap(expert.space.project)(raw, own)
 
     x0 = dataset.norm * jnp.asarray(frames.gather(chosen))
     return np.asarray(

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..model.config import ObjectiveConfig
+from ..model.config import ExpertConfig, ObjectiveConfig
 from ..model.experts import Expert, Parameters
 from ..model.molecules import Molecule
 from ..model.objective import Losses, draw, loss
@@ -62,7 +62,9 @@ def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay))
 
 
-def init_state(expert: Expert, config: TrainConfig, steps: int, key: PRNGKeyArray) -> TrainState:
+def init_state(
+    expert: Expert[ExpertConfig], config: TrainConfig, steps: int, key: PRNGKeyArray
+) -> TrainState:
     """The state before the first step; its average is the parameters themselves."""
     parameters = expert.init(key)
     return TrainState(
@@ -71,7 +73,7 @@ def init_state(expert: Expert, config: TrainConfig, steps: int, key: PRNGKeyArra
 
 
 def make_train_step(
-    expert: Expert,
+    expert: Expert[ExpertConfig],
     objective: ObjectiveConfig,
     config: TrainConfig,
     steps: int,
@@ -93,7 +95,7 @@ def make_train_step(
     ) -> tuple[Losses, Parameters]:
         own = jax.tree.map(lambda table: table[batch.system], molecules)
         # Not 0 to 2, which are what `draw` splits the key into.
-        x0 = expert.augment(batch.frames, jax.random.fold_in(key, 3))
+        x0 = expert.space.augment(batch.frames, jax.random.fold_in(key, 3))
         drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 
         def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:

@@ -1,16 +1,28 @@
 """Energy-based diffusion models of molecules whose samples and dynamics agree."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .launch.trained import Model
+    from .data.bound import BoundMolecule, BoundMolecules, Chains, ChainState, Model, load
+
+__all__ = ["BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "__version__", "load"]
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "data.bound": ("BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "load"),
+}
+"""Where names come from when they are first asked for: JAX takes most of a second to import."""
 
-def load(path: str | Path) -> "Model":
-    """A trained model: the directory of a run, or a file that `fokker export` wrote (`launch.trained.load`)."""
-    from .launch.trained import load  # JAX takes seconds to import.
 
-    return load(path)
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import ray
 
-from ..analysis import evaluation, figures, trajectories
+from ..analysis import evaluation, figures
 from ..analysis.metrics import DEFINITIONS, compare
 from ..analysis.systems import System
+from ..data import trajectories
 from ..data.config import MuellerBrownConfig
 from ..data.files import FileError, read_json, sha256, write_json
 from ..data.shards import Dataset

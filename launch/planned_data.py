@@ -11,9 +11,9 @@ import numpy as np
 from ..data.bead_map import BeadMap
 from ..data.beads import Beads
 from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.molecules import molecules_of
 from ..data.shards import MANIFEST, Dataset
 from ..data.springs import measure, pool
-from ..distributed.molecules import molecules_of
 from ..model.molecules import Molecule
 from .config import Config, ConfigError
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.systems import System
-from ..data import fence
+from ..data import archive, fence
 from ..data.config import MuellerBrownConfig
 from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
-from ..distributed.job import ExpertJob
+from ..distributed.job import ExpertJob, write_model
 from ..distributed.pool import Sampling, Simulation
 from ..model.config import SampleConfig, SimulateConfig
 from .config import Config, ConfigError, load, to_dict
@@ -158,11 +158,24 @@ class Run:
         model = sha256_of([sha256(job.directory / parameters.FILE) for job in self.jobs])
         return Origin(model, Dataset(self.data.absolute()).fingerprint, self.config.seed, self.split)
 
+    @property
+    def model(self) -> Path:
+        """File of the trained model."""
+        return self.directory.absolute() / archive.FILE
+
+    def save_model(self) -> None:
+        """Write the trained model as one file. FileNotFoundError unless all experts are trained."""
+        config = self.config
+        write_model(self.model, self.jobs, config.data, config.sample, config.simulate)
+
     def sampling(self, result: Result[SampleConfig]) -> tuple[Sampling, ...]:
         """The work that a set of samples is made by, for each system."""
         folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
-            Sampling(self.jobs, system, result.settings, folder / system.name, seed, result.number)
+            Sampling(
+                *(self.model, self.name, system, result.settings),
+                *(folder / system.name, seed, result.number),
+            )
             for system in self.systems
         )
 
@@ -171,8 +184,8 @@ class Run:
         folder, origin = self.simulations.folder(result), result.origin
         return tuple(
             Simulation(
-                *(self.jobs, system, result.settings, folder / system.name),
-                *(origin.seed, origin.split, result.number),
+                *(self.model, self.name, system, self.data.absolute(), origin.split, result.settings),
+                *(folder / system.name, origin.seed, result.number),
             )
             for system in self.systems
         )
@@ -234,6 +247,7 @@ class Run:
         if not fixed:
             return []
         found = sorted(self.directory.glob(f"experts/*/{parameters.FILE}"))
+        found += [self.model] if self.model.exists() else []
         if any(name.startswith("data.") for name, _, _ in fixed) and self.shared_data is None:
             found += [self.data] if self.data.exists() else []
         return found

@@ -89,6 +89,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     if skipped:
         display.stage("train", f"skipped: {skipped} experts are trained")
     if not jobs:
+        _require_models(runs)
         return
     for run in runs:
         if not (run.data / MANIFEST).exists():
@@ -110,6 +111,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     with display.watching():
         outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
     for run in filter(_is_trained, unfinished):
+        run.save_model()
         board.trained(run)
     for name, outcome in outcomes.items():
         if outcome.error:
@@ -157,6 +159,14 @@ def _require_trained(stage: str, runs: Sequence[Run]) -> None:
                 raise StageError(
                     f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
                 )
+    _require_models(runs)
+
+
+def _require_models(runs: Sequence[Run]) -> None:
+    """The model of each is a file, also where the driver was lost before it could write it."""
+    for run in runs:
+        if not run.model.exists():
+            run.save_model()
 
 
 def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:

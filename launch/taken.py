@@ -4,28 +4,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analysis import trajectories
-from ..data.beads import Beads
+from ..data import trajectories
+from ..data.bound import BoundMolecule, load
 from .checks import require_free
 from .display import Display
 from .molecule_arguments import TakenArguments
 from .run import StageError
-from .trained import Model, load
 
 
 def carry_out(arguments: TakenArguments, display: Display) -> None:
     """Draw samples or simulate, a chunk at a time, and write them as XTC with PDB.
 
-    Raises ConfigError for a file that is no model or a result that is there already, MoleculeError for a
-    sequence that it cannot be, FileError for a place that cannot be written, StageError if nothing is finite.
+    Raises ArchiveError for a file that is no model, ConfigError for a result that is there already,
+    MoleculeError for a sequence that it cannot be, FileError for a place that cannot be written, StageError
+    if nothing is finite.
     """
-    model, command, count = load(arguments.model), arguments.command, arguments.count
-    beads = model.beads(arguments.sequence)
+    command, count = arguments.command, arguments.count
+    molecule = load(arguments.model).molecule(arguments.sequence)
+    beads = molecule.beads
     path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
     require_free(path, path.with_suffix(".pdb"), force=arguments.force)
     display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
-        made = _made(model, arguments, beads, display)
+        made = _made(molecule, arguments, display)
     finite = np.isfinite(made).all(axis=(-3, -2, -1))
     what = "samples" if command == "sample" else "chains"
     if not finite.any():
@@ -40,21 +41,15 @@ def carry_out(arguments: TakenArguments, display: Display) -> None:
     display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
 
 
-def _made(model: Model, arguments: TakenArguments, beads: Beads, display: Display) -> np.ndarray:
+def _made(molecule: BoundMolecule, arguments: TakenArguments, display: Display) -> np.ndarray:
     """Frames of all samples or chains: (count, frames, beads, 3)."""
-    count = arguments.count
+    count, seed = arguments.count, arguments.seed
 
     def watch(done: int) -> None:
-        display.parts(arguments.command, {beads.sequence: (done, count)})
+        display.parts(arguments.command, {molecule.beads.sequence: (done, count)})
 
     if arguments.command == "sample":
-        return model.sample(arguments.sequence, count, arguments.seed, watch)[:, None]
-    return model.simulate(
-        arguments.sequence,
-        arguments.frames,
-        chains=count,
-        stride=arguments.stride,
-        burn_in=arguments.burn_in,
-        seed=arguments.seed,
-        watch=watch,
-    )
+        return np.asarray(molecule.sample(count, seed, watch=watch))[:, None]
+    settings = {"stride": arguments.stride, "burn_in": arguments.burn_in}
+    chains = molecule.simulate(arguments.frames, chains=count, key=seed, watch=watch, **settings)
+    return np.asarray(chains.positions)

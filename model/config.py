@@ -1,5 +1,6 @@
 """The model's settings. Free of JAX, so that the command line starts at once."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import gcd
 from typing import Annotated, Literal
@@ -26,31 +27,43 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class ExpertConfig:
-    """One expert: a network and the interval of diffusion time that it answers for."""
+class ArchitectureConfig:
+    """One expert as it answers: a network, and the interval of diffusion time that it answers for."""
 
     interval: tuple[Fraction, Fraction]
     """Diffusion times [start, end) of this expert."""
     hidden: tuple[Count, ...]
     """Widths of the hidden layers."""
-    epochs: Count
-    """Passes over the training frames."""
-    midpoint: Fraction
-    """Diffusion time that halves the denoising weight of the interval."""
     conservative: bool = True
     """The score is the gradient of a log-density; otherwise a free vector field."""
-    consistency_weight: NotNegative = 0.0
-    """Weight λ of the consistency term (0: none)."""
     relative_time: bool = True
     """Feed the time relative to the interval as well."""
-    train_interval: tuple[Positive, Fraction] | None = None
-    """Diffusion times drawn in training, where they differ from the interval at its seams (null: they do not,
-    but for the first 1e-5)."""
 
     def __post_init__(self):
         start, end = self.interval
         if not start < end:
             raise ValueError(f"interval [{start:g}, {end:g}) is empty: the start must be below the end")
+        if not self.hidden:
+            raise ValueError("hidden names no layer: give at least one width")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExpertConfig(ArchitectureConfig):
+    """One expert: a network, the interval of diffusion time that it answers for, and how it is trained."""
+
+    epochs: Count
+    """Passes over the training frames."""
+    midpoint: Fraction
+    """Diffusion time that halves the denoising weight of the interval."""
+    consistency_weight: NotNegative = 0.0
+    """Weight λ of the consistency term (0: none)."""
+    train_interval: tuple[Positive, Fraction] | None = None
+    """Diffusion times drawn in training, where they differ from the interval at its seams (null: they do not,
+    but for the first 1e-5)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        start, end = self.interval
         first, last = self.times
         if max(abs(first - start), abs(last - end)) > SEAM * (1 + 1e-9) or not first < last:
             raise ValueError(
@@ -61,8 +74,6 @@ class ExpertConfig:
             raise ValueError(
                 f"midpoint {self.midpoint:g} must lie inside ({max(first, start):g}, {min(last, end):g})"
             )
-        if not self.hidden:
-            raise ValueError("hidden names no layer: give at least one width")
         if self.consistency_weight and not self.conservative:
             raise ValueError(
                 "consistency_weight needs conservative=true: the consistency term is that of a log-density"
@@ -74,7 +85,7 @@ class ExpertConfig:
         return self.train_interval or (max(self.interval[0], SMALLEST_TIME), self.interval[1])
 
 
-def check_cover(experts: tuple[ExpertConfig, ...]) -> None:
+def check_cover(experts: Sequence[ArchitectureConfig]) -> None:
     """Raise ValueError unless the intervals cover (0, 1) exactly once, in ascending order."""
     if not experts:
         raise ValueError("experts is empty: at least one expert must cover (0, 1)")
@@ -167,13 +178,11 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SampleConfig:
-    """Independent samples: the reverse diffusion."""
+class SamplerConfig:
+    """The reverse diffusion."""
 
-    samples: Count = 100_000
-    """Number of samples."""
     chunk: Count = 5000
-    """Samples that an actor draws at a time."""
+    """Samples that are drawn together."""
     solver: Solver = "dpm-solver"
     """Euler-Maruyama (the paper's) or the second-order SDE-DPM-Solver++."""
     evaluations: Annotated[int, Field(ge=2)] = 50
@@ -181,21 +190,25 @@ class SampleConfig:
     final_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which the DPM-Solver ends."""
 
+
+@dataclass(frozen=True, config=STRICT)
+class SampleConfig(SamplerConfig):
+    """Independent samples: the reverse diffusion."""
+
+    samples: Count = 100_000
+    """Number of samples."""
+
     def __post_init__(self):
         if self.samples % self.chunk:
             raise ValueError(f"samples {self.samples} is not a multiple of chunk {self.chunk}")
 
 
 @dataclass(frozen=True, config=STRICT)
-class SimulateConfig:
-    """Langevin dynamics in the learned potential."""
+class DynamicsConfig:
+    """Langevin dynamics of one batch of chains."""
 
-    frames: Count = 100_000
-    """Number of frames kept, over all chains."""
-    chains: Count = 1000
-    """Independent chains, each started at a training frame."""
     chunk: Count = 50
-    """Chains that an actor advances at a time."""
+    """Chains that are advanced together."""
     stride: Count = 50
     """Steps from one kept frame to the next."""
     burn_in: Annotated[int, Field(ge=0)] = 0
@@ -208,6 +221,16 @@ class SimulateConfig:
     """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit)."""
     force_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which forces are read."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SimulateConfig(DynamicsConfig):
+    """Langevin dynamics in the learned potential."""
+
+    frames: Count = 100_000
+    """Number of frames kept, over all chains."""
+    chains: Count = 1000
+    """Independent chains, each started at a training frame."""
     first_phi_positive: bool = False
     """Start the first chain at a frame of φ > 0 if there is one, as the paper does of alanine dipeptide."""
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from .config import ObjectiveConfig
+from .config import ExpertConfig, ObjectiveConfig
 from .experts import Expert, Parameters
 from .molecules import Molecule
 from .residual import LogDensity, Residuals, estimate
@@ -37,7 +37,7 @@ NEIGHBOUR = 1 / 8
 
 def consistency(
     parameters: Parameters,
-    expert: Expert,
+    expert: Expert[ExpertConfig],
     config: ObjectiveConfig,
     x: Batch,
     t: Times,
@@ -63,14 +63,14 @@ def consistency(
         if config.consistency == "rne":
 
             def noise(key: PRNGKeyArray) -> Configuration:
-                return expert.project(jax.random.normal(key, x.shape, x.dtype), molecule)
+                return expert.space.project(jax.random.normal(key, x.shape, x.dtype), molecule)
 
             return rne(log_density, expert.schedule, x, t, key, noise, expert.network.bond_width)
-        dimension = expert.dimension(molecule)
+        dimension = expert.space.dimension(molecule)
         return estimate(config.estimator, log_density, expert.schedule, x, t, key, dimension)
 
     found = jax.vmap(residuals)(x, t, molecules, probes)
-    squares = found.first * found.second / jnp.asarray(expert.dimension(molecules)) ** 2
+    squares = found.first * found.second / jnp.asarray(expert.space.dimension(molecules)) ** 2
     return jnp.mean(weight * squares), found.score
 
 

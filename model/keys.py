@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 
-def key_of(seed: int, purpose: str, *place: str | int) -> PRNGKeyArray:
-    """The key of a seed, of a purpose such as "sample", and of a place: system, replica, index."""
-    key = jax.random.key(_word(seed))
+def key_of(seed: int | PRNGKeyArray, purpose: str, *place: str | int) -> PRNGKeyArray:
+    """The key of a seed (or a key), of a purpose such as "sample", and of a place: system, replica, index."""
+    key = seed if isinstance(seed, jax.Array) else jax.random.key(_word(seed))
     for part in (purpose, *place):
         key = jax.random.fold_in(key, _word(part))
     return key

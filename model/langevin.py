@@ -20,6 +20,7 @@ from .config import Integrator
 
 Positions = Float[Array, "chains *shape"]
 Force = Callable[[Positions], Positions]
+Mass = float | Float[Array | np.ndarray, "#beads 1"] | Float[Array, ""]
 
 
 class State(NamedTuple):
@@ -32,10 +33,13 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Bath:
-    """Heat bath, masses and time step. `mass` broadcasts against one chain's positions."""
+    """Heat bath, masses and time step. `mass` broadcasts against one chain's positions.
+
+    What has an infinite mass, such as padding, stays where it is and has no temperature.
+    """
 
     kT: float
-    mass: float | Float[Array | np.ndarray, "#beads 1"]
+    mass: Mass
     friction: float
     timestep: float
 
@@ -105,6 +109,7 @@ class Trajectory(NamedTuple):
     """Kept configurations, and each chain's kinetic temperatures kT there (2 E_kin / D, units of energy)."""
 
     position: Float[Array, "frames chains *shape"]
+    velocity: Float[Array, "frames chains *shape"]
     kinetic_temperature: Float[Array, "frames chains"]
     """Of the velocities half a step before the configuration."""
     step_temperature: Float[Array, "frames chains"]
@@ -124,8 +129,33 @@ def kinetic_temperatures(
     kick = _half_kick(bath, state.force)
     velocity = state.velocity
     half, on = (velocity - kick, velocity) if integrator == "baoab" else (velocity, velocity + kick)
-    mass, axes = bath.mass_like(velocity), tuple(range(1, velocity.ndim))
-    return jnp.mean(mass * half**2, axis=axes), jnp.mean(mass * on**2, axis=axes)
+    mass = jnp.broadcast_to(bath.mass_like(velocity), velocity.shape[1:])
+    moves = jnp.isfinite(mass)
+
+    def mean(velocity: Positions) -> Float[Array, "chains"]:
+        squares = jnp.where(moves, mass * velocity**2, 0)
+        return jnp.sum(squares, axis=tuple(range(1, velocity.ndim))) / jnp.sum(moves)
+
+    return mean(half), mean(on)
+
+
+PARTS = ("velocities", "burn-in", "steps")
+"""What keys are needed for: two by `begin`, in this order, and the last by `simulate`."""
+
+
+def begin(
+    integrator: Integrator,
+    force: Force,
+    bath: Bath,
+    start: Positions,
+    keys: Key[Array, "2"],
+    burn_in: int,
+) -> State:
+    """Chains from their start, with Maxwell velocities, through `burn_in` steps."""
+    state = init(force, bath, start, keys[0])
+    if burn_in:
+        state, _ = simulate(integrator, force, bath, state, keys[1], frames=1, stride=burn_in)
+    return state
 
 
 def simulate(
@@ -136,10 +166,12 @@ def simulate(
     key: PRNGKeyArray,
     frames: int,
     stride: int,
+    first: int | Int[Array, ""] = 0,
 ) -> tuple[State, Trajectory]:
     """Advance all chains by frames · stride steps; the last state and every stride-th configuration.
 
-    The key of a frame is that of its number alone: more frames begin with the same ones.
+    The key of a frame is that of its number alone, counted from `first`: more frames begin with the same
+    ones, and what goes on from the last state is what would have followed.
     """
     step = partial(STEPS[integrator], force, bath)
 
@@ -149,32 +181,7 @@ def simulate(
         state, keys = jax.lax.optimization_barrier((state, keys))
         state, _ = jax.lax.scan(lambda state, key: (step(state, key), None), state, keys)
         state = jax.lax.optimization_barrier(state)
-        return state, Trajectory(state.position, *kinetic_temperatures(integrator, bath, state))
+        heat = kinetic_temperatures(integrator, bath, state)
+        return state, Trajectory(state.position, state.velocity, *heat)
 
-    return jax.lax.scan(stretch, state, jnp.arange(frames, dtype=jnp.int32))
-
-
-PARTS = ("velocities", "burn-in", "steps")
-"""What `run` needs keys for, in this order."""
-
-
-def run(
-    integrator: Integrator,
-    force: Force,
-    bath: Bath,
-    start: Positions,
-    keys: Key[Array, "3"],
-    frames: int,
-    stride: int,
-    burn_in: int,
-) -> Trajectory:
-    """Chains from their start, through `burn_in` steps that are dropped, to the end of `simulate`.
-
-    `keys` are those of the `PARTS`: the first velocities, the burn-in, and what is kept.
-    """
-    velocity_key, burn_key, key = keys
-    advance = partial(simulate, integrator, force, bath)
-    state = init(force, bath, start, velocity_key)
-    if burn_in:
-        state, _ = advance(state, burn_key, frames=1, stride=burn_in)
-    return advance(state, key, frames=frames, stride=stride)[1]
+    return jax.lax.scan(stretch, state, first + jnp.arange(frames, dtype=jnp.int32))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from .config import ObjectiveConfig
+from .config import ExpertConfig, ObjectiveConfig
 from .consistency import consistency, neighbours
 from .experts import Expert, Parameters
 from .molecules import Molecule
@@ -46,7 +46,7 @@ class Noise(NamedTuple):
 
 
 def draw(
-    expert: Expert,
+    expert: Expert[ExpertConfig],
     config: ObjectiveConfig,
     shape: tuple[int, ...],
     molecules: Molecule | None,
@@ -59,7 +59,7 @@ def draw(
         times_key, shape[0], expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
-    noise = jax.vmap(expert.project)(jax.random.normal(noise_key, shape, dtype), molecules)
+    noise = jax.vmap(expert.space.project)(jax.random.normal(noise_key, shape, dtype), molecules)
     # For the whole batch, so that it makes no difference in how many parts its loss is taken.
     grouped = t.reshape(config.groups(shape[0]), -1)
     count = config.regularised_rows(shape[0]) // len(grouped)
@@ -102,7 +102,7 @@ def draw_times(
 
 def loss(
     parameters: Parameters,
-    expert: Expert,
+    expert: Expert[ExpertConfig],
     config: ObjectiveConfig,
     x0: Float[Array, "batch *shape"],
     drawn: Noise,
@@ -122,7 +122,7 @@ def loss(
     sigma = schedule.sigma(t).reshape(wide)
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
-    dimension = jnp.asarray(expert.dimension(molecules))
+    dimension = jnp.asarray(expert.space.dimension(molecules))
     count = config.regularised_rows(batch) if regularised else 0
     groups = config.groups(batch) if regularised else batch
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .config import SampleConfig
+from .config import SamplerConfig
 from .experts import Expert, Parameters
 from .molecules import Molecule
 from .schedule import NoiseSchedule
@@ -22,7 +22,7 @@ Samples = Float[Array, "samples *shape"]
 def sample(
     experts: Sequence[Expert],
     parameters: Sequence[Parameters],
-    config: SampleConfig,
+    config: SamplerConfig,
     key: PRNGKeyArray,
     samples: int,
     molecule: Molecule | None = None,
@@ -121,7 +121,7 @@ def _scores(
 
 def _noise(expert: Expert, key: PRNGKeyArray, like: Samples, molecule: Molecule | None) -> Samples:
     normal = jax.random.normal(key, like.shape, like.dtype)
-    return jax.vmap(expert.project, in_axes=(0, None))(normal, molecule)
+    return jax.vmap(expert.space.project, in_axes=(0, None))(normal, molecule)
 
 
 def _by_expert(experts: Sequence[Expert], parameters: Sequence[Parameters], times: np.ndarray):

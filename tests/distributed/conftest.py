@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,16 +22,17 @@ import pytest
 import ray
 from jax.experimental.compilation_cache import compilation_cache
 
-from fokker.data import shards
+from fokker.data import archive, shards
+from fokker.data.config import MoleculesConfig, MuellerBrownConfig
 from fokker.data.loader import Plan
 from fokker.distributed import cluster, expert, parameters
 from fokker.distributed.checkpoints import Checkpoints, Origin
 from fokker.distributed.config import ClusterConfig, TrainConfig
 from fokker.distributed.group import ExpertGroup
-from fokker.distributed.job import ExpertJob
+from fokker.distributed.job import ExpertJob, write_model
 from fokker.distributed.recording import Progress
 from fokker.distributed.train_step import TrainState, init_state
-from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
+from fokker.model.config import DynamicsConfig, ExpertConfig, MLPConfig, ObjectiveConfig, SamplerConfig
 
 # Before JAX begins: programs compiled under the flags of the workers are theirs too.
 os.environ.setdefault("XLA_FLAGS", cluster.ONE_THREAD)
@@ -79,6 +80,16 @@ def ray_cluster(compilations) -> Iterator[None]:
             cluster.connect(ClusterConfig())
         yield
         cluster.leave()
+
+
+TOY = MuellerBrownConfig(temperature=2.0, mass=0.5)
+
+
+def model_of(jobs: Sequence[ExpertJob], data: MuellerBrownConfig | MoleculesConfig = TOY) -> Path:
+    """The file of the model that the experts are together."""
+    path = jobs[0].directory / archive.FILE
+    write_model(path, jobs, data, SamplerConfig(), DynamicsConfig())
+    return path
 
 
 def gaussian() -> np.ndarray:

@@ -5,7 +5,6 @@ import signal
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from fokker.distributed.recording import Progress
 from fokker.distributed.training import train_experts
 from fokker.model.config import SimulateConfig
 
-from .conftest import MakeJob, process_of
+from .conftest import MakeJob, model_of, process_of
 
 SECONDS = 120.0
 """What a number takes to get there, on however busy a machine."""
@@ -94,7 +93,7 @@ def test_prometheus_reads_what_an_expert_does_and_that_it_was_lost(
 
 @pytest.mark.long
 def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, tmp_path: Path):
-    jobs = tuple(replace(trained.job, run="simulated") for trained in undisturbed)
+    jobs = tuple(trained.job for trained in undisturbed)
     settings = SimulateConfig(frames=80, chains=40, chunk=20, stride=2)
     system = System("gaussian", MUELLER_BROWN, 1.0, (0.5,))
     found: list[Numbers] = []
@@ -103,7 +102,10 @@ def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, t
         if tallies[0].done == 2:
             found.append(wait_for("simulated", bool))
 
-    pool.run([Simulation(jobs, system, settings, tmp_path, seed=3)], ClusterConfig(simulators=1), watch)
+    work = Simulation(
+        *(model_of(jobs), "simulated", system, jobs[0].data, "train", settings, tmp_path), seed=3
+    )
+    pool.run([work], ClusterConfig(simulators=1), watch)
     ((tags, counts),) = found[0]["ray_fokker_chains_total"].items()
     assert tags == ("simulated", "simulation", "gaussian")
     assert counts in ([20.0], [40.0])  # What was counted before Ray's agent was reached is lost.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ from fokker.data import shards, springs
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.data.config import MoleculesConfig
+from fokker.data.molecules import molecule_of, molecules_of
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, tasks
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.molecules import molecule_of, molecules_of
 from fokker.distributed.pool import Sampling, Simulation
+from fokker.model import trained
 from fokker.model.config import (
     ExpertConfig,
     GraphTransformerConfig,
@@ -28,9 +30,10 @@ from fokker.model.config import (
 from fokker.model.schedule import NoiseSchedule
 from fokker.model.springs import log_density
 
-from .conftest import TRAIN, train
+from .conftest import TRAIN, model_of, train
 
 SEQUENCES = ("AV", "GG")
+WARM = MoleculesConfig(temperature=300.0)
 NETWORK = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4, springs=True)
 
 
@@ -96,8 +99,9 @@ def test_training_stopped_in_the_middle_ends_with_the_same_parameters(jobs, tmp_
 def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
     jobs, peptides: Path, tmp_path: Path, sequence: str, beads: int
 ):
-    system = System.of(Dataset(peptides), sequence, MoleculesConfig(temperature=300.0))
-    sampling = Sampling(jobs, system, SampleConfig(samples=20, chunk=20, evaluations=8), tmp_path, 3)
+    system = System.of(Dataset(peptides), sequence, WARM)
+    model = model_of(jobs, WARM)
+    sampling = Sampling(model, "run", system, SampleConfig(samples=20, chunk=20, evaluations=8), tmp_path, 3)
     samples, _ = sampling.compute(0)
     assert samples.shape == (20, 1, beads, 3)
     np.testing.assert_allclose(samples.mean(axis=2), 0, atol=1e-5)
@@ -105,7 +109,9 @@ def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
     config = SimulateConfig(
         frames=400, chains=40, chunk=40, stride=200, burn_in=5000, timestep=1e-3, friction=5.0
     )
-    frames, temperatures = Simulation(jobs, system, config, tmp_path, 3).compute(0)
+    frames, temperatures = Simulation(
+        *(model, "run", system, peptides, "train", config, tmp_path), 3
+    ).compute(0)
     assert frames.shape == (40, 10, beads, 3)
     assert np.isfinite(frames).all()
     # Heat of 1/friction = 0.2 ps: ten independent sets of 40 chains in 2 ps, of 24 coordinates or more each.
@@ -116,15 +122,16 @@ def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
 def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, peptides, tmp_path: Path):
     found = Dataset(peptides)
     frames = found.split("train", "AV").read()[:60]
-    system = System.of(found, "AV", MoleculesConfig(temperature=300.0))
+    system = System.of(found, "AV", WARM)
     frames *= -np.sign(system.points(frames)[:, :1, None])  # A mirror image has the other sign of φ.
     frames[41] *= -1
     shards.write_system(tmp_path / "data", "AV", found.description("AV"), {"train": frames})
     shards.finish(tmp_path / "data", found.manifest["source"], ("AV",))
-    moved = tuple(replace(job, data=tmp_path / "data") for job in jobs)
+    model = model_of(jobs, WARM)
     still = SimulateConfig(frames=20, chains=20, chunk=10, stride=1, timestep=1e-6)
     for forced, signs in ((True, 1), (False, -1)):
-        work = Simulation(moved, system, replace(still, first_phi_positive=forced), tmp_path, 3)
+        settings = replace(still, first_phi_positive=forced)
+        work = Simulation(*(model, "run", system, tmp_path / "data", "train", settings, tmp_path), 3)
         first, second = (system.points(work.compute(index)[0][:, 0])[:, 0] for index in (0, 1))
         assert np.sign(first[0]) == signs
         assert (second < 0).all()
@@ -173,3 +180,24 @@ def test_an_angle_takes_up_as_much_noise_as_its_gradient_is_long(peptides: Path)
             return one @ other / jnp.linalg.norm(one) / jnp.linalg.norm(other)
 
         assert float(jnp.sum(jax.grad(cosine_of)(x) ** 2)) == pytest.approx(float(noise), rel=1e-4)
+
+
+def test_ten_dipeptides_of_a_size_are_simulated_by_one_compilation(jobs, peptides: Path, tmp_path: Path):
+    """Of nine and of ten beads, which are padded to ten."""
+    model, dataset = model_of(jobs, WARM), Dataset(peptides)
+    description = dataset.description("AV")
+    still = SimulateConfig(frames=8, chains=4, chunk=4, stride=2, timestep=1e-4)
+    counted: list[Any] = [trained.begin, trained.simulate, trained.sample]
+    before = [function._cache_size() for function in counted]
+    names = ("AV", "AG", "GA", "VA", "LA", "AL", "VG", "GV", "VV", "LL")
+    for name in names:
+        beads = Beads.from_sequence(name, BeadMap.parse("backbone"))
+        frames = dataset.split("train", "AV").read()[:20, : len(beads)]
+        shards.write_system(tmp_path, name, description | {"beads": beads.to_json()}, {"train": frames})
+    found = shards.finish(tmp_path, dataset.manifest["source"], names)
+    for name in found.systems:
+        system = System.of(found, name, WARM)
+        Simulation(*(model, "run", system, tmp_path, "train", still, tmp_path), 3).compute(0)
+        settings = SampleConfig(samples=4, chunk=4, evaluations=4)
+        Sampling(model, "run", system, settings, tmp_path, 3).compute(0)
+    assert [function._cache_size() - was for function, was in zip(counted, before, strict=True)] == [1, 1, 1]

@@ -14,6 +14,7 @@ from ray import cloudpickle
 
 from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
+from fokker.data.files import FileError
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
 from fokker.distributed.chunks import ChunkStore, Summary, summarise
@@ -23,7 +24,7 @@ from fokker.distributed.job import ExpertJob
 from fokker.distributed.pool import PoolError, Sampling, Simulation, Tally, Work
 from fokker.model.config import SampleConfig, SimulateConfig
 
-from .conftest import small_job
+from .conftest import model_of, small_job
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot import the tests.
 
@@ -87,15 +88,18 @@ def jobs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJo
     return both
 
 
+def simulation_of(jobs: tuple[ExpertJob, ...], settings: SimulateConfig, directory: Path) -> Simulation:
+    return Simulation(model_of(jobs), "run", SYSTEM, jobs[0].data, "train", settings, directory, seed=3)
+
+
 @pytest.fixture(scope="module")
 def sampling(jobs, tmp_path_factory: pytest.TempPathFactory) -> Sampling:
-    return Sampling(jobs, SYSTEM, SAMPLE, tmp_path_factory.mktemp("sample"), seed=3)
+    return Sampling(model_of(jobs), "run", SYSTEM, SAMPLE, tmp_path_factory.mktemp("sample"), seed=3)
 
 
 @pytest.fixture(scope="module")
 def simulation(jobs, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
-    directory = tmp_path_factory.mktemp("simulate")
-    return Simulation(jobs, SYSTEM, SIMULATE, directory, seed=3)
+    return simulation_of(jobs, SIMULATE, tmp_path_factory.mktemp("simulate"))
 
 
 @dataclass(frozen=True)
@@ -220,9 +224,8 @@ def test_forces_are_those_of_the_expert_of_their_time(
         broken.append(lost)
     config = replace(SIMULATE, frames=10, chains=10, chunk=10, stride=1, burn_in=0, force_time=time)
     one, other = ((jobs[0], broken[1]), (broken[0], jobs[1]))
-    found = [Simulation(pair, SYSTEM, config, tmp_path, seed=3).compute(0)[0] for pair in (one, other)]
+    found = [simulation_of(pair, config, tmp_path).compute(0)[0] for pair in (one, other)]
     assert [bool(np.isfinite(frames).all()) for frames in found] == [answers == 0, answers == 1]
-    assert Simulation(jobs, SYSTEM, config, tmp_path, seed=3)._potential.expert.config == jobs[answers].expert
 
 
 def test_chunks_have_the_type_of_the_data_whatever_jax_computes_in(
@@ -286,13 +289,11 @@ def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
 
 
 def test_a_chunk_that_fails_names_its_file_and_cause_and_leaves_the_finished_ones(
-    ray_cluster, sampling: Sampling, data: Path, tmp_path: Path
+    ray_cluster, sampling: Sampling, tmp_path: Path
 ):
     good = replace(sampling, directory=tmp_path / "good")
-    untrained = (small_job(tmp_path / "nothing", data, 0), sampling.jobs[1])
-    bad = replace(sampling, jobs=untrained, directory=tmp_path / "bad")
-    message = r"bad/chunk-00000\.npz: FileNotFoundError: .*average\.npz is missing: .* run `fokker train`"
-    with pytest.raises(PoolError, match=message):
+    bad = replace(sampling, model=tmp_path / "nothing", directory=tmp_path / "bad")
+    with pytest.raises(FileError, match="nothing is no model that fokker wrote"):
         pool.run([good, bad], ClusterConfig(simulators=1), silent)
     assert [len(files(work)) for work in (good, bad)] == [3, 0]
 
@@ -305,7 +306,7 @@ def starts(jobs, tmp_path_factory) -> dict[int, np.ndarray]:
         config = SimulateConfig(
             frames=200, chains=200, chunk=100, stride=1, burn_in=burn_in, timestep=1e-6, friction=1e-3
         )
-        work = Simulation(jobs, SYSTEM, config, tmp_path_factory.mktemp("start"), 3)
+        work = simulation_of(jobs, config, tmp_path_factory.mktemp("start"))
         assert work.steps == 100 * (burn_in + 1)
         found[burn_in + 1] = np.stack([work.compute(index)[0][:, 0] for index in range(2)])
     return found

@@ -21,7 +21,7 @@ from fokker.model import keys
 from fokker.model.config import SampleConfig, SimulateConfig
 from fokker.model.objective import draw
 
-from .conftest import small_job
+from .conftest import model_of, small_job
 
 SEEDS, NAMES = (0, 1), ("one", "other")
 SAMPLE = SampleConfig(samples=9, chunk=3, evaluations=2)
@@ -46,13 +46,16 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJob, ...]:
 
 def works(jobs: tuple[ExpertJob, ...]) -> list[Sampling | Simulation]:
     found: list[Sampling | Simulation] = []
+    model = model_of(jobs)
     for seed in SEEDS:
         for name in NAMES:
             system = System(name, MUELLER_BROWN, 2.0, (0.5,))
             for number in (1, 2):
                 found += [
-                    Sampling(jobs, system, SAMPLE, Path("unused"), seed, number),
-                    Simulation(jobs, system, SIMULATE, Path("unused"), seed, number=number),
+                    Sampling(model, "run", system, SAMPLE, Path("unused"), seed, number),
+                    Simulation(
+                        *(model, "run", system, jobs[0].data, "train", SIMULATE, Path("unused")), seed, number
+                    ),
                 ]
     return found
 

@@ -17,7 +17,7 @@ from fokker.distributed.job import ExpertJob
 from fokker.distributed.pool import Simulation
 from fokker.model.config import MLPConfig, SimulateConfig
 
-from .conftest import LARGER, SMALLEST, MakeJob
+from .conftest import LARGER, SMALLEST, MakeJob, model_of
 
 CONFIG = MuellerBrownConfig(frames=40, chains=10, stride=2, burn_in=20)
 SYSTEM = {"name": "mueller-brown"}
@@ -77,11 +77,11 @@ def test_the_error_of_the_stationary_density_is_zero(make_job: MakeJob):
 @pytest.mark.parametrize("conservative", [True, False])
 def test_the_largest_step_is_that_of_the_stiffest_mode(make_job: MakeJob, tmp_path: Path, conservative: bool):
     """Without its network log p is −½‖x‖², for an energy and for a score: ω² = kT/m."""
-    expert = SMALLEST if conservative else replace(SMALLEST, conservative=False, consistency_weight=0)
+    expert = replace(SMALLEST, interval=(0, 1), midpoint=0.5, conservative=conservative, consistency_weight=0)
     job = with_zero_network(make_job(expert=expert))
     config = SimulateConfig(frames=10, chains=10, chunk=10, timestep=0.04)
     system = System("gaussian", MUELLER_BROWN, 2.0, (0.5,))
-    work = Simulation((job,), system, config, tmp_path, seed=0)
+    work = Simulation(model_of((job,)), "run", system, job.data, "train", config, tmp_path, seed=0)
     assert tasks.largest_steps([work]) == {"gaussian": pytest.approx(0.04 * 2)}
 
 

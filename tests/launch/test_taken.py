@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,19 +9,30 @@ import mdtraj
 import numpy as np
 import pytest
 
+from fokker.data import archive
+from fokker.data.archive import Archive, Description
+from fokker.data.bound import BoundMolecule
 from fokker.launch import cli, taken
-from fokker.launch.presets import PRESETS
-from fokker.launch.trained import Model
-from fokker.model.config import GraphTransformerConfig
+from fokker.model.config import (
+    ArchitectureConfig,
+    DynamicsConfig,
+    GraphTransformerConfig,
+    SamplerConfig,
+)
 from fokker.model.experts import Expert
 
-PRESET = PRESETS["dipeptides-small"]("both", "fokker")
-SMALL = replace(
-    PRESET,
+ABOUT = Description(
+    experts=tuple(
+        ArchitectureConfig(interval=interval, hidden=(8,), conservative=interval[0] == 0)
+        for interval in ((0, 0.1), (0.1, 0.6), (0.6, 1))
+    ),
     network=GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4),
-    experts=tuple(replace(expert, hidden=(8,)) for expert in PRESET.experts),
-    sample=replace(PRESET.sample, samples=8, chunk=8, evaluations=4),
-    simulate=replace(PRESET.simulate, chunk=5, burn_in=2, stride=2),
+    sample=SamplerConfig(chunk=8, evaluations=4),
+    simulate=DynamicsConfig(chunk=5, burn_in=2, stride=2, timestep=1e-3),
+    temperature=310.0,
+    kT=2.5,
+    norm=5.0,
+    beads="backbone",
 )
 COMMANDS = {
     "sample": ["--sequence", "AV", "--count", "11"],
@@ -35,10 +45,11 @@ Command = Callable[..., tuple[int, str, str]]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models: one of random parameters, and one whose numbers are lost."""
     folder = tmp_path_factory.mktemp("models")
-    parameters = [Expert(each, SMALL.network, (10, 3)).init(jax.random.key(0)) for each in SMALL.experts]
+    experts = [Expert(each, ABOUT.network, (10, 3)) for each in ABOUT.experts]
+    parameters = [jax.jit(expert.init)(jax.random.key(0)) for expert in experts]
     lost = [jax.tree.map(lambda part: np.nan * part, each) for each in parameters]
     for name, weights in (("good", parameters), ("lost", lost)):
-        Model(SMALL, tuple(weights), 5.0, {"bonds": {}, "angles": {}}).save(folder / f"{name}.safetensors")
+        archive.write(folder / f"{name}.safetensors", Archive(ABOUT, tuple(weights)))
     return folder
 
 
@@ -86,15 +97,15 @@ def test_an_old_result_is_never_taken_for_a_new_one(command: Command, name: str)
 
 
 def test_samples_that_are_lost_in_part_are_counted_and_left_out(command: Command, monkeypatch):
-    whole = Model.sample
+    whole = BoundMolecule.sample
 
-    def broken(self: Model, *args) -> np.ndarray:
-        samples = whole(self, *args)
+    def broken(self: BoundMolecule, *args, **options) -> np.ndarray:
+        samples = np.array(whole(self, *args, **options))
         samples[[1, 7]] = np.nan
         samples[3, 0, 0] = np.inf
         return samples
 
-    monkeypatch.setattr(Model, "sample", broken)
+    monkeypatch.setattr(BoundMolecule, "sample", broken)
     status, out, err = command("sample")
     assert (status, err) == (0, "")
     assert "3 of 11 became not finite and are left out" in out

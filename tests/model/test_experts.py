@@ -66,7 +66,7 @@ def test_a_free_score_has_no_log_density():
 
 def test_a_free_score_has_the_shape_of_its_configuration():
     expert = make_expert(4, 3, conservative=False)
-    assert expert.dimension() == 12
+    assert expert.space.dimension() == 12
     shape = jax.eval_shape(expert.score, random_parameters(expert), points(4, 3), jnp.asarray(0.3))
     assert shape.shape == (4, 3)
 

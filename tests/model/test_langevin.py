@@ -22,9 +22,9 @@ from fokker.model.langevin import (
     Bath,
     State,
     Trajectory,
+    begin,
     init,
     kinetic_temperatures,
-    run,
     simulate,
 )
 
@@ -135,7 +135,13 @@ def test_a_simulation_is_computed_in_the_type_of_its_positions(integrator: Integ
 
     def of_type(dtype) -> Trajectory:
         start, force = jnp.zeros((4, 2, 3), dtype), lambda x: -jnp.asarray(STIFFNESS, x.dtype) * x
-        return jax.jit(lambda keys: run(integrator, force, bath, start, keys, 3, 2, 4))(keys)
+
+        @jax.jit
+        def run(keys):
+            state = begin(integrator, force, bath, start, keys[:2], 4)
+            return simulate(integrator, force, bath, state, keys[2], 3, 2)[1]
+
+        return run(keys)
 
     plain = of_type(jnp.float32)
     with jax.enable_x64(True):
@@ -211,14 +217,16 @@ def test_a_simulation_is_its_steps_one_after_another(integrator: Integrator):
     run = jax.jit(lambda state, key: simulate(integrator, spring, BATH, state, key, frames, stride))
     last, trajectory = run(state, key)
     step = jax.jit(lambda state, key: STEPS[integrator](spring, BATH, state, key))
-    positions, temperatures = [], []
+    positions, velocities, temperatures = [], [], []
     for frame in range(frames):
         for each in jax.random.split(jax.random.fold_in(key, frame), stride):
             state = step(state, each)
         positions.append(state.position)
+        velocities.append(state.velocity)
         temperatures.append(kinetic_temperatures(integrator, BATH, state))
     np.testing.assert_allclose(trajectory.position, np.stack(positions), rtol=1e-4, atol=1e-5)
-    for found, wanted in zip(trajectory[1:], zip(*temperatures, strict=True), strict=True):
+    np.testing.assert_allclose(trajectory.velocity, np.stack(velocities), rtol=1e-4, atol=1e-5)
+    for found, wanted in zip(trajectory[2:], zip(*temperatures, strict=True), strict=True):
         np.testing.assert_allclose(found, np.stack(wanted), rtol=1e-4)
     np.testing.assert_allclose(last.velocity, state.velocity, rtol=1e-4, atol=1e-5)
 

@@ -11,9 +11,9 @@ from fokker.model.config import ExpertConfig, GraphTransformerConfig, ObjectiveC
 from fokker.model.experts import Expert
 from fokker.model.molecules import Molecule, centre, random_rotations
 from fokker.model.objective import Noise, draw, loss
-from fokker.model.potential import Potential
 from fokker.model.residual import exact, hutchinson
 from fokker.model.samplers import sample
+from fokker.model.trained import Trained, energy, forces
 
 SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(16, 16), epochs=1, midpoint=0.03, consistency_weight=0.1)
 NETWORK = GraphTransformerConfig(precondition=True, heads=2, head_width=8)
@@ -66,15 +66,15 @@ def test_rotations_keep_lengths_and_hands_and_prefer_no_direction():
 
 def test_augmentation_turns_each_molecule_of_a_batch_as_a_whole():
     x = jax.random.normal(jax.random.key(0), (3, 5, 3))
-    turned = make_expert().augment(x, jax.random.key(1))
+    turned = make_expert().space.augment(x, jax.random.key(1))
     np.testing.assert_allclose(turned @ turned.swapaxes(1, 2), x @ x.swapaxes(1, 2), atol=1e-5)
     assert jnp.abs(turned - x).max() > 0.5
 
 
 def test_coordinates_are_counted_without_padding_and_centre():
-    np.testing.assert_array_equal(make_expert().dimension(molecules()), 3 * BEADS - 3)
+    np.testing.assert_array_equal(make_expert().space.dimension(molecules()), 3 * BEADS - 3)
     paper = make_expert(network=GraphTransformerConfig(centred=False))
-    np.testing.assert_array_equal(paper.dimension(molecules()), 3 * BEADS)
+    np.testing.assert_array_equal(paper.space.dimension(molecules()), 3 * BEADS)
 
 
 def test_noise_moves_neither_padding_nor_centre():
@@ -167,7 +167,7 @@ class Standard(Expert):
 @pytest.mark.parametrize("solver", ["euler-maruyama", "dpm-solver"])
 def test_samples_of_a_molecule_move_neither_padding_nor_centre(solver: Solver):
     """Of three beads, the coordinates less the centre have variance 1 − 1/3."""
-    expert = Standard(ExpertConfig((0, 1), (8, 8), 1, 0.5), NETWORK, (5, 3))
+    expert = Standard(ExpertConfig((0, 1), (8, 8), epochs=1, midpoint=0.5), NETWORK, (5, 3))
     config = SampleConfig(solver=solver, evaluations=100)
     x = np.asarray(sample([expert], [{}], config, jax.random.key(0), 5000, only(1)))
     assert not x[:, 3:].any()
@@ -176,13 +176,12 @@ def test_samples_of_a_molecule_move_neither_padding_nor_centre(solver: Solver):
     assert abs((x[:, :3] ** 2).mean() / (2 / 3) - 1) < 4 * np.sqrt(2 / 6 / 5000) + 2.5 / config.evaluations
 
 
-def test_padding_changes_no_force_of_the_potential():
-    expert, alone, x = make_expert(), make_expert(3), jax.random.normal(jax.random.key(2), (2, 5, 3))
-    parameters = perturbed(expert)
-    padded = Potential(expert, kT=2.5, time=1e-3, norm=4.0, molecule=only(1))
-    own = Potential(alone, kT=2.5, time=1e-3, norm=4.0, molecule=only(1, 3))
-    force = jax.jit(padded.force)(parameters, x)
-    assert not force[:, 3:].any()
+def test_padding_changes_no_force():
+    expert, x = make_expert(), jax.random.normal(jax.random.key(2), (2, 5, 3))
+    model = Trained((perturbed(expert),), (expert.config,), NETWORK, norm=4.0, kT=2.5)
+    both = [(x, only(1)), (x[:, :3], only(1, 3))]
+    padded, own = (forces(model, part, 1e-3, molecule) for part, molecule in both)
+    assert not padded[:, 3:].any()
     # At small times the preconditioned energy magnifies float32's rounding by one over the bond width.
-    close(force[:, :3], jax.jit(own.force)(parameters, x[:, :3]), 2e-4)
-    close(padded.energy(parameters, x), own.energy(parameters, x[:, :3]), 2e-4)
+    close(padded[:, :3], own, 2e-4)
+    close(*(energy(model, part, 1e-3, molecule) for part, molecule in both), 2e-4)

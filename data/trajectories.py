@@ -6,11 +6,11 @@ import mdtraj
 import numpy as np
 from jaxtyping import Float
 
-from ..data.beads import Beads
-from ..data.extents import extent_of
-from ..data.files import FileError, replacing
-from ..data.opening import quietly, writable
-from ..data.residues import MoleculeError
+from .beads import Beads
+from .extents import extent_of
+from .files import FileError, replacing
+from .opening import quietly, writable
+from .residues import MoleculeError
 
 _FARTHEST = 1e6
 """In nm: XTC has 32 bits for multiples of 0.001 nm, and keeps what is not finite as −2,147,484 nm."""

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.analysis import trajectories
+from fokker.data import trajectories
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.data.files import FileError
