@@ -54,7 +54,6 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     import jax
     import jax.numpy as jnp
     import numpy as np
-    from fokker.model.potential import Potential
 
     from fokker.analysis.evaluation import floor
     from fokker.analysis.metrics import compare
@@ -68,7 +67,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     from fokker.data.readers import open_source
     from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
     from fokker.launch.presets import PRESETS
-    from fokker.model import langevin
+    from fokker.model import trained
     from fokker.model.experts import Expert
 
     config = PRESETS["alanine-dipeptide-small"]("both", "fokker")
@@ -82,11 +81,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     points = system.points(reference)
     molecule = molecule_of(system.beads, dataset.springs, dataset.norm)
     molecules, mass = molecules_of(dataset, split.shape), jnp.asarray(system.masses)[:, None]
-    settings = config.simulate
-    stride = round(FRAME_PICOSECONDS / settings.timestep)
     frames = round(0.8 * arguments.picoseconds / FRAME_PICOSECONDS)
-    burn_in = round(0.2 * arguments.picoseconds / settings.timestep)
-    bath = langevin.Bath(system.kT, mass, settings.friction, settings.timestep)
+    settings = replace(
+        config.simulate,
+        stride=round(FRAME_PICOSECONDS / config.simulate.timestep),
+        burn_in=round(0.2 * arguments.picoseconds / config.simulate.timestep),
+    )
     key = jax.random.key(config.seed)
 
     def run(term: str) -> list[dict[str, float]]:
@@ -95,17 +95,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         expert = Expert(
             replace(config.experts[0], consistency_weight=TERMS[term]["weight"]), config.network, split.shape
         )
-        potential = Potential(expert, system.kT, settings.force_time, system.norm, molecule)
 
         def program(steps: int):
             chosen = replace(config.objective, **objective, **kind)
             step = make_train_step(expert, chosen, config.train, steps, len(split), molecules)
             return jax.jit(partial(train_block, step))
 
-        @jax.jit
         def walk(parameters, start, key):
-            force, keys = partial(potential.force, parameters), jax.random.split(key, 3)
-            return langevin.run("baoab", force, bath, start, keys, frames, stride, burn_in).position
+            model = trained.Trained((parameters,), (expert.config,), config.network, system.norm, system.kT)
+            keys = jax.random.split(key, 3)
+            state = trained.begin(model, settings, start, mass, keys[:2], molecule)
+            return trained.simulate(model, settings, state, mass, keys[2], frames, 0, molecule)[1].position
 
         source_of = blocks(
             split, Plan(len(split), config.train.batch_size, 1000, 0), BLOCK, norm=dataset.norm

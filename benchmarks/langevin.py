@@ -12,7 +12,6 @@ import os
 import tempfile
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from fokker.distributed import cluster
@@ -61,23 +60,21 @@ def one_process(chains: int) -> float:
     """Steps a second of all chains, in the fastest of three runs of at least a second."""
     import jax
     import jax.numpy as jnp
-    from fokker.model.potential import Potential
 
-    from fokker.model import langevin
+    from fokker.model import trained
     from fokker.model.experts import Expert
 
     data, config = preset()
-    expert = Expert(config.experts[0], config.network, (2,))
-    potential = Potential(expert, data.temperature, config.simulate.force_time)
-    bath = langevin.Bath(data.temperature, data.mass, config.simulate.friction, config.simulate.timestep)
-    force = partial(potential.force, expert.init(jax.random.key(0)))
-    stride, frames = config.simulate.stride, max(20, 20_000 // chains)
+    expert, settings = Expert(config.experts[0], config.network, (2,)), config.simulate
+    parameters, mass = (expert.init(jax.random.key(0)),), jnp.asarray(data.mass)
+    model = trained.Trained(parameters, config.experts[:1], config.network, 1.0, data.kT, (2,))
+    stride, frames = settings.stride, max(20, 20_000 // chains)
 
-    @jax.jit
     def run(state, key):
-        return langevin.simulate(config.simulate.integrator, force, bath, state, key, frames, stride)
+        return trained.simulate(model, settings, state, mass, key, frames)
 
-    state = langevin.init(force, bath, jnp.zeros((chains, 2)), jax.random.key(1))
+    keys = jax.random.split(jax.random.key(1))
+    state = trained.begin(model, settings, jnp.zeros((chains, 2)), mass, keys)
     jax.block_until_ready(run(state, jax.random.key(2)))
     best = 0.0
     for repeat in range(3):
@@ -109,6 +106,7 @@ def pool_seconds(gpu: bool) -> float:
         for job in run.jobs:
             job.directory.mkdir(parents=True)
             parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
+        run.save_model()
         begin = time.perf_counter()
         work = run.simulation(run.simulations.ask(config.simulate, run.origin))
         (tally,) = pool.run(work, config.cluster, lambda _: None)

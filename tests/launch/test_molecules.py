@@ -68,7 +68,7 @@ def test_its_model_is_taken_away_by_one_command(finished: tuple[Path, Result], g
     exported = guest.run("export", "runs/peptide", "model.safetensors")
     assert (exported.returncode, exported.stderr) == (0, "")
     model = fokker.load(str(guest.home / "model.safetensors"))
-    assert model.sample("GA", 3).shape == (3, 9, 3)
+    assert model.molecule("GA").sample(3).shape == (3, 9, 3)
 
 
 def test_the_same_command_again_skips_everything(finished: tuple[Path, Result], guest: User):

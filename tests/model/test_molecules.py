@@ -179,9 +179,9 @@ def test_samples_of_a_molecule_move_neither_padding_nor_centre(solver: Solver):
 def test_padding_changes_no_force():
     expert, x = make_expert(), jax.random.normal(jax.random.key(2), (2, 5, 3))
     model = Trained((perturbed(expert),), (expert.config,), NETWORK, norm=4.0, kT=2.5)
-    both = [(x, only(1)), (x[:, :3], only(1, 3))]
-    padded, own = (forces(model, part, 1e-3, molecule) for part, molecule in both)
+    more, less = only(1), only(1, 3)
+    padded, own = forces(model, x, 1e-3, more), forces(model, x[:, :3], 1e-3, less)
     assert not padded[:, 3:].any()
     # At small times the preconditioned energy magnifies float32's rounding by one over the bond width.
     close(padded[:, :3], own, 2e-4)
-    close(*(energy(model, part, 1e-3, molecule) for part, molecule in both), 2e-4)
+    close(energy(model, x, 1e-3, more), energy(model, x[:, :3], 1e-3, less), 2e-4)
