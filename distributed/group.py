@@ -24,8 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from ..data import fence
 from ..data.fence import Fence
-from . import metrics
-from .cluster import worker_environment
+from . import cluster, metrics
 from .expert import train
 from .job import ExpertJob
 from .recording import Progress
@@ -148,11 +147,18 @@ class Resources:
     """Run only where the other groups leave a core idle."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of the hosts that it may be placed on."""
+    apart: bool = False
+    """Each process on a host of its own, not only where there is room."""
 
     @property
     def bundle(self) -> dict[str, float]:
         """Of each host, in Ray's words."""
         return {"CPU": self.cpus} | ({"GPU": float(self.devices)} if self.on_gpu else {})
+
+    @property
+    def most(self) -> int:
+        """The hosts that a group could have in the cluster if nothing else ran there."""
+        return cluster.slots(self.bundle, 1 if self.apart else sys.maxsize, self.labels)
 
 
 @dataclass
@@ -177,14 +183,14 @@ class ExpertGroup:
         self.job, self.resources = job, resources
         self._placement: PlacementGroup = placement_group(
             [resources.bundle] * resources.hosts,
-            "SPREAD",
+            "STRICT_SPREAD" if resources.apart else "SPREAD",
             bundle_label_selector=[dict(resources.labels)] * resources.hosts,
         )
         options = {
             "num_cpus": resources.cpus,
             "num_gpus": resources.devices if resources.on_gpu else 0,
             "max_concurrency": 2,  # Questions are answered while `train` runs.
-            "runtime_env": {"env_vars": worker_environment(resources.on_gpu)},
+            "runtime_env": {"env_vars": cluster.worker_environment(resources.on_gpu)},
         }
         ranks = range(resources.hosts)
         workers: list[Any] = [

@@ -172,8 +172,7 @@ class Supervisor:
         """Whether it waits for hosts that are no longer there, while there are others."""
         if any(member.progress for member in group.members):
             return False
-        there = cluster.slots(group.resources.bundle, labels=group.resources.labels)
-        return 0 < there < group.resources.hosts and not self._config.autoscaled
+        return 0 < group.resources.most < group.resources.hosts and not self._config.autoscaled
 
     def _stuck(self, group: ExpertGroup, problem: str) -> None:
         rank = group.stuck()

@@ -82,11 +82,15 @@ class _Placement:
         on_gpu, devices = config.device == "gpu", config.devices_per_host
         fixed = config.hosts if isinstance(config.hosts, tuple) else (1,)
         labels = selector(config.train_on)
-        share = min(1.0, int(1e4 * cluster.cpus(labels) / (at_once * devices * max(fixed))) / 1e4)
+        # Hosts that were asked for are hosts; a machine of one's own stands for as many as are wanted.
+        apart = cluster.joins(config) and (not on_gpu or config.hosts != "auto")
+        # One that is still to come, or counted dead for a moment, makes the shares of the others no smaller.
+        each = min(max(fixed), max(1, len(cluster.nodes(labels)))) if apart else max(fixed)
+        share = min(1.0, int(1e4 * cluster.cpus(labels) / (at_once * devices * each)) / 1e4)
         if config.autoscaled:  # Hosts of CPUs that nobody knows yet.
             share = 1.0
         cpus = share if on_gpu else share * devices
-        self._resources = Resources(1, devices, cpus, on_gpu, labels=labels)
+        self._resources = Resources(1, devices, cpus, on_gpu, labels=labels, apart=apart)
         self._wanted = dict(zip(self.costs, costs.hosts(jobs, config, self._resources), strict=True))
         dearest = max(self.costs.values(), default=0.0)
         # On too few cores the expert that ends last goes first, so that all end when it would alone: the
@@ -138,7 +142,7 @@ class _Placement:
 
     def _hosts(self, job: ExpertJob, restarts: int) -> int:
         wanted = self._wanted[job.name]
-        free = self._free()
+        free = self._room()
         if free >= wanted or self._config.autoscaled:
             return wanted
         others = any(s.group for s in self.supervisors)
@@ -146,10 +150,11 @@ class _Placement:
             return 0
         return costs.fitting(job, self._resources.devices, max(1, free))
 
-    def _free(self) -> int:
-        """Hosts' worth of room that is left by the groups at work."""
-        held = sum(s.group.resources.hosts for s in self.supervisors if s.group)
-        return cluster.slots(self._resources.bundle, labels=self._resources.labels) - held
+    def _room(self, own: int = 0) -> int:
+        """Hosts that a group could have beside the others at work, if it gave back its `own`."""
+        held = sum(s.group.resources.hosts for s in self.supervisors if s.group) - own
+        room = cluster.slots(self._resources.bundle, labels=self._resources.labels) - held
+        return min(room, self._resources.most)
 
     def grow(self) -> None:
         """Let one group that runs on fewer hosts than it should start again, once there is lasting room."""
@@ -172,7 +177,7 @@ class _Placement:
     def _grown(self, supervisor: Supervisor) -> int:
         """Hosts that a group could have if it started again now."""
         assert supervisor.group is not None
-        most = min(self._wanted[supervisor.job.name], supervisor.group.resources.hosts + self._free())
+        most = min(self._wanted[supervisor.job.name], self._room(supervisor.group.resources.hosts))
         return costs.fitting(supervisor.job, self._resources.devices, most)
 
 

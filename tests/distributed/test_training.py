@@ -2,7 +2,11 @@
 
 import json
 import os
+import pickle
+import secrets
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +32,7 @@ from fokker.distributed.training import train_experts
 
 from .conftest import (
     CPUS,
+    SMALLEST,
     TRAIN,
     MakeJob,
     process_of,
@@ -258,6 +263,57 @@ def test_a_disk_without_room_ends_it_before_anything_starts(small_disk: Path, da
     (small_disk / "filling").write_bytes(bytes(500_000))
     with pytest.raises(FileError, match=message):
         train_experts([small_job(small_disk / "0", data, 0)], ClusterConfig(), 1, lambda seen: None)
+
+
+ON_HOSTS = """
+import pickle, sys
+from ray.cluster_utils import Cluster
+from fokker.distributed import cluster, training
+from fokker.distributed.config import ClusterConfig
+
+hosts = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+hosts.add_node(num_cpus=2)
+config = ClusterConfig(address=hosts.address, hosts=(2,), grow_after=0.1)
+cluster.connect(config)
+groups = []
+
+class Recorded(training.ExpertGroup):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        groups.append(self)
+
+def watch(seen):
+    progress = seen["smallest"]
+    if len(groups) == 1 and progress and progress.compiled and len(cluster.nodes()) == 2:
+        print(groups[0].resources.hosts, len(groups[0].nodes), flush=True)
+        hosts.add_node(num_cpus=2)
+    if len(groups) == 2 and len(groups[1].nodes) == 2:
+        print(groups[1].resources.hosts, 2, flush=True)
+        raise KeyboardInterrupt
+
+training.ExpertGroup = Recorded
+try:
+    training.train_experts([pickle.load(sys.stdin.buffer)], config, 1, watch)
+except KeyboardInterrupt:
+    cluster.leave()
+    hosts.shutdown()
+"""
+
+
+@pytest.mark.long
+def test_a_group_of_two_hosts_waits_on_one_for_the_other(make_job: MakeJob, compilations):
+    """Of a cluster, which may count a host dead for a moment, it takes no two places on one host."""
+    job = make_job(expert=replace(SMALLEST, epochs=100_000))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", ON_HOSTS],
+        input=pickle.dumps(job),
+        env=environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout.decode().splitlines() == ["1 1", "2 2"], done.stderr.decode()
 
 
 def node_label() -> str:
