@@ -12,7 +12,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from ..data.fence import FencedError
 from ..data.files import FileError
-from . import cluster, metrics
+from . import cluster, metrics, ray_compat
 from .config import ClusterConfig
 from .events import Event, Kind
 from .expert import NonFiniteLoss
@@ -87,7 +87,7 @@ class Supervisor:
             self._stuck(self.group, problem)
         elif self._has_no_place(self.group):
             self._again(0.0)
-        elif not self._leaving and self.group.nodes & cluster.draining():
+        elif not self._leaving and self.group.nodes & ray_compat.draining():
             self._leave(self.group, "preempted", "its host is being taken away")
 
     def resize(self) -> None:
