@@ -57,13 +57,13 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
 
     from fokker.distributed.calibration import this_machine
     from fokker.distributed.devices import DEVICES
+    from fokker.distributed.prediction import Steps
     from fokker.launch import presets
-    from fokker.launch.planned import steps_of
     from fokker.launch.planned_data import sizes
 
     config = presets.PRESETS[preset](method, "fokker")
     data = sizes(config, Path("runs-of-nobody"))
-    steps = steps_of(config, data)
+    steps = Steps(config.network, config.objective, config.train, data.shape, data.molecules)
     with jax.default_device(jax.devices("cpu")[0]):  # As in the command, whatever is planned for.
         cost = steps.cost(config.experts[0], 1)
     count, processor = BLOCK.get(preset, 8), time.process_time if device == "cpu" else time.perf_counter

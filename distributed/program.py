@@ -1,6 +1,5 @@
 """The compiled steps of one expert on all devices of its group, and what goes into them."""
 
-import time
 from functools import cached_property, partial
 from typing import Any
 
@@ -18,9 +17,6 @@ from . import devices
 from .job import ExpertJob
 from .molecules import molecules_of
 from .train_step import AXIS, Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
-
-TIMED_STEPS = 16
-
 
 class Program:
     """Blocks of steps, with the parameters on every device and the batches shared out among them."""
@@ -112,24 +108,3 @@ class Program:
 def _keys(index: int, seed: UInt[Array, ""]) -> Key[Array, "2"]:
     """Of the initial parameters and of the noise of steps; arguments, so that all seeds share programs."""
     return jax.random.split(jax.random.fold_in(jax.random.key(seed), index))
-
-
-def time_training(job: ExpertJob) -> float:
-    """Seconds that all steps of the expert would take here, by a few before and after its term sets in."""
-    dataset, expert, plan = job.load()
-    program, split = Program(job, dataset, expert, plan), dataset.split("train")
-    rows = np.random.default_rng(0).integers(len(split), size=(program.block, plan.batch))
-    batches = program.place(
-        dataset.norm * split.gather(rows.reshape(-1)).reshape(*rows.shape, *split.shape),
-        split.system_of(rows),
-    )
-    start = job.objective.consistency_start if job.expert.consistency_weight else 0.0
-    total, count, begin = 0.0, min(TIMED_STEPS, program.block), 0.0
-    for first, part in ((0, start), (plan.steps - 1, 1 - start)):
-        if part:
-            state = program.initial._replace(step=jax.device_put(np.int32(first), program.replicated))
-            for steps in (1, count):
-                begin = time.perf_counter()
-                jax.block_until_ready(program(state, batches, 0, steps, 1))
-            total += part * plan.steps * (time.perf_counter() - begin) / count
-    return total

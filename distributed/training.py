@@ -1,5 +1,6 @@
 """Training of all experts at once: one supervised group for each, placed as room appears."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,11 +9,12 @@ import ray
 
 from ..data import fence
 from ..data.files import require_writable
-from . import cluster, costs
+from . import cluster
 from .config import ClusterConfig, selector
 from .events import Event
 from .group import ExpertGroup, Resources
 from .job import ExpertJob
+from .placement import fitting, hosts, work
 from .recording import Progress
 from .supervision import Outcome, Supervisor
 
@@ -45,7 +47,7 @@ def train_experts(
     placement = _Placement(jobs, config, at_once)
     supervisors = [
         Supervisor(job, config, placement.start, record)
-        for job in sorted(jobs, key=lambda job: -placement.costs[job.name])
+        for job in sorted(jobs, key=lambda job: -placement.work[job.name])
     ]
     placement.supervisors = supervisors
     try:
@@ -78,7 +80,7 @@ class _Placement:
     def __init__(self, jobs: Sequence[ExpertJob], config: ClusterConfig, at_once: int):
         self._config = config
         self.supervisors: Sequence[Supervisor] = ()
-        self.costs = {job.name: costs.estimated(job) for job in jobs}
+        self.work = {job.name: work(job) for job in jobs}
         on_gpu, devices = config.device == "gpu", config.devices_per_host
         fixed = config.hosts if isinstance(config.hosts, tuple) else (1,)
         labels = selector(config.train_on)
@@ -91,12 +93,13 @@ class _Placement:
             share = 1.0
         cpus = share if on_gpu else share * devices
         self._resources = Resources(1, devices, cpus, on_gpu, labels=labels, apart=apart)
-        self._wanted = dict(zip(self.costs, costs.hosts(jobs, config, self._resources), strict=True))
-        dearest = max(self.costs.values(), default=0.0)
+        slots = cluster.slots(self._resources.bundle, sys.maxsize if on_gpu else 1, labels)
+        self._wanted = dict(zip(self.work, hosts(jobs, config.hosts, devices, slots), strict=True))
+        dearest = max(self.work.values(), default=0.0)
         # On too few cores the expert that ends last goes first, so that all end when it would alone: the
         # cheaper ones begin one by one when it has compiled, and take what it leaves.
         self._yielding = {
-            name for name, cost in self.costs.items() if share < 1 and not on_gpu and cost < 0.5 * dearest
+            name for name, own in self.work.items() if share < 1 and not on_gpu and own < 0.5 * dearest
         }
         self._room_since: float | None = None
         self._nobody_since: float | None = None
@@ -134,10 +137,10 @@ class _Placement:
 
     def start(self, job: ExpertJob, restarts: int) -> ExpertGroup | None:
         """A group on as many of the wanted hosts as there are; None while others will make room for more."""
-        hosts = self._hosts(job, restarts)
-        if not hosts:
+        count = self._hosts(job, restarts)
+        if not count:
             return None
-        resources = replace(self._resources, hosts=hosts, yields=job.name in self._yielding)
+        resources = replace(self._resources, hosts=count, yields=job.name in self._yielding)
         return ExpertGroup(job, resources, self._config.start_deadline, restarts)
 
     def _hosts(self, job: ExpertJob, restarts: int) -> int:
@@ -148,7 +151,7 @@ class _Placement:
         others = any(s.group for s in self.supervisors)
         if others and (free < 1 or not restarts):
             return 0
-        return costs.fitting(job, self._resources.devices, max(1, free))
+        return fitting(job, self._resources.devices, max(1, free))
 
     def _room(self, own: int = 0) -> int:
         """Hosts that a group could have beside the others at work, if it gave back its `own`."""
@@ -178,7 +181,7 @@ class _Placement:
         """Hosts that a group could have if it started again now."""
         assert supervisor.group is not None
         most = min(self._wanted[supervisor.job.name], self._room(supervisor.group.resources.hosts))
-        return costs.fitting(supervisor.job, self._resources.devices, most)
+        return fitting(supervisor.job, self._resources.devices, most)
 
 
 def _stop(supervisors: Sequence[Supervisor], config: ClusterConfig) -> None:

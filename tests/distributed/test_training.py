@@ -21,11 +21,12 @@ import ray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data.files import FileError
-from fokker.distributed import costs, parameters, training
+from fokker.distributed import parameters, training
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
 from fokker.distributed.job import ExpertJob
+from fokker.distributed.placement import work
 from fokker.distributed.recording import HISTORY, Progress, read_history
 from fokker.distributed.supervision import Outcome
 from fokker.distributed.training import train_experts
@@ -207,7 +208,7 @@ def test_an_expert_that_is_not_finite_ends_alone_and_keeps_its_last_good_checkpo
 @pytest.mark.long
 def test_on_too_few_cores_cheap_experts_begin_when_the_dearest_has_compiled(ray_cluster, make_job: MakeJob):
     dearest, cheap = make_job(0), [make_job(1, name=name) for name in ("cheap", "cheaper")]
-    assert costs.estimated(dearest) > 2 * costs.estimated(cheap[0])
+    assert work(dearest) > 2 * work(cheap[0])
     snapshots: list[Snapshot] = []
     with recorded() as groups:
         outcomes = train_experts([*cheap, dearest], ClusterConfig(), CPUS + 1, snapshots.append)
