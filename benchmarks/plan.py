@@ -93,7 +93,7 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
 
 def real_run(folder: Path) -> dict[str, float]:
     """Milliseconds of a step as `fokker plan` says and as `fokker train` takes, and their ratio."""
-    from fokker.distributed.recording import HISTORY, read_history
+    from fokker.distributed.history import HISTORY, read_history
 
     def fokker(*words: str) -> None:
         command = [Path(sys.executable).with_name("fokker"), *words, "--name", "run"]

@@ -17,7 +17,8 @@ from . import parameters
 from .checkpoints import FOLDER, Checkpoints, Origin
 from .job import ExpertJob
 from .program import Program
-from .recording import Progress, Recorder
+from .progress import Progress
+from .recording import Recorder
 from .train_step import StepMetrics, TrainState, learning_rate
 
 PART_SECONDS = 2.0

@@ -27,7 +27,7 @@ from ..data.fence import Fence
 from . import cluster, metrics
 from .expert import train
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
 
 ANSWER_SECONDS = 2.0
 HEARTBEAT_SECONDS = 100

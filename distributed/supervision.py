@@ -18,7 +18,7 @@ from .events import Event, Kind
 from .expert import NonFiniteLoss
 from .group import ExpertGroup
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
 
 LAST_WORDS_SECONDS = 2.0
 """What the others of a group are given to say, once one has ended with an error, which of them was lost."""

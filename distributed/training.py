@@ -15,7 +15,7 @@ from .events import Event
 from .group import ExpertGroup, Resources
 from .job import ExpertJob
 from .placement import fitting, hosts, work
-from .recording import Progress
+from .progress import Progress
 from .supervision import Outcome, Supervisor
 
 POLL_SECONDS = 0.5

@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError
 
 from fokker.distributed import parameters
 from fokker.distributed.group import ExpertGroup, Resources
-from fokker.distributed.recording import Progress
+from fokker.distributed.progress import Progress
 
 from .conftest import MakeJob, process_of, restored, steps_on_disk, wait_until_free
 

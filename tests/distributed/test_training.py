@@ -25,9 +25,10 @@ from fokker.distributed import parameters, training
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
+from fokker.distributed.history import HISTORY, read_history
 from fokker.distributed.job import ExpertJob
 from fokker.distributed.placement import work
-from fokker.distributed.recording import HISTORY, Progress, read_history
+from fokker.distributed.progress import Progress
 from fokker.distributed.supervision import Outcome
 from fokker.distributed.training import train_experts
 
