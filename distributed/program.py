@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt
 
 from ..data.loader import Plan
 from ..data.shards import Dataset
@@ -17,6 +17,7 @@ from . import devices
 from .job import ExpertJob
 from .molecules import molecules_of
 from .train_step import AXIS, Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
+
 
 class Program:
     """Blocks of steps, with the parameters on every device and the batches shared out among them."""
@@ -36,10 +37,11 @@ class Program:
 
     def __call__(
         self, state: TrainState, batches: Batch, first: int, count: int, wish: int
-    ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
-        """Take `count` steps of a block from its `first` on: the new state, the metrics, the smallest wish.
+    ) -> tuple[TrainState, StepMetrics, Bool[Array, ""], Int[Array, ""]]:
+        """Take `count` steps of a block from its `first` on.
 
-        A process wishes a number of steps to be taken at a time, and 0 to stop.
+        Returns the new state, the metrics, whether all of the state is finite, and the smallest wish: a
+        process wishes a number of steps to be taken at a time, and 0 to stop.
         """
         wishes = jax.make_array_from_process_local_data(
             self._flags, np.full(len(self.mesh.local_devices), wish, np.int32)
@@ -76,12 +78,14 @@ class Program:
             count: Array,
             wishes: Int[Array, "devices"],
             key: PRNGKeyArray,
-        ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
+        ) -> tuple[TrainState, StepMetrics, Bool[Array, ""], Int[Array, ""]]:
             smallest = wishes.min()
             # No wish is negative: the steps wait for it. Each process begins exchanges that nothing orders
             # as it likes; gloo then takes one for the other, and ends the process.
             count = jnp.where(smallest < 0, 0, count)
-            return *train_block(step, state, batches, count, key, first), smallest
+            state, metrics = train_block(step, state, batches, count, key, first)
+            finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)]).all()
+            return state, metrics, finite, smallest
 
         shape = (self.block, plan.batch)
         frames: Any = jax.ShapeDtypeStruct((*shape, *self._expert.shape), np.float32, sharding=self._rows)
