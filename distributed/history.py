@@ -7,7 +7,7 @@ from pathlib import Path
 
 HISTORY = "history.jsonl"
 KEPT = 10_000
-"""Lines that are kept for a disk that has no room; of more, the first are lost."""
+"""Entries that are kept for a disk that has no room; of more, the first are lost."""
 
 
 class History:

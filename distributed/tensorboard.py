@@ -13,8 +13,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[re
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
-KEPT = 10_000
-"""Points that are kept for a disk that has no room; of more, the first are lost."""
+from .history import KEPT
+
 FLUSH_SECONDS = 5.0
 """Between the times that scalars are written: they wait for the disk to have them."""
 

@@ -145,13 +145,14 @@ class _Placement:
 
     def _hosts(self, job: ExpertJob, restarts: int) -> int:
         wanted = self._wanted[job.name]
-        free = self._room()
-        if free >= wanted or self._config.autoscaled:
+        room = self._room()
+        if room >= wanted or self._config.autoscaled:
             return wanted
         others = any(s.group for s in self.supervisors)
-        if others and (free < 1 or not restarts):
+        more = room < self._resources.most  # If the others end.
+        if others and (room < 1 or (more and not restarts)):
             return 0
-        return fitting(job, self._resources.devices, max(1, free))
+        return fitting(job, self._resources.devices, max(1, room))
 
     def _room(self, own: int = 0) -> int:
         """Hosts that a group could have beside the others at work, if it gave back its `own`."""

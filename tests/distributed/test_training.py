@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +23,7 @@ import ray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data.files import FileError
-from fokker.distributed import parameters, training
+from fokker.distributed import cluster, parameters, training
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
@@ -265,6 +267,21 @@ def test_a_disk_without_room_ends_it_before_anything_starts(small_disk: Path, da
     (small_disk / "filling").write_bytes(bytes(500_000))
     with pytest.raises(FileError, match=message):
         train_experts([small_job(small_disk / "0", data, 0)], ClusterConfig(), 1, lambda seen: None)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "held", "hosts"), [([1, 1], 0, 2), ([4], 0, 1), ([4], 1, 1), ([4, 4], 1, 2), ([1, 1], 1, 0)]
+)
+def test_a_new_group_waits_only_for_hosts_that_others_will_leave(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, cpus: list[int], held: int, hosts: int
+):
+    """Of two that are asked for; beside a group that holds a place on one."""
+    monkeypatch.setattr(cluster, "nodes", lambda labels: [{"CPU": float(count)} for count in cpus])
+    job, config = make_job(), ClusterConfig(address="10.0.0.1:6379", hosts=(2,))
+    placement: Any = training._Placement([job], config, at_once=1)
+    group = SimpleNamespace(resources=Resources(1, 1, 1.0, on_gpu=False))
+    placement.supervisors = [SimpleNamespace(group=group)] * held
+    assert placement._hosts(job, restarts=0) == hosts
 
 
 ON_HOSTS = """
