@@ -19,7 +19,7 @@ from rich.console import Console
 
 from fokker.distributed import cluster, training
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.placement import work
+from fokker.distributed.sharing import work
 from fokker.launch import stages
 from fokker.launch.display import Display
 from fokker.launch.presets import PRESETS

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from ..data.loader import Plan
 from .devices import Device
 from .job import ExpertJob
-from .placement import Hosts, fitting, hosts, schedule
 from .prediction import Steps
+from .sharing import Hosts, fitting, hosts, schedule
 
 CHECKPOINTS = 3
 """Kept of each expert at most: the last two and the best."""

@@ -14,8 +14,8 @@ from .config import ClusterConfig, selector
 from .events import Event
 from .group import ExpertGroup, Resources
 from .job import ExpertJob
-from .placement import fitting, hosts, work
 from .progress import Progress
+from .sharing import fitting, hosts, work
 from .supervision import Outcome, Supervisor
 
 POLL_SECONDS = 0.5

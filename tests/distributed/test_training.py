@@ -29,8 +29,8 @@ from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
 from fokker.distributed.history import HISTORY, read_history
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.placement import work
 from fokker.distributed.progress import Progress
+from fokker.distributed.sharing import work
 from fokker.distributed.supervision import Outcome
 from fokker.distributed.training import train_experts
 

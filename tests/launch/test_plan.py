@@ -9,9 +9,9 @@ import pytest
 
 from fokker.data import shards
 from fokker.distributed.devices import DEVICES
-from fokker.distributed.placement import work
 from fokker.distributed.plan import Cluster, TrainingPlan, estimate
 from fokker.distributed.prediction import Steps
+from fokker.distributed.sharing import work
 from fokker.launch import plan as command
 from fokker.launch.arguments import parse
 from fokker.launch.config import Config, ConfigError, Recipe, from_dict, to_dict

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fokker.distributed.placement import fitting, hosts, schedule, share_hosts, work
+from fokker.distributed.sharing import fitting, hosts, schedule, share_hosts, work
 
 from .conftest import MakeJob
 
