@@ -40,7 +40,8 @@ class Recorder:
         if writes:
             directory.mkdir(parents=True, exist_ok=True)
             path = directory / HISTORY
-            self._before = _seconds_before(path) if first else 0.0
+            if first and path.exists():  # Of earlier processes.
+                self._before = read_history(path).get("seconds", [0.0])[-1]
             self._history = History(path)
         self.progress = Progress(step=first, steps=steps, seconds=self._before, resumed=first, saved=first)
         self._report(self.progress)
@@ -127,9 +128,3 @@ class Recorder:
                 write()
             except OSError as error:
                 self.note(warning=f"losses and scalars are kept until they can be written: {error}")
-
-
-def _seconds_before(history: Path) -> float:
-    """Seconds of training that the history of earlier processes ends with."""
-    entries = read_history(history) if history.exists() else {}
-    return entries["seconds"][-1] if entries else 0.0
