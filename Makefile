@@ -5,7 +5,8 @@ BIN := .venv/bin
 # Suites that have targets of their own.
 OTHERS := faults cluster k8s slurm board container
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile $(OTHERS:%=--ignore=tests/%)
-READY := .venv/ready
+# Named after the Python, so that another one makes another environment.
+READY := .venv/ready-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
@@ -37,6 +38,7 @@ run: $(READY)
 	$(BIN)/fokker run mueller-brown $(ARGS)
 
 test: $(READY)
+	@$(BIN)/python -c 'import sys; print("Python", sys.version)'
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright

@@ -17,8 +17,9 @@ from statistics import median
 
 from rich.console import Console
 
-from fokker.distributed import cluster, costs, training
+from fokker.distributed import cluster, training
 from fokker.distributed.job import ExpertJob
+from fokker.distributed.sharing import work
 from fokker.launch import stages
 from fokker.launch.display import Display
 from fokker.launch.presets import PRESETS
@@ -64,7 +65,7 @@ def main() -> None:
             )
             for index in range(3)
         ]
-        slowest = max(run.jobs, key=costs.estimated)
+        slowest = max(run.jobs, key=work)
         turns = []
         for _ in range(arguments.turns):
             alone = seconds(f"{slowest.name}, the slowest, alone", [slowest])

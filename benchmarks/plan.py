@@ -57,13 +57,13 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
 
     from fokker.distributed.calibration import this_machine
     from fokker.distributed.devices import DEVICES
+    from fokker.distributed.prediction import Steps
     from fokker.launch import presets
-    from fokker.launch.planned import steps_of
     from fokker.launch.planned_data import sizes
 
     config = presets.PRESETS[preset](method, "fokker")
     data = sizes(config, Path("runs-of-nobody"))
-    steps = steps_of(config, data)
+    steps = Steps(config.network, config.objective, config.train, data.shape, data.molecules)
     with jax.default_device(jax.devices("cpu")[0]):  # As in the command, whatever is planned for.
         cost = steps.cost(config.experts[0], 1)
     count, processor = BLOCK.get(preset, 8), time.process_time if device == "cpu" else time.perf_counter
@@ -93,7 +93,7 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
 
 def real_run(folder: Path) -> dict[str, float]:
     """Milliseconds of a step as `fokker plan` says and as `fokker train` takes, and their ratio."""
-    from fokker.distributed.recording import HISTORY, read_history
+    from fokker.distributed.history import HISTORY, read_history
 
     def fokker(*words: str) -> None:
         command = [Path(sys.executable).with_name("fokker"), *words, "--name", "run"]

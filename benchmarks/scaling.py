@@ -21,8 +21,8 @@ from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.distributed import cluster
 from fokker.distributed.config import ClusterConfig
+from fokker.distributed.history import HISTORY, read_history
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.recording import HISTORY, read_history
 from fokker.distributed.training import train_experts
 from fokker.launch.presets import PRESETS
 

@@ -1,8 +1,9 @@
 """What this machine can do, as the networks use it: measured in a moment, on one thread."""
 
 import os
-import time
 from collections.abc import Callable
+from time import process_time
+from timeit import repeat
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from jaxtyping import Array, Float
 
 from .devices import Device
 
-WIDTH, ROWS, LAYERS, TURNS = 64, 640, 3, 5
+WIDTH, ROWS, LAYERS = 64, 640, 3
+TURNS, CALLS = 5, 4
 COPIED = 2**24
 """Bytes of the array whose reading and writing is timed: what a step holds, more than a core's own cache."""
 
@@ -47,10 +49,5 @@ def _descend(weights: list[Array], rows: Float[Array, "rows width"]) -> list[Arr
 def _seconds(call: Callable[[], Any]) -> float:
     """Processor time of a call: the shortest of some turns, of several calls each."""
     jax.block_until_ready(call())
-    turns, calls = [], 4
-    for _ in range(TURNS):
-        begin = time.process_time()
-        for _ in range(calls):
-            jax.block_until_ready(call())
-        turns.append((time.process_time() - begin) / calls)
-    return min(turns)
+    turns = repeat(lambda: jax.block_until_ready(call()), timer=process_time, repeat=TURNS, number=CALLS)
+    return min(turns) / CALLS

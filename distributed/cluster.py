@@ -1,34 +1,21 @@
 """Joining a Ray cluster, or starting one on this machine."""
 
-import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import grpc
 import ray
-import ray._private.utils
-import ray._private.worker
-from ray._private import services
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._private.gcs_utils import create_gcs_channel
-from ray._private.state import state
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
-from ray.job_config import JobConfig
 
 from ..data.files import FileError
-from . import interrupts, machine
+from . import interrupts, machine, ray_compat
 from .config import ClusterConfig, selector
 
 CONNECT_SECONDS = 5.0
@@ -36,8 +23,6 @@ ANSWER_SECONDS = 20.0
 """What the head of a cluster, on a machine that is busy, may take for an answer."""
 JOIN_SECONDS = 300.0
 """What the nodes of a cluster that is being started may take to join it."""
-ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-"""What the head of a cluster is asked, with an empty message."""
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
@@ -56,7 +41,7 @@ def connect(config: ClusterConfig) -> None:
     address = _address(config)
     found = "local" if address == "local" else _reach(address)
     if not ray.is_initialized():
-        with interrupts.holding(), _undisturbed():
+        with interrupts.holding(), ray_compat.undisturbed():
             if found == "local":
                 _start()
             else:
@@ -85,12 +70,7 @@ def _start() -> None:
         # Only this process and those of its cluster know it; Ray would write one to the home directory.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
-        _init(
-            "local",
-            include_dashboard=False,
-            num_cpus=machine.allowed_cpus(),
-            _temp_dir=str(machine.scratch() / machine.RAY),
-        )
+        ray_compat.start(machine.allowed_cpus(), str(machine.scratch() / machine.RAY))
     except FileError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
@@ -101,7 +81,7 @@ def _join(found: str, address: str) -> None:
     if found.rpartition(":")[2].isdigit():  # Anything else Ray refuses at once.
         _require_head(found, _named(found, address))
     try:
-        _init(found)
+        ray_compat.init(found)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"cluster.address {_named(found, address)}: {str(error).splitlines()[0]}"
@@ -110,35 +90,6 @@ def _join(found: str, address: str) -> None:
 
 def _named(found: str, address: str) -> str:
     return address if found == address else f"{address}: {found}"
-
-
-def _init(address: str, **options: Any) -> None:
-    # Quiet: what the user needs to see comes back from the actors as progress or errors, and threads of Ray
-    # can crash, loudly, where a process ends that has done its work. For the job of a client Ray leaves the
-    # working directory off the workers' path: in a checkout, `data` or `distributed` there would shadow other
-    # people's packages.
-    options["job_config"] = JobConfig(_client_job=True)
-    ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Within, Ray starts its processes in groups of their own, and afterwards no signal is left to it.
-
-    A signal to the whole group (`timeout`, the end of a job) would end Ray while the driver still saves. What
-    ends a pod or a job is survived like Ctrl-C.
-    """
-    handler, popen = ray._private.utils.set_sigterm_handler, services.ConsolePopen
-    ray._private.utils.set_sigterm_handler = lambda _: None
-    services.ConsolePopen = partial(popen, process_group=0)
-    try:
-        yield
-    finally:
-        ray._private.utils.set_sigterm_handler, services.ConsolePopen = handler, popen
-        if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGTERM)
-            # Set again in any case: Ray's own part that is not Python has put itself before it.
-            signal.signal(signal.SIGTERM, signal.default_int_handler if before is signal.SIG_DFL else before)
 
 
 Labels = Mapping[str, str]
@@ -211,11 +162,6 @@ def _labelled(labels: Labels) -> str:
     return f" on hosts labelled {listed}" if listed else ""
 
 
-def draining() -> set[str]:
-    """Nodes that are about to be taken away, by their number."""
-    return {*state.get_draining_nodes()}
-
-
 def _reach(address: str) -> str:
     """The host:port of a cluster, "auto" looked up.
 
@@ -241,17 +187,9 @@ def _reach(address: str) -> str:
 
 
 def _require_head(found: str, named: str) -> None:
-    """ClusterError unless what listens there is the head of a cluster that takes our token.
-
-    Ray would go on trying for a quarter of an hour.
-    """
-    # As `ray.init` will: whether tokens are used is settled by the first channel that is made.
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    """ClusterError unless what listens there is the head of a cluster that takes our token."""
     try:
-        channel: Any = create_gcs_channel(found)
-        with channel:
-            channel.unary_unary(ALIVE)(b"", timeout=ANSWER_SECONDS)
+        ray_compat.ask_head(found, ANSWER_SECONDS)
     except (grpc.RpcError, AuthenticationError) as error:
         raise ClusterError(f"cluster.address {named}: {_refusal(error)}") from None
 
@@ -269,7 +207,7 @@ def _refusal(error: grpc.RpcError | AuthenticationError) -> str:
 def _running() -> str:
     """The cluster that runs on this machine, or is said to. ClusterError if there is none."""
     try:
-        return services.canonicalize_bootstrap_address("auto") or ""
+        return ray_compat.address_here()
     except (OSError, ValueError):
         raise ClusterError(
             "cluster.address auto: no Ray cluster runs on this machine: start one (ray start --head), name "
@@ -286,19 +224,6 @@ def reason(error: RayError) -> str:
 def leave() -> None:
     """Leave the cluster, and end it if this process had started it."""
     ray.shutdown()
-
-
-def lost() -> bool:
-    """Whether the cluster that this process started has lost one of its own processes."""
-    node = ray._private.worker._global_node
-    return node is not None and node.is_head() and bool(node.dead_processes())
-
-
-def kill() -> None:
-    """End the processes of the cluster that this process started, without asking them."""
-    node = ray._private.worker._global_node
-    if node is not None and node.is_head():
-        node.kill_all_processes(check_alive=False)
 
 
 def cpus(labels: Labels = MappingProxyType({})) -> float:

@@ -60,7 +60,7 @@ class ClusterConfig:
     """What experts are trained on."""
     hosts: Literal["auto"] | tuple[Count, ...] = "auto"
     """Hosts of each expert's group: one number for all, or one for each expert; auto: one, and on a cluster
-    of more hosts than experts what lets all end together, by the time of a few steps."""
+    of more hosts than experts what lets all end together, by the work of their steps."""
     train_on: Labels | None = None
     """Labels of the hosts that experts are trained on, label=value with commas between (none: any host)."""
     simulate_on: Labels | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Array, Bool
 
 from ..data.fence import FencedError
 from ..data.files import FileError, replacing
@@ -17,7 +18,8 @@ from . import parameters
 from .checkpoints import FOLDER, Checkpoints, Origin
 from .job import ExpertJob
 from .program import Program
-from .recording import Progress, Recorder
+from .progress import Progress
+from .recording import Recorder
 from .train_step import StepMetrics, TrainState, learning_rate
 
 PART_SECONDS = 2.0
@@ -93,6 +95,8 @@ class _Part:
     count: int
     metrics: StepMetrics
     """Of the block."""
+    finite: Bool[Array, ""]
+    """Whether the state after it is: the losses of a step do not see what its update does."""
 
     def values(self) -> StepMetrics:
         """The metrics of its steps, which waits for them."""
@@ -139,16 +143,16 @@ class _Loop:
                     profiler.at(at, count)
                     wish = 0 if stopped() else self._pace()
                     with jax.profiler.StepTraceAnnotation("steps", step_num=at):
-                        state, metrics, agreed = self.program(state, batches, at - begin, count, wish)
+                        state, metrics, finite, agreed = self.program(state, batches, at - begin, count, wish)
                     if pending:
                         self._read(pending)
-                    pending = _Part(at, at - begin, count, metrics)
+                    pending = _Part(at, at - begin, count, metrics, finite)
                     # What all wished is known one part later, to all.
                     steps = int(before) if processes > 1 else 0 if stopped() else self._pace()
                     save = steps == 0 or (at + count) // every > at // every
                     if save or not ahead or agreed.is_ready():
                         # Only a state that was found finite, and its every loss before, is saved.
-                        self._read(pending, state if save else None)
+                        self._read(pending)
                         pending = None
                     if save:
                         self._save(state)
@@ -156,7 +160,7 @@ class _Loop:
                         return state
                     at += count
             if pending:
-                self._read(pending, state)
+                self._read(pending)
             return state
         finally:
             profiler.stop()
@@ -186,14 +190,13 @@ class _Loop:
             warning=f"the save before step {self.recorder.progress.step} failed, training goes on: {text}"
         )
 
-    def _read(self, part: _Part, after: TrainState | None = None) -> None:
-        """Record a part; NonFiniteLoss if a loss in it, or the state after it if given, is not finite."""
+    def _read(self, part: _Part) -> None:
+        """Record a part; NonFiniteLoss if a loss in it, or the state after it, is not finite."""
         self._read_parts += 1
         begin, count = part.begin, part.count
         values = part.values()
         finite: np.ndarray = np.asarray(np.isfinite(np.stack(values)).all(axis=0))
-        # The losses of a step do not see what its update does to the parameters.
-        finite[-1] &= all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+        finite[-1] &= bool(part.finite)
         if not finite.all():
             raise self._non_finite(begin, int(np.argmin(finite)), values)
         rate = learning_rate(self.job.train, self.plan.steps)(begin + count)

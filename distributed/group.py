@@ -24,14 +24,41 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from ..data import fence
 from ..data.fence import Fence
-from . import metrics
-from .cluster import worker_environment
+from . import cluster, metrics
 from .expert import train
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
 
 ANSWER_SECONDS = 2.0
 HEARTBEAT_SECONDS = 100
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a group asks for."""
+
+    hosts: int
+    devices: int
+    """Devices of each host."""
+    cpus: float
+    """CPUs of each host."""
+    on_gpu: bool
+    yields: bool = False
+    """Run only where the other groups leave a core idle."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the hosts that it may be placed on."""
+    apart: bool = False
+    """Each process on a host of its own, not only where there is room."""
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """Of each host, in Ray's words."""
+        return {"CPU": self.cpus} | ({"GPU": float(self.devices)} if self.on_gpu else {})
+
+    @property
+    def most(self) -> int:
+        """The hosts that a group could have in the cluster if nothing else ran there."""
+        return cluster.slots(self.bundle, 1 if self.apart else sys.maxsize, self.labels)
 
 
 @dataclass(frozen=True)
@@ -39,10 +66,7 @@ class Place:
     """A process's part in its group."""
 
     rank: int
-    hosts: int
-    devices: int
-    """Devices of each host."""
-    on_gpu: bool
+    group: Resources
     start_seconds: int
     restarts: int
     """How often the expert's group was started before."""
@@ -51,9 +75,8 @@ class Place:
 class ExpertWorker:
     """One process of an expert group."""
 
-    def __init__(self, yields: bool, fences: Sequence[Fence]):
+    def __init__(self, fences: Sequence[Fence]):
         fence.hold(fences)
-        self._yields = yields
         self._progress = Progress()
         self._told_to_stop = threading.Event()
         # Of a cluster that takes the host away; the others learn of it with the steps.
@@ -74,7 +97,7 @@ class ExpertWorker:
                 metrics.count_block(job, place.rank, self._progress, progress)
             self._progress = progress
 
-        if self._yields:
+        if place.group.yields:
             _yield_cpu()
         _join(place, address)
         return train(job, report, self._told_to_stop.is_set, place.restarts)
@@ -107,22 +130,23 @@ def _end_with(parent: int) -> None:
 
 def _join(place: Place, address: str) -> None:
     """Make JAX see the devices of the whole group."""
+    hosts, devices = place.group.hosts, place.group.devices
     # Its service for preemption would take SIGTERM, and count the steps that orbax asks it about as ours.
     jax.config.update("jax_enable_preemption_service", False)
-    if not place.on_gpu:
-        jax.config.update("jax_num_cpu_devices", place.devices)
-    if place.hosts > 1:
+    if not place.group.on_gpu:
+        jax.config.update("jax_num_cpu_devices", devices)
+    if hosts > 1:
         jax.distributed.initialize(
             address,
-            place.hosts,
+            hosts,
             place.rank,
             initialization_timeout=place.start_seconds,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    if jax.process_count() != place.hosts or jax.local_device_count() != place.devices:
+    if jax.process_count() != hosts or jax.local_device_count() != devices:
         raise RuntimeError(
             f"rank {place.rank} sees {jax.process_count()} processes and {jax.local_device_count()} devices "
-            f"of its own, not {place.hosts} and {place.devices}"
+            f"of its own, not {hosts} and {devices}"
         )
 
 
@@ -132,27 +156,6 @@ def _yield_cpu() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         os.nice(19)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a group asks for."""
-
-    hosts: int
-    devices: int
-    """Devices of each host."""
-    cpus: float
-    """CPUs of each host."""
-    on_gpu: bool
-    yields: bool = False
-    """Run only where the other groups leave a core idle."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Of the hosts that it may be placed on."""
-
-    @property
-    def bundle(self) -> dict[str, float]:
-        """Of each host, in Ray's words."""
-        return {"CPU": self.cpus} | ({"GPU": float(self.devices)} if self.on_gpu else {})
 
 
 @dataclass
@@ -177,14 +180,14 @@ class ExpertGroup:
         self.job, self.resources = job, resources
         self._placement: PlacementGroup = placement_group(
             [resources.bundle] * resources.hosts,
-            "SPREAD",
+            "STRICT_SPREAD" if resources.apart else "SPREAD",
             bundle_label_selector=[dict(resources.labels)] * resources.hosts,
         )
         options = {
             "num_cpus": resources.cpus,
             "num_gpus": resources.devices if resources.on_gpu else 0,
             "max_concurrency": 2,  # Questions are answered while `train` runs.
-            "runtime_env": {"env_vars": worker_environment(resources.on_gpu)},
+            "runtime_env": {"env_vars": cluster.worker_environment(resources.on_gpu)},
         }
         ranks = range(resources.hosts)
         workers: list[Any] = [
@@ -195,7 +198,7 @@ class ExpertGroup:
                     self._placement, placement_group_bundle_index=rank
                 ),
             )
-            .remote(resources.yields, fence.held())
+            .remote(fence.held())
             for rank in ranks
         ]
         address = workers[0].address.remote()
@@ -204,14 +207,7 @@ class ExpertGroup:
                 worker,
                 worker.train.remote(
                     job,
-                    Place(
-                        rank,
-                        resources.hosts,
-                        resources.devices,
-                        resources.on_gpu,
-                        round(start_seconds),
-                        restarts,
-                    ),
+                    Place(rank, resources, round(start_seconds), restarts),
                     address,
                 ),
                 worker.progress.remote(),

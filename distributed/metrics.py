@@ -12,7 +12,7 @@ from functools import cache
 from ray.util.metrics import Counter
 
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
 
 MEANINGS = {
     "steps": "Steps that an expert has taken",

@@ -43,8 +43,6 @@ class StepCost:
     """Number of weights."""
     state: int
     """Bytes of parameters, average and optimiser: one checkpoint."""
-    whole: float
-    """FLOPs of all devices together, before the compiler has looked at the step."""
     compute: Compute = "float32"
 
     def on(self, devices: int) -> "StepCost":
@@ -94,15 +92,6 @@ class Steps:
             always = replace(self, objective=replace(self.objective, consistency_start=0.0))
         return [part for part in (plain, (1 - start, always, config)) if part[0] > 0]
 
-    def flops(self, config: ExpertConfig) -> float:
-        """Of one step on the whole batch, before the compiler has looked at it, which takes seconds less."""
-        return self._flops(_alike(config), 1)
-
-    def _flops(self, config: ExpertConfig, devices: int) -> float:
-        rows = self.train.batch_size // devices
-        flops = self._lowered(config, rows, accumulate=1).cost_analysis()["flops"]
-        return float(flops) * self.train.batch_size / rows
-
     def cost(self, config: ExpertConfig, devices: int) -> StepCost:
         """Of one step on a number of devices, compiled as each of them sees its rows."""
         key = (_alike(config), devices)
@@ -116,7 +105,7 @@ class Steps:
         return (2 * min(self.train.block, steps) - 1) * batch
 
     @cached_property
-    def _known(self) -> dict[Any, Any]:
+    def _known(self) -> dict[tuple[ExpertConfig, int], StepCost]:
         return {}
 
     def _cost(self, config: ExpertConfig, devices: int) -> StepCost:
@@ -140,7 +129,6 @@ class Steps:
             memory=float(memory - held.alias_size_in_bytes + exchanged),
             parameters=parameters,
             state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self._state(config))),
-            whole=self._flops(config, devices),
             compute="bfloat16" if reduced else "float32",
         )
 
@@ -150,17 +138,13 @@ class Steps:
 
     def _lowered(self, config: ExpertConfig, rows: int, accumulate: int) -> Any:
         """The step of one device on its rows of a batch, before the compiler."""
-        key = (config, rows, accumulate)
-        if key in self._known:
-            return self._known[key]
         train = replace(self.train, batch_size=rows, accumulate=accumulate)
         expert = Expert(config, self.network, self.shape)
         step = make_train_step(expert, self.objective, train, 1, 1, self.molecules)
         frames, systems = ((rows, *self.shape), jnp.float32), ((rows,), jnp.int32)
         batch = Batch._make(jax.ShapeDtypeStruct(*part) for part in (frames, systems))
         key_shape = jax.eval_shape(lambda: jax.random.key(0))
-        self._known[key] = jax.jit(step).lower(self._state(config), batch, key_shape)
-        return self._known[key]
+        return jax.jit(step).lower(self._state(config), batch, key_shape)
 
 
 def _alike(config: ExpertConfig) -> ExpertConfig:

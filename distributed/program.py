@@ -1,6 +1,5 @@
 """The compiled steps of one expert on all devices of its group, and what goes into them."""
 
-import time
 from functools import cached_property, partial
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt
 
 from ..data.loader import Plan
 from ..data.molecules import molecules_of
@@ -18,8 +17,6 @@ from ..model.experts import Expert
 from . import devices
 from .job import ExpertJob
 from .train_step import AXIS, Batch, StepMetrics, TrainState, init_state, make_train_step, train_block
-
-TIMED_STEPS = 16
 
 
 class Program:
@@ -40,10 +37,11 @@ class Program:
 
     def __call__(
         self, state: TrainState, batches: Batch, first: int, count: int, wish: int
-    ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
-        """Take `count` steps of a block from its `first` on: the new state, the metrics, the smallest wish.
+    ) -> tuple[TrainState, StepMetrics, Bool[Array, ""], Int[Array, ""]]:
+        """Take `count` steps of a block from its `first` on.
 
-        A process wishes a number of steps to be taken at a time, and 0 to stop.
+        Returns the new state, the metrics, whether all of the state is finite, and the smallest wish: a
+        process wishes a number of steps to be taken at a time, and 0 to stop.
         """
         wishes = jax.make_array_from_process_local_data(
             self._flags, np.full(len(self.mesh.local_devices), wish, np.int32)
@@ -80,12 +78,14 @@ class Program:
             count: Array,
             wishes: Int[Array, "devices"],
             key: PRNGKeyArray,
-        ) -> tuple[TrainState, StepMetrics, Int[Array, ""]]:
+        ) -> tuple[TrainState, StepMetrics, Bool[Array, ""], Int[Array, ""]]:
             smallest = wishes.min()
             # No wish is negative: the steps wait for it. Each process begins exchanges that nothing orders
             # as it likes; gloo then takes one for the other, and ends the process.
             count = jnp.where(smallest < 0, 0, count)
-            return *train_block(step, state, batches, count, key, first), smallest
+            state, metrics = train_block(step, state, batches, count, key, first)
+            finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)]).all()
+            return state, metrics, finite, smallest
 
         shape = (self.block, plan.batch)
         frames: Any = jax.ShapeDtypeStruct((*shape, *self._expert.shape), np.float32, sharding=self._rows)
@@ -112,24 +112,3 @@ class Program:
 def _keys(index: int, seed: UInt[Array, ""]) -> Key[Array, "2"]:
     """Of the initial parameters and of the noise of steps; arguments, so that all seeds share programs."""
     return jax.random.split(jax.random.fold_in(jax.random.key(seed), index))
-
-
-def time_training(job: ExpertJob) -> float:
-    """Seconds that all steps of the expert would take here, by a few before and after its term sets in."""
-    dataset, expert, plan = job.load()
-    program, split = Program(job, dataset, expert, plan), dataset.split("train")
-    rows = np.random.default_rng(0).integers(len(split), size=(program.block, plan.batch))
-    batches = program.place(
-        dataset.norm * split.gather(rows.reshape(-1)).reshape(*rows.shape, *split.shape),
-        split.system_of(rows),
-    )
-    start = job.objective.consistency_start if job.expert.consistency_weight else 0.0
-    total, count, begin = 0.0, min(TIMED_STEPS, program.block), 0.0
-    for first, part in ((0, start), (plan.steps - 1, 1 - start)):
-        if part:
-            state = program.initial._replace(step=jax.device_put(np.int32(first), program.replicated))
-            for steps in (1, count):
-                begin = time.perf_counter()
-                jax.block_until_ready(program(state, batches, 0, steps, 1))
-            total += part * plan.steps * (time.perf_counter() - begin) / count
-    return total

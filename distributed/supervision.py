@@ -12,13 +12,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from ..data.fence import FencedError
 from ..data.files import FileError
-from . import cluster, metrics
+from . import cluster, metrics, ray_compat
 from .config import ClusterConfig
 from .events import Event, Kind
 from .expert import NonFiniteLoss
 from .group import ExpertGroup
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
 
 LAST_WORDS_SECONDS = 2.0
 """What the others of a group are given to say, once one has ended with an error, which of them was lost."""
@@ -87,7 +87,7 @@ class Supervisor:
             self._stuck(self.group, problem)
         elif self._has_no_place(self.group):
             self._again(0.0)
-        elif not self._leaving and self.group.nodes & cluster.draining():
+        elif not self._leaving and self.group.nodes & ray_compat.draining():
             self._leave(self.group, "preempted", "its host is being taken away")
 
     def resize(self) -> None:
@@ -172,8 +172,7 @@ class Supervisor:
         """Whether it waits for hosts that are no longer there, while there are others."""
         if any(member.progress for member in group.members):
             return False
-        there = cluster.slots(group.resources.bundle, labels=group.resources.labels)
-        return 0 < there < group.resources.hosts and not self._config.autoscaled
+        return 0 < group.resources.most < group.resources.hosts and not self._config.autoscaled
 
     def _stuck(self, group: ExpertGroup, problem: str) -> None:
         rank = group.stuck()

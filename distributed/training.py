@@ -1,5 +1,6 @@
 """Training of all experts at once: one supervised group for each, placed as room appears."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,12 +9,13 @@ import ray
 
 from ..data import fence
 from ..data.files import require_writable
-from . import cluster, costs
+from . import cluster
 from .config import ClusterConfig, selector
 from .events import Event
 from .group import ExpertGroup, Resources
 from .job import ExpertJob
-from .recording import Progress
+from .progress import Progress
+from .sharing import fitting, hosts, work
 from .supervision import Outcome, Supervisor
 
 POLL_SECONDS = 0.5
@@ -45,7 +47,7 @@ def train_experts(
     placement = _Placement(jobs, config, at_once)
     supervisors = [
         Supervisor(job, config, placement.start, record)
-        for job in sorted(jobs, key=lambda job: -placement.costs[job.name])
+        for job in sorted(jobs, key=lambda job: -placement.work[job.name])
     ]
     placement.supervisors = supervisors
     try:
@@ -78,21 +80,26 @@ class _Placement:
     def __init__(self, jobs: Sequence[ExpertJob], config: ClusterConfig, at_once: int):
         self._config = config
         self.supervisors: Sequence[Supervisor] = ()
-        self.costs = {job.name: costs.estimated(job) for job in jobs}
+        self.work = {job.name: work(job) for job in jobs}
         on_gpu, devices = config.device == "gpu", config.devices_per_host
         fixed = config.hosts if isinstance(config.hosts, tuple) else (1,)
         labels = selector(config.train_on)
-        share = min(1.0, int(1e4 * cluster.cpus(labels) / (at_once * devices * max(fixed))) / 1e4)
+        # Hosts that were asked for are hosts; a machine of one's own stands for as many as are wanted.
+        apart = cluster.joins(config) and (not on_gpu or config.hosts != "auto")
+        # One that is still to come, or counted dead for a moment, makes the shares of the others no smaller.
+        each = min(max(fixed), max(1, len(cluster.nodes(labels)))) if apart else max(fixed)
+        share = min(1.0, int(1e4 * cluster.cpus(labels) / (at_once * devices * each)) / 1e4)
         if config.autoscaled:  # Hosts of CPUs that nobody knows yet.
             share = 1.0
         cpus = share if on_gpu else share * devices
-        self._resources = Resources(1, devices, cpus, on_gpu, labels=labels)
-        self._wanted = dict(zip(self.costs, costs.hosts(jobs, config, self._resources), strict=True))
-        dearest = max(self.costs.values(), default=0.0)
+        self._resources = Resources(1, devices, cpus, on_gpu, labels=labels, apart=apart)
+        slots = cluster.slots(self._resources.bundle, sys.maxsize if on_gpu else 1, labels)
+        self._wanted = dict(zip(self.work, hosts(jobs, config.hosts, devices, slots), strict=True))
+        dearest = max(self.work.values(), default=0.0)
         # On too few cores the expert that ends last goes first, so that all end when it would alone: the
         # cheaper ones begin one by one when it has compiled, and take what it leaves.
         self._yielding = {
-            name for name, cost in self.costs.items() if share < 1 and not on_gpu and cost < 0.5 * dearest
+            name for name, own in self.work.items() if share < 1 and not on_gpu and own < 0.5 * dearest
         }
         self._room_since: float | None = None
         self._nobody_since: float | None = None
@@ -130,26 +137,28 @@ class _Placement:
 
     def start(self, job: ExpertJob, restarts: int) -> ExpertGroup | None:
         """A group on as many of the wanted hosts as there are; None while others will make room for more."""
-        hosts = self._hosts(job, restarts)
-        if not hosts:
+        count = self._hosts(job, restarts)
+        if not count:
             return None
-        resources = replace(self._resources, hosts=hosts, yields=job.name in self._yielding)
+        resources = replace(self._resources, hosts=count, yields=job.name in self._yielding)
         return ExpertGroup(job, resources, self._config.start_deadline, restarts)
 
     def _hosts(self, job: ExpertJob, restarts: int) -> int:
         wanted = self._wanted[job.name]
-        free = self._free()
-        if free >= wanted or self._config.autoscaled:
+        room = self._room()
+        if room >= wanted or self._config.autoscaled:
             return wanted
         others = any(s.group for s in self.supervisors)
-        if others and (free < 1 or not restarts):
+        more = room < self._resources.most  # If the others end.
+        if others and (room < 1 or (more and not restarts)):
             return 0
-        return costs.fitting(job, self._resources.devices, max(1, free))
+        return fitting(job, self._resources.devices, max(1, room))
 
-    def _free(self) -> int:
-        """Hosts' worth of room that is left by the groups at work."""
-        held = sum(s.group.resources.hosts for s in self.supervisors if s.group)
-        return cluster.slots(self._resources.bundle, labels=self._resources.labels) - held
+    def _room(self, own: int = 0) -> int:
+        """Hosts that a group could have beside the others at work, if it gave back its `own`."""
+        held = sum(s.group.resources.hosts for s in self.supervisors if s.group) - own
+        room = cluster.slots(self._resources.bundle, labels=self._resources.labels) - held
+        return min(room, self._resources.most)
 
     def grow(self) -> None:
         """Let one group that runs on fewer hosts than it should start again, once there is lasting room."""
@@ -172,8 +181,8 @@ class _Placement:
     def _grown(self, supervisor: Supervisor) -> int:
         """Hosts that a group could have if it started again now."""
         assert supervisor.group is not None
-        most = min(self._wanted[supervisor.job.name], supervisor.group.resources.hosts + self._free())
-        return costs.fitting(supervisor.job, self._resources.devices, most)
+        most = min(self._wanted[supervisor.job.name], self._room(supervisor.group.resources.hosts))
+        return fitting(supervisor.job, self._resources.devices, most)
 
 
 def _stop(supervisors: Sequence[Supervisor], config: ClusterConfig) -> None:

@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _end_without_cluster(words: Sequence[str]) -> None:
     """After a signal, end where Ray is not to be waited for: its processes got the signal as well."""
-    from ..distributed import cluster
+    from ..distributed import ray_compat
 
-    while not cluster.lost():
+    while not ray_compat.lost():
         time.sleep(0.2)
     time.sleep(LAST_SECONDS)
-    cluster.kill()
+    ray_compat.kill()
     _interrupted(words)
     status = streams.finish(INTERRUPTED)
     machine.remove_scratch()

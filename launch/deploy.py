@@ -11,13 +11,13 @@ from fokker import __version__
 
 from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
+from ..distributed.plan import Cluster, TrainingPlan
 from . import backend
 from .config import Config, ConfigError
 from .deploy_arguments import RenderArguments
 from .display import Display, clock, size
 from .manifests import EXPERTS, GRACE_SECONDS, SIMULATORS, Group, Job, Manifest, of_job
-from .plan import summary
-from .planned import Cluster, TrainingPlan, estimate, steps_of
+from .plan import planned, summary
 from .planned_data import UnknownSizes, sizes
 from .targets import GIB
 
@@ -122,8 +122,7 @@ def _plan(arguments: RenderArguments, hosts: int, display: Display) -> TrainingP
     except UnknownSizes as error:
         display.stage("note", f"neither time nor memory is planned: {error}")
         return None
-    planned = Cluster(hosts, config.cluster.devices_per_host, _device(arguments))
-    return estimate(config, steps_of(config, data), data.frames, planned)
+    return planned(config, data, Cluster(hosts, config.cluster.devices_per_host, _device(arguments)))
 
 
 def _device(arguments: RenderArguments) -> Device:

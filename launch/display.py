@@ -20,7 +20,7 @@ from rich.text import Text
 from ..analysis.metrics import TABLE_HEADER, reported, table
 from ..distributed.events import LOUD, Event
 from ..distributed.pool import Tally
-from ..distributed.recording import Progress
+from ..distributed.progress import Progress
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 20

@@ -1,15 +1,19 @@
 """`fokker plan`: what a training would take on a cluster, from the compiler and the devices' data sheets."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from ..data.files import require_file, write_json
 from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
+from ..distributed.plan import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate
+from ..distributed.prediction import Steps
 from . import backend
+from .config import Config, ConfigError
 from .display import Display, clock, size
 from .plan_arguments import HERE, PlanArguments
-from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
 from .planned_data import Sizes, sizes
+from .run import Run
 
 HEADER = ("expert", "weights", "hosts", "memory", "FLOP/step", "ms/step", "steps", "time")
 
@@ -31,13 +35,22 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
     )
     described = f"{_count(hosts, 'host')} of {_count(devices, 'device')}, each {_described(device)}"
     display.stage("", f"on {described}")
-    plan = estimate(config, steps_of(config, data), data.frames, Cluster(hosts, devices, device))
+    plan = planned(config, data, Cluster(hosts, devices, device))
     display.table(HEADER, [_row(expert) for expert in plan.experts])
     for name, text in summary(plan):
         display.stage(name, text)
     if arguments.json:
         write_json(arguments.json, to_json(plan, data))
         display.stage("json", str(arguments.json))
+
+
+def planned(config: Config, data: Sizes, cluster: Cluster) -> TrainingPlan:
+    """What a training on such data would take; ConfigError if the cluster has too few hosts."""
+    wanted = config.cluster.hosts
+    if isinstance(wanted, tuple) and max(wanted) > cluster.hosts:
+        raise ConfigError(f"{max(wanted)} is more than --hosts {cluster.hosts}", "cluster.hosts")
+    steps = Steps(config.network, config.objective, config.train, data.shape, data.molecules)
+    return estimate(Run(config, Path()).jobs, wanted, steps, data.frames, cluster)
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

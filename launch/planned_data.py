@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.bead_map import BeadMap
 from ..data.beads import Beads
-from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.config import MuellerBrownConfig
 from ..data.molecules import molecules_of
 from ..data.shards import MANIFEST, Dataset
 from ..data.springs import measure, pool
@@ -52,53 +52,47 @@ def sizes(config: Config, directory: Path, frames: int | None = None, beads: int
 
     UnknownSizes if neither a dataset nor the settings tell them, ConfigError if a batch is larger than they.
     """
-    found = _found(config, directory, frames, beads)
-    if config.train.batch_size > found.frames:
-        raise ConfigError(
-            f"{config.train.batch_size} is larger than the data, {found.frames} frames", "train.batch_size"
-        )
-    return found
-
-
-def _found(config: Config, directory: Path, frames: int | None, beads: int | None) -> Sizes:
-    data = config.data
+    data, dataset = config.data, _dataset(config, directory)
+    toy = isinstance(data, MuellerBrownConfig)
+    if beads is not None and toy:
+        raise ConfigError("--beads: the Müller-Brown potential has none, only --frames")
     if beads is not None:
-        if isinstance(data, MuellerBrownConfig):
-            raise ConfigError("--beads: the Müller-Brown potential has none, only --frames")
         # A chain of one bead a residue; which atoms they are changes no shape but those of few springs.
-        imagined = _of_sequences(("A" * beads,), "calpha")
-        known = _frames(config, directory) if frames is None else frames
-        return Sizes(known, (beads, 3), molecules_of(imagined, (beads, 3)), "as given")
-    if dataset := _dataset(config, directory):
-        split = dataset.split("train")
-        own = molecules_of(dataset, split.shape)
-        return Sizes(frames or len(split), split.shape, own, str(dataset.directory))
-    if isinstance(data, MuellerBrownConfig):
-        return Sizes(frames or data.frames, (2,), None, "by the settings")
-    if not data.sequences:
+        like, shape, origin = _of_sequences(("A" * beads,), "calpha"), (beads, 3), "as given"
+    elif dataset is not None:
+        like, shape, origin = dataset, dataset.split("train").shape, str(dataset.directory)
+    elif toy:
+        like, shape, origin = None, (2,), "by the settings"
+    elif data.sequences:
+        like, origin = _of_sequences(data.sequences, data.beads), "by the settings"
+        shape = max(len(like.description(name)["beads"]["atoms"]) for name in like.systems), 3
+    else:
         raise UnknownSizes(
             "how large are the molecules? Give --frames N and --beads N, or a dataset as --data"
         )
-    imagined = _of_sequences(data.sequences, data.beads)
-    parts = (len(Beads.from_json(imagined.description(name)["beads"])) for name in imagined.systems)
-    shape = (max(parts), 3)
-    known = _frames(config, directory) if frames is None else frames
-    return Sizes(known, shape, molecules_of(imagined, shape), "by the settings")
-
-
-def _frames(config: Config, directory: Path) -> int:
-    """Training frames of molecules: those of the dataset, or of the reference that would be made."""
-    if dataset := _dataset(config, directory):
-        return len(dataset.split("train"))
-    assert isinstance(config.data, MoleculesConfig)
-    if config.data.path is not None:
-        raise UnknownSizes(
-            f"{config.data.path} is no converted dataset: give --frames N, or what fokker data convert makes "
-            "of it as --data"
+    count = frames or _frames(config, dataset)
+    if config.train.batch_size > count:
+        raise ConfigError(
+            f"{config.train.batch_size} is larger than the data, {count} frames", "train.batch_size"
         )
-    if not config.data.sequences or config.reference is None:
+    return Sizes(count, shape, molecules_of(like, shape) if like else None, origin)
+
+
+def _frames(config: Config, dataset: Dataset | None) -> int:
+    """Training frames: those of the dataset, or of what would be made."""
+    data = config.data
+    if dataset is not None:
+        return len(dataset.split("train"))
+    if isinstance(data, MuellerBrownConfig):
+        return data.frames
+    if data.path is not None:
+        raise UnknownSizes(
+            f"{data.path} is no converted dataset: give --frames N, or what fokker data convert makes of it "
+            "as --data"
+        )
+    if not data.sequences or config.reference is None:
         raise UnknownSizes("how many frames are there? Give --frames N, or a dataset as --data")
-    return config.reference.frames * len(config.data.sequences)
+    return config.reference.frames * len(data.sequences)
 
 
 def _dataset(config: Config, directory: Path) -> Dataset | None:

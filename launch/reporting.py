@@ -11,7 +11,7 @@ from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
 from ..analysis.report import MADE_FROM, Report, Table, render
 from ..data import files
 from ..distributed import parameters as trained
-from ..distributed.recording import HISTORY, read_history
+from ..distributed.history import HISTORY, read_history
 from ..model.config import SimulateConfig
 from .config import from_dict, to_dict
 from .display import clock

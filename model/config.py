@@ -217,8 +217,8 @@ class DynamicsConfig:
     """The paper's (OpenMM's LangevinIntegrator) or BAOAB."""
     timestep: Positive = 5e-3
     """Time step (ps; Müller-Brown: the potential's own unit)."""
-    friction: Positive = 1.0
-    """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit)."""
+    friction: NotNegative = 1.0
+    """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit); 0: a constant energy."""
     force_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which forces are read."""
 

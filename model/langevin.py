@@ -52,6 +52,13 @@ class Bath:
         """exp(−γ dt), what friction leaves of a velocity after a step."""
         return exp(-self.friction * self.timestep)
 
+    @property
+    def gain(self) -> float:
+        """(1 − exp(−γ dt))/γ, the time for which a force acts in a step: dt without friction."""
+        if not self.friction:
+            return self.timestep
+        return -expm1(-self.friction * self.timestep) / self.friction  # expm1 keeps its digits.
+
 
 def init(force: Force, bath: Bath, position: Positions, key: PRNGKeyArray) -> State:
     """Chains at the given positions with Maxwell velocities."""
@@ -64,9 +71,7 @@ def langevin_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> 
 
     v ← a v + (1 − a)/γ F/m + √(kT (1 − a²)/m) ξ, x ← x + v dt, with a = exp(−γ dt).
     """
-    # (1 − a)/γ tends to dt without friction; expm1 keeps its digits.
-    gain = -expm1(-bath.friction * bath.timestep) / bath.friction
-    push = gain * state.force / bath.mass_like(state.force)
+    push = bath.gain * state.force / bath.mass_like(state.force)
     velocity = bath.decay * state.velocity + push + _kick(bath, key, state.velocity)
     position = state.position + float(bath.timestep) * velocity
     return State(position, velocity, force(position))

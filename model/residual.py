@@ -100,8 +100,6 @@ def weak(
     t: Scalar,
     key: PRNGKeyArray,
     dimension: Dimension | None = None,
-    *,
-    exact_time_derivative: bool = False,
 ) -> Residuals:
     """The paper's estimator (theorem 3.1 and eq. 14), whose mean over v ~ N(0, σ_v²) is E R(x + v).
 
@@ -115,10 +113,7 @@ def weak(
         value, score = jax.value_and_grad(log_density)(ahead, t)
         difference = score - jax.grad(log_density)(behind, t)
         divergence = jnp.vdot(direction, difference) / (2 * WEAK_WIDTH)
-        if exact_time_derivative:
-            derivative = jax.grad(log_density, argnums=1)(ahead, t)
-        else:
-            derivative = _finite_difference(log_density, ahead, t, value)
+        derivative = _finite_difference(log_density, ahead, t, value)
         return _assemble(schedule, ahead, t, score, divergence, derivative, dimension)
 
     first, second = jax.vmap(one)(jax.random.split(key))

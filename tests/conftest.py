@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("fokker", "beartype.beartype")
+
+# The same examples everywhere, and nothing asserts a time.
+settings.register_profile("fokker", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("fokker")
 
 # Shells start background jobs with SIGINT ignored, and then Ctrl-C raises nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -87,7 +88,9 @@ def python(script: str, cwd: Path, *options: str) -> list[str]:
 
 def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wheel: Path):
     sources = {f"fokker/{name}": ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
-    sources |= {f"fokker/{name}": ROOT / "fokker" / name for name in ("__init__.py", "__main__.py")}
+    sources |= {
+        f"fokker/{name}": ROOT / "fokker" / name for name in ("__init__.py", "__main__.py", "py.typed")
+    }
     assert "fokker/analysis/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]
@@ -122,6 +125,21 @@ print(slurm.script(arguments.parse(["slurm", "render", "mueller-brown"])).partit
     file, rendered, job = python(script, tmp_path, "-I")
     assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report.py"
     assert (rendered, job) == ("True", "#!/bin/bash")
+
+
+def test_the_citation_is_that_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == VERSION
+    assert citation["license"] == PROJECT["license"]
+    assert f"\n## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_hooks_before_a_commit_are_tools_of_the_environment():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    tools = {Requirement(line).name for line in PROJECT["optional-dependencies"]["dev"]}
+    for hook in local["hooks"]:
+        folder, _, tool = hook["entry"].split()[0].rpartition("/")
+        assert (folder, tool in tools) == (".venv/bin", True)
 
 
 def test_source_distribution_makes_the_same_wheel(wheel: Path, clone: Path, tmp_path: Path):

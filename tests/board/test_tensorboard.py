@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fokker.distributed import events
-from fokker.distributed.recording import HISTORY, read_history
+from fokker.distributed.history import HISTORY, read_history
 
 from .browser import Page
 from .conftest import ONE, PICTURE, THREE, Board

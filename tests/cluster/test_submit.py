@@ -113,6 +113,7 @@ def test_the_metadata_of_the_job_names_the_run(whole: Job, hosts: Hosts):
 def test_a_host_that_is_lost_and_comes_back_changes_nothing(make: Make, whole: Job, hosts: Hosts):
     this = make("lost", whole).start()
     this.wait_for_step(2000)
+    wait_for(lambda: len(hosts_that_train()) == 2, "the group is not on two hosts", this)
     with this.fault("a host of two is lost and comes back", "kill -9 of all on it"):
         hosts.command("kill", "3")
         hosts.command("boot", "3")
@@ -181,6 +182,15 @@ def test_a_folder_that_a_host_does_not_share_is_named(make: Make, hosts: Hosts):
     )
     assert message in " ".join(this.output().split())
     assert not (this.root / "data").exists()
+
+
+def hosts_that_train() -> set[str]:
+    """The networks, other than this machine's own, in which groups have processes."""
+    listed = subprocess.run(
+        ["pgrep", "-f", "^ray::ExpertWorker"], capture_output=True, text=True, check=False
+    )
+    networks = {Path(f"/proc/{word}/ns/net") for word in listed.stdout.split()}
+    return {os.readlink(path) for path in networks if path.exists()} - {os.readlink("/proc/self/ns/net")}
 
 
 def children(process: int) -> list[int]:

@@ -7,6 +7,8 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fokker.data.beads import (
     FEATURES,
@@ -18,7 +20,16 @@ from fokker.data.beads import (
     require_embeddable,
     require_torsions,
 )
-from fokker.data.residues import ATOMS, ELEMENTS, RESIDUES, MoleculeError, sequence_topology
+from fokker.data.residues import (
+    AMINO_ACIDS,
+    ATOMS,
+    ELEMENTS,
+    RESIDUES,
+    MoleculeError,
+    format_sequence,
+    parse_sequence,
+    sequence_topology,
+)
 from fokker.model.config import VOCABULARY
 
 from .molecules import REAL, made_up, real
@@ -219,6 +230,24 @@ def test_the_topology_of_beads_gives_the_same_beads(spec: str):
     beads = Beads.from_sequence("ACE-ALA-NME" if spec == "alanine-dipeptide" else "AGWC:GV", bead_map)
     assert map_beads(beads.topology(), bead_map)[1] == beads
     assert {(first.index, second.index) for first, second in beads.topology().bonds} == set(beads.bonds)
+
+
+CHAINS = st.builds(
+    lambda begin, middle, end: (*begin, *middle, *end),
+    st.sampled_from([(), ("ACE",)]),
+    st.lists(st.sampled_from(AMINO_ACIDS), min_size=1, max_size=6),
+    st.sampled_from([(), ("NME",), ("NH2",)]),
+)
+
+
+@given(st.lists(CHAINS, min_size=1, max_size=3).map(tuple))
+def test_any_sequence_comes_back_from_its_beads(chains: tuple[tuple[str, ...], ...]):
+    sequence = format_sequence(chains)
+    assert parse_sequence(sequence) == chains
+    beads = Beads.from_sequence(sequence, BACKBONE)
+    assert (beads.sequence, beads.residues) == (sequence, tuple(name for chain in chains for name in chain))
+    assert map_beads(beads.topology(), BACKBONE)[1] == beads
+    assert Beads.from_json(json.loads(json.dumps(beads.to_json()))) == beads
 
 
 def test_residues_without_beads_are_not_in_the_topology():

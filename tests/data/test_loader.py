@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fokker.data.loader import Plan, blocks
 from fokker.data.shards import Split
@@ -73,6 +75,22 @@ def test_rows_of_all_processes_are_those_of_one(split, processes: int, block: in
     together = shares(split, processes, block)
     assert {part.shape for part in together} == {(30, 8 // processes, 2)}
     np.testing.assert_array_equal(np.concatenate(together, axis=1), batches(split))
+
+
+@given(st.data())
+def test_any_number_of_processes_goes_on_anywhere_with_what_the_plan_says(data: st.DataObject):
+    processes, share, block = (data.draw(st.integers(1, most)) for most in (4, 3, 9))
+    batch = processes * share
+    frames, epochs = data.draw(st.integers(batch, 40)), data.draw(st.integers(1, 3))
+    alike = data.draw(st.sampled_from([(), (frames,), (1, frames - 1)])) if frames > 1 else ()
+    plan = Plan(frames, batch, epochs, data.draw(st.integers(0, 9)), alike)
+    first = data.draw(st.integers(0, plan.steps - 1))
+    numbered = np.stack([np.arange(frames), -np.arange(frames)], axis=1).astype(np.float32)
+    whole = Split((numbered,), (0,))
+    parts = [batches(whole, plan, block, first, process, processes) for process in range(processes)]
+    steps = np.arange(first, plan.steps)[:, None]
+    expected = plan.frames_of(steps, np.arange(batch))
+    np.testing.assert_array_equal(numbers(np.concatenate(parts, axis=1)), expected)
 
 
 @pytest.mark.parametrize("first_step", [4, 8, 28])

@@ -184,7 +184,7 @@ def test_a_malicious_dictionary_runs_nothing(tmp_path: Path):
             return Path.touch, (tmp_path / "ran",)
 
     np.save(tmp_path / "train.npy", np.array({"AC": Malicious()}, object), allow_pickle=True)
-    with pytest.raises(MoleculeError, match=r"train\.npy: the pickle asks for pathlib\.Path\.touch"):
+    with pytest.raises(MoleculeError, match=r"train\.npy: the pickle asks for pathlib\S*\.Path\.touch"):
         open_source(tmp_path)
     assert not (tmp_path / "ran").exists()
 

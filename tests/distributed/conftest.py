@@ -21,16 +21,17 @@ import numpy as np
 import pytest
 import ray
 from jax.experimental.compilation_cache import compilation_cache
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data import archive, shards
 from fokker.data.config import MoleculesConfig, MuellerBrownConfig
 from fokker.data.loader import Plan
-from fokker.distributed import cluster, expert, parameters
+from fokker.distributed import cluster, expert, parameters, tensorboard
 from fokker.distributed.checkpoints import Checkpoints, Origin
 from fokker.distributed.config import ClusterConfig, TrainConfig
 from fokker.distributed.group import ExpertGroup
 from fokker.distributed.job import ExpertJob, write_model
-from fokker.distributed.recording import Progress
+from fokker.distributed.progress import Progress
 from fokker.distributed.train_step import TrainState, init_state
 from fokker.model.config import DynamicsConfig, ExpertConfig, MLPConfig, ObjectiveConfig, SamplerConfig
 
@@ -217,3 +218,16 @@ def disk_full(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scalars are written as they come."""
+    monkeypatch.setattr(tensorboard, "FLUSH_SECONDS", 0.0)
+
+
+def points(directory: Path, tag: str) -> list[tuple[int, float]]:
+    """Steps and values of a curve that TensorBoard reads in a folder."""
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]

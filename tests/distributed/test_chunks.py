@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, histogram
 from fokker.analysis.systems import System
@@ -169,3 +171,19 @@ def test_a_timer_does_not_run_backwards():
     timer = Timer()
     first = timer.seconds()
     assert 0 <= first <= timer.seconds()
+
+
+NUMBERS = st.integers(0, 2**20)
+SUMMARIES = st.builds(
+    lambda counts, others: Summary(np.array(counts).reshape(2, 2), *others),
+    st.lists(NUMBERS, min_size=4, max_size=4),
+    st.tuples(*[NUMBERS] * 6, *[NUMBERS.map(float)] * 3),
+)
+
+
+@given(SUMMARIES, SUMMARIES, SUMMARIES)
+def test_summaries_add_up_in_any_order_and_in_any_parts(a: Summary, b: Summary, c: Summary):
+    assert_equal(a + b, b + a)
+    assert_equal((a + b) + c, a + (b + c))
+    none = Summary(np.zeros((2, 2), int))
+    assert_equal(a + none, a)

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray._private import services
 
-from fokker.distributed import cluster, tasks
+from fokker.distributed import cluster, ray_compat, tasks
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 
@@ -66,7 +66,7 @@ def test_a_cluster_of_another_token_is_refused():
     def refuse(request: bytes, context: grpc.ServicerContext):
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
 
-    _, service, method = cluster.ALIVE.split("/")
+    _, service, method = ray_compat.ALIVE.split("/")
     handlers = {method: grpc.unary_unary_rpc_method_handler(refuse)}
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
@@ -128,12 +128,12 @@ ALONE = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import ray
-from fokker.distributed import cluster, machine
+from fokker.distributed import cluster, machine, ray_compat
 from fokker.distributed.config import ClusterConfig
 cluster.connect(ClusterConfig())
 node = ray._private.worker._global_node
 print(cluster.cpus(), machine.scratch())
-print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, cluster.lost())
+print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, ray_compat.lost())
 print(cluster.worker_environment(False)["JAX_COMPILATION_CACHE_DIR"])
 cluster.leave()
 machine.remove_scratch()
@@ -219,3 +219,12 @@ def test_a_worker_cannot_import_the_folders_of_the_checkout_by_their_plain_names
     names = ("analysis", "data", "distributed", "launch", "model")
     assert ray.get([tasks.submit(importlib.util.find_spec, name) for name in names]) == [None] * len(names)
     assert ray.get(tasks.submit(importlib.util.find_spec, "fokker.distributed")) is not None
+
+
+def test_a_slot_is_room_for_all_that_a_host_of_a_group_needs(monkeypatch: pytest.MonkeyPatch):
+    nodes = [{"CPU": 16.0, "GPU": 8.0}, {"CPU": 1.0, "GPU": 8.0}, {"CPU": 64.0}]
+    monkeypatch.setattr(cluster, "nodes", lambda labels: nodes)
+    assert cluster.slots({"CPU": 1.0, "GPU": 4.0}) == 3
+    assert cluster.slots({"CPU": 2.0, "GPU": 8.0}) == 1
+    assert cluster.slots({"CPU": 0.5}) == 32 + 2 + 128
+    assert cluster.slots({"CPU": 2.0}, most=1) == 2

@@ -20,8 +20,8 @@ from fokker.data import shards
 from fokker.distributed import cluster, expert, parameters
 from fokker.distributed.checkpoints import CheckpointError
 from fokker.distributed.expert import NonFiniteLoss
+from fokker.distributed.history import HISTORY, read_history
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.recording import HISTORY, read_history
 
 from .conftest import LARGER, TRAIN, gaussian, restored, saving_often, steps_on_disk, train
 

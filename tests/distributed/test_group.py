@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,9 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from fokker.distributed import parameters
+from fokker.distributed import cluster, parameters
 from fokker.distributed.group import ExpertGroup, Resources
-from fokker.distributed.recording import Progress
+from fokker.distributed.progress import Progress
 
 from .conftest import MakeJob, process_of, restored, steps_on_disk, wait_until_free
 
@@ -42,6 +43,12 @@ def test_a_group_trains_until_it_is_stopped_saves_and_gives_back_its_place(make_
     assert steps_on_disk(job)[-1] == last.step == int(restored(job).step)
     assert not (job.directory / parameters.FILE).exists()
     wait_until_free()
+
+
+def test_a_host_has_room_for_one_process_of_a_group_that_is_to_be_apart(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "nodes", lambda labels: [{"CPU": 4.0}, {"CPU": 2.0}, {"CPU": 0.5}])
+    together = Resources(2, 1, 1.0, on_gpu=False)
+    assert (together.most, replace(together, apart=True).most) == (6, 2)
 
 
 def test_a_worker_that_dies_ends_the_result_and_not_the_poll(make_job: MakeJob):

@@ -17,7 +17,7 @@ from fokker.distributed import metrics, pool, training
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup
 from fokker.distributed.pool import Simulation, Tally
-from fokker.distributed.recording import Progress
+from fokker.distributed.progress import Progress
 from fokker.distributed.training import train_experts
 from fokker.model.config import SimulateConfig
 

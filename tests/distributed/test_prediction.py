@@ -26,7 +26,6 @@ COST = StepCost(
     memory=5e8,
     parameters=1000,
     state=16_012,
-    whole=3.2e10,
 )
 DEVICE = Device("toy", 1e9, 1e12, 8e12, 1e11, 1e10)
 
@@ -62,10 +61,7 @@ def test_flops_of_a_perceptron_are_those_of_its_products():
     features = 2 + 7
     weights = features * 64 + 64 * 64 + 64 * 2
     products = ROWS * (6 * weights - 2 * features * 64)
-    assert products < STEPS.flops(SCORE) < 1.25 * products
-    cost = STEPS.cost(SCORE, 1)
-    assert products < cost.flops < 1.25 * products
-    assert cost.whole == STEPS.flops(SCORE)
+    assert products < STEPS.cost(SCORE, 1).flops < 1.25 * products
 
 
 def test_sizes_are_those_of_the_real_state():
@@ -87,7 +83,6 @@ def test_alike_experts_are_compiled_once():
 def test_parts_of_a_batch_need_less_memory_for_the_same_work():
     parts = replace(STEPS, train=replace(STEPS.train, batch_size=8 * ROWS, accumulate=8))
     whole = replace(parts, train=replace(parts.train, accumulate=1))
-    assert parts.flops(SCORE) == whole.flops(SCORE)
     one, several = whole.cost(SCORE, 1), parts.cost(SCORE, 1)
     assert several.flops == one.flops
     assert several.memory < one.memory
@@ -97,17 +92,16 @@ def test_parts_of_a_batch_need_less_memory_for_the_same_work():
 def test_devices_share_the_rows_and_not_the_state():
     shared, alone = STEPS.cost(SCORE, 8), STEPS.cost(SCORE, 1)
     assert shared.flops == pytest.approx(alone.flops / 8, rel=0.15)
-    assert shared.whole == pytest.approx(alone.whole, rel=0.1)
     assert shared.parameters == alone.parameters
     assert 2 * shared.state < shared.memory < alone.memory
 
 
 def test_a_term_that_starts_later_is_weighed():
     later = replace(STEPS, objective=replace(STEPS.objective, consistency_start=0.75))
-    shares = [(part, kind.flops(own)) for part, kind, own in later.parts(ENERGY, 1000)]
+    shares = [(part, kind.cost(own, 1).flops) for part, kind, own in later.parts(ENERGY, 1000)]
     assert [part for part, _ in shares] == [0.75, 0.25]
-    assert shares[0][1] == STEPS.flops(replace(ENERGY, consistency_weight=0.0))
-    assert shares[1][1] == STEPS.flops(ENERGY) > 2 * shares[0][1]
+    assert shares[0][1] == STEPS.cost(replace(ENERGY, consistency_weight=0.0), 1).flops
+    assert shares[1][1] == STEPS.cost(ENERGY, 1).flops > 2 * shares[0][1]
     assert [part for part, *_ in STEPS.parts(ENERGY, 1000)] == [1.0]
     assert [own.consistency_weight for _, _, own in STEPS.parts(SCORE, 1000)] == [0.0]
 

@@ -1,71 +1,19 @@
-"""Progress, scalars and history, also where the disk takes nothing for a while."""
+"""A recorder hands on what a process measures, also where the disk takes nothing for a while."""
 
 import json
-import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.distributed import recording
-from fokker.distributed.recording import HISTORY, History, Progress, Recorder, Scalars, read_history
+from fokker.distributed.history import HISTORY, read_history
+from fokker.distributed.progress import Progress
+from fokker.distributed.recording import Recorder
 from fokker.distributed.train_step import StepMetrics
 
-from .conftest import disk_full
+from .conftest import disk_full, points
 
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scalars are written as they come."""
-    monkeypatch.setattr(recording, "FLUSH_SECONDS", 0.0)
-
-
-def points(directory: Path, tag: str) -> list[tuple[int, float]]:
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
-    events.Reload()
-    return [(event.step, event.value) for event in events.Scalars(tag)]
-
-
-def test_scalars_that_are_not_finite_are_left_out(tmp_path):
-    scalars = Scalars(tmp_path, 1)
-    scalars.write(1, {"loss": 0.5, "flops_utilisation": math.nan})
-    scalars.close()
-    assert points(tmp_path, "loss") == [(1, 0.5)]
-    with pytest.raises(KeyError):
-        points(tmp_path, "flops_utilisation")
-
-
-def test_scalars_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path):
-    scalars = Scalars(tmp_path, 1)
-    scalars.write(1, {"loss": 1.0})
-    with disk_full(150):
-        for step in (2, 3):
-            with pytest.raises(OSError, match="File too large"):
-                scalars.write(step, {"loss": float(step)})
-    scalars.write(4, {"loss": 4.0})
-    scalars.close()
-    assert points(tmp_path, "loss") == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
-
-
-def test_a_line_that_a_full_disk_cuts_is_written_again(tmp_path):
-    path = tmp_path / HISTORY
-    history = History(path)
-    history.write({"step": 8, "denoising": 1.0})
-    with disk_full(path.stat().st_size + 10), pytest.raises(OSError):  # noqa: PT011
-        history.write({"step": 16, "denoising": 2.0})
-    history.write({"step": 24, "denoising": 3.0})
-    history.close()
-    assert read_history(path) == {"step": [8, 16, 24], "denoising": [1.0, 2.0, 3.0]}
-
-
-def test_a_line_that_a_killed_process_cut_is_ended(tmp_path):
-    path = tmp_path / HISTORY
-    path.write_text('{"step": 8, "denoising": 1.0}\n{"step": 16, "deno')
-    history = History(path)
-    history.write({"step": 16, "denoising": 2.0})
-    history.close()
-    assert read_history(path)["step"] == [8, 16]
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
 def metrics(count: int) -> StepMetrics:
@@ -99,13 +47,6 @@ def test_a_process_is_starting_until_its_first_block_and_then_says_what_it_does(
     with recorder.saving():
         assert seen[-1].phase == "saving"
     assert not [*tmp_path.iterdir()], "another process writes"
-
-
-def test_progress_has_moved_only_if_the_process_got_anywhere():
-    before = Progress(step=8, blocks=2, utilisation=math.nan)
-    assert not Progress(step=8, blocks=2, utilisation=math.nan, seconds=5.0).moved(before)
-    assert Progress(step=8, blocks=3).moved(before)
-    assert Progress(step=8, blocks=2, phase="saving").moved(before)
 
 
 def test_utilisation_is_that_of_the_last_block(tmp_path, monkeypatch: pytest.MonkeyPatch):

@@ -2,13 +2,19 @@
 
 import json
 import os
+import pickle
+import secrets
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,17 +23,20 @@ import ray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data.files import FileError
-from fokker.distributed import costs, parameters, training
+from fokker.distributed import cluster, parameters, training
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.group import ExpertGroup, Resources
+from fokker.distributed.history import HISTORY, read_history
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.recording import HISTORY, Progress, read_history
+from fokker.distributed.progress import Progress
+from fokker.distributed.sharing import work
 from fokker.distributed.supervision import Outcome
 from fokker.distributed.training import train_experts
 
 from .conftest import (
     CPUS,
+    SMALLEST,
     TRAIN,
     MakeJob,
     process_of,
@@ -202,7 +211,7 @@ def test_an_expert_that_is_not_finite_ends_alone_and_keeps_its_last_good_checkpo
 @pytest.mark.long
 def test_on_too_few_cores_cheap_experts_begin_when_the_dearest_has_compiled(ray_cluster, make_job: MakeJob):
     dearest, cheap = make_job(0), [make_job(1, name=name) for name in ("cheap", "cheaper")]
-    assert costs.estimated(dearest) > 2 * costs.estimated(cheap[0])
+    assert work(dearest) > 2 * work(cheap[0])
     snapshots: list[Snapshot] = []
     with recorded() as groups:
         outcomes = train_experts([*cheap, dearest], ClusterConfig(), CPUS + 1, snapshots.append)
@@ -258,6 +267,72 @@ def test_a_disk_without_room_ends_it_before_anything_starts(small_disk: Path, da
     (small_disk / "filling").write_bytes(bytes(500_000))
     with pytest.raises(FileError, match=message):
         train_experts([small_job(small_disk / "0", data, 0)], ClusterConfig(), 1, lambda seen: None)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "held", "hosts"), [([1, 1], 0, 2), ([4], 0, 1), ([4], 1, 1), ([4, 4], 1, 2), ([1, 1], 1, 0)]
+)
+def test_a_new_group_waits_only_for_hosts_that_others_will_leave(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, cpus: list[int], held: int, hosts: int
+):
+    """Of two that are asked for; beside a group that holds a place on one."""
+    monkeypatch.setattr(cluster, "nodes", lambda labels: [{"CPU": float(count)} for count in cpus])
+    job, config = make_job(), ClusterConfig(address="10.0.0.1:6379", hosts=(2,))
+    placement: Any = training._Placement([job], config, at_once=1)
+    group = SimpleNamespace(resources=Resources(1, 1, 1.0, on_gpu=False))
+    placement.supervisors = [SimpleNamespace(group=group)] * held
+    assert placement._hosts(job, restarts=0) == hosts
+
+
+ON_HOSTS = """
+import pickle, sys
+from ray.cluster_utils import Cluster
+from fokker.distributed import cluster, training
+from fokker.distributed.config import ClusterConfig
+
+hosts = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+hosts.add_node(num_cpus=2)
+config = ClusterConfig(address=hosts.address, hosts=(2,), grow_after=0.1)
+cluster.connect(config)
+groups = []
+
+class Recorded(training.ExpertGroup):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        groups.append(self)
+
+def watch(seen):
+    progress = seen["smallest"]
+    if len(groups) == 1 and progress and progress.compiled and len(cluster.nodes()) == 2:
+        print(groups[0].resources.hosts, len(groups[0].nodes), flush=True)
+        hosts.add_node(num_cpus=2)
+    if len(groups) == 2 and len(groups[1].nodes) == 2:
+        print(groups[1].resources.hosts, 2, flush=True)
+        raise KeyboardInterrupt
+
+training.ExpertGroup = Recorded
+try:
+    training.train_experts([pickle.load(sys.stdin.buffer)], config, 1, watch)
+except KeyboardInterrupt:
+    cluster.leave()
+    hosts.shutdown()
+"""
+
+
+@pytest.mark.long
+def test_a_group_of_two_hosts_waits_on_one_for_the_other(make_job: MakeJob, compilations):
+    """Of a cluster, which may count a host dead for a moment, it takes no two places on one host."""
+    job = make_job(expert=replace(SMALLEST, epochs=100_000))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", ON_HOSTS],
+        input=pickle.dumps(job),
+        env=environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout.decode().splitlines() == ["1 1", "2 2"], done.stderr.decode()
 
 
 def node_label() -> str:

@@ -23,8 +23,8 @@ from fokker.data.loader import Plan
 from fokker.distributed import events, parameters
 from fokker.distributed.config import ClusterConfig, TrainConfig
 from fokker.distributed.expert import FEW_STEPS
+from fokker.distributed.history import HISTORY
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.recording import HISTORY
 from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 
 MARK = "FOKKER_FAULT_TEST"

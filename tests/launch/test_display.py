@@ -11,7 +11,7 @@ from rich.console import Console
 from fokker.distributed.chunks import Summary
 from fokker.distributed.events import Event
 from fokker.distributed.pool import Tally
-from fokker.distributed.recording import Progress
+from fokker.distributed.progress import Progress
 from fokker.launch import display
 from fokker.launch.display import Display, clock, short
 

@@ -9,13 +9,17 @@ import pytest
 
 from fokker.data import shards
 from fokker.distributed.devices import DEVICES
+from fokker.distributed.plan import Cluster, TrainingPlan, estimate
+from fokker.distributed.prediction import Steps
+from fokker.distributed.sharing import work
+from fokker.launch import plan as command
 from fokker.launch.arguments import parse
-from fokker.launch.config import Config, ConfigError, from_dict, to_dict
+from fokker.launch.config import Config, ConfigError, Recipe, from_dict, to_dict
 from fokker.launch.plan import summary, to_json
 from fokker.launch.plan_arguments import PlanArguments
-from fokker.launch.planned import Cluster, TrainingPlan, estimate, steps_of
 from fokker.launch.planned_data import Sizes, sizes
 from fokker.launch.presets import PRESETS
+from fokker.launch.run import Run
 
 from .conftest import User
 
@@ -24,7 +28,7 @@ MIXTURE = PRESETS["mueller-brown"]("mixture", "paper")
 SINGLE = PRESETS["mueller-brown"]("diffusion", "paper")
 FRAMES = 100_000
 TOY = Sizes(FRAMES, (2,), None, "")
-PAPER = steps_of(MIXTURE, TOY)
+PAPER = Steps(MIXTURE.network, MIXTURE.objective, MIXTURE.train, TOY.shape)
 """Remembers what was compiled."""
 STEPS = FRAMES // 128
 
@@ -43,14 +47,19 @@ def changed(config: Config, **values) -> Config:
     return from_dict(plain)
 
 
+def plan_of(config: Config, cluster: Cluster) -> TrainingPlan:
+    """Of a run on the toy, by steps that are compiled once."""
+    return estimate(Run(config, Path()).jobs, config.cluster.hosts, PAPER, FRAMES, cluster)
+
+
 @pytest.fixture(scope="module")
 def mixture() -> TrainingPlan:
     """The paper's three experts on four hosts of two devices."""
-    return estimate(MIXTURE, PAPER, FRAMES, Cluster(4, 2, DEVICE))
+    return plan_of(MIXTURE, Cluster(4, 2, DEVICE))
 
 
 def test_parameters_are_those_of_the_paper(mixture: TrainingPlan):
-    (single,) = estimate(SINGLE, PAPER, FRAMES, Cluster(1, 1, DEVICE)).experts
+    (single,) = plan_of(SINGLE, Cluster(1, 1, DEVICE)).experts
     assert single.parameters == 17_849
     assert sum(expert.parameters for expert in mixture.experts) == 17_263
 
@@ -83,8 +92,33 @@ def test_times_and_hours_add_up(mixture: TrainingPlan):
     assert mixture.device_hours == pytest.approx(sum(hours))
 
 
+@pytest.mark.parametrize("recipe", ["fokker", "paper"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "mueller-brown",
+        pytest.param("alanine-dipeptide", marks=pytest.mark.long),
+        pytest.param("dipeptides-small", marks=pytest.mark.long),
+    ],
+)
+def test_work_that_hosts_are_shared_by_is_what_the_compiler_counts(
+    preset: str, recipe: Recipe, tmp_path: Path
+):
+    """Within a third, of the dearest expert against the cheapest."""
+    config = PRESETS[preset]("both", recipe)
+    data, jobs = sizes(config, tmp_path), Run(config, tmp_path).jobs
+    steps = Steps(config.network, config.objective, config.train, data.shape, data.molecules)
+    counted = [
+        job.expert.epochs
+        * sum(part * kind.cost(own, 1).flops for part, kind, own in steps.parts(job.expert, 1000))
+        for job in (jobs[0], jobs[-1])
+    ]
+    ratio = (work(jobs[0]) / work(jobs[-1])) / (counted[0] / counted[1])
+    assert 0.7 < ratio < 1.4
+
+
 def test_on_fewer_hosts_than_experts_some_wait():
-    plan = estimate(MIXTURE, PAPER, FRAMES, Cluster(1, 2, DEVICE))
+    plan = plan_of(MIXTURE, Cluster(1, 2, DEVICE))
     first, second, third = plan.experts
     assert (first.start, plan.waits) == (0, 2)
     assert {second.start, third.start} > {first.seconds}
@@ -94,15 +128,15 @@ def test_on_fewer_hosts_than_experts_some_wait():
 
 def test_hosts_are_those_of_the_settings():
     config = changed(MIXTURE, cluster={"hosts": [1, 2, 1]})
-    assert [e.hosts for e in estimate(config, PAPER, FRAMES, Cluster(4, 2, DEVICE)).experts] == [1, 2, 1]
+    assert [e.hosts for e in plan_of(config, Cluster(4, 2, DEVICE)).experts] == [1, 2, 1]
     with pytest.raises(ConfigError, match=r"cluster\.hosts: 8 is more than --hosts 4"):
-        estimate(changed(MIXTURE, cluster={"hosts": [8]}), PAPER, FRAMES, Cluster(4, 2, DEVICE))
+        command.planned(changed(MIXTURE, cluster={"hosts": [8]}), TOY, Cluster(4, 2, DEVICE))
 
 
 def test_says_which_expert_does_not_fit(mixture: TrainingPlan):
     largest = mixture.experts[1].memory  # The dearest has twice the devices.
     small = replace(DEVICE, name="toy", memory=(largest - 1) / DEVICE.share)
-    plan = estimate(MIXTURE, PAPER, FRAMES, Cluster(4, 2, small))
+    plan = plan_of(MIXTURE, Cluster(4, 2, small))
     names = [expert.name for expert in plan.experts if not expert.fits]
     assert "0.1-0.6" in names
     problems = [text for name, text in summary(plan) if name == "memory"]
@@ -161,7 +195,7 @@ def test_a_graph_transformer_is_planned_with_its_springs(tmp_path: Path):
     )
     config = replace(config, experts=(replace(config.experts[0], hidden=(4,)),))
     data = sizes(config, tmp_path)
-    plan = estimate(config, steps_of(config, data), data.frames, Cluster(1, 1, DEVICE))
+    plan = command.planned(config, data, Cluster(1, 1, DEVICE))
     (expert,) = plan.experts
     assert expert.steps == 120 * (50_000 // 128)
     assert expert.checkpoint == 16 * expert.parameters + 12

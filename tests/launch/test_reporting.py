@@ -8,7 +8,7 @@ import pytest
 
 from fokker.data import shards
 from fokker.distributed import parameters
-from fokker.distributed.recording import HISTORY
+from fokker.distributed.history import HISTORY
 from fokker.launch import reporting
 from fokker.launch.presets import PRESETS
 from fokker.launch.run import Run

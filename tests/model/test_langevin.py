@@ -112,6 +112,24 @@ def test_before_its_last_half_kick_a_velocity_of_baoab_is_maxwells_at_any_stable
         assert deviation(on, (bath.kT * (1 - turn / 4)).mean()) < 4.5
 
 
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_without_friction_the_energy_stays_and_little_of_it_changes_nothing(integrator: Integrator):
+    """Both are then forms of Verlet, whose energy, that at half steps too, swings and does not drift."""
+    free, nearly = (
+        replace(BATH, timestep=0.01, friction=friction, kT=kT) for friction, kT in ((0.0, 2.5), (1e-6, 0.0))
+    )
+    state = init(spring, free, jnp.zeros((5, 2, 3)), jax.random.key(0))
+    last, trajectory = jax.jit(lambda s: simulate(integrator, spring, free, s, jax.random.key(1), 20, 50))(
+        state
+    )
+    stretched = np.asarray(STIFFNESS * (trajectory.position - CENTRE) ** 2).mean(axis=(-1, -2))
+    energy = stretched + trajectory.step_temperature
+    np.testing.assert_allclose(energy, np.broadcast_to(energy[:1], energy.shape), rtol=5e-3)
+    assert np.ptp(stretched, axis=0).min() > 0.1, "it moves"
+    damped, _ = simulate(integrator, spring, nearly, state, jax.random.key(1), 20, 50)
+    np.testing.assert_allclose(damped.position, last.position, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("stride", [1, 3])
 def test_a_longer_simulation_begins_with_the_shorter_one_bit_by_bit(stride: int):
     state = init(spring, BATH, jnp.zeros((5, 2, 3)), jax.random.key(0))
