@@ -7,7 +7,7 @@ through `MIGRATIONS`.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -43,7 +43,7 @@ from .molecules import masses_of, molecule_of, padded
 from .residues import MoleculeError
 
 FILE = "model.safetensors"
-MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = ()
+MIGRATIONS: files.Migrations = ()
 """From each format to the next, the first from 1 to 2: a setting of another name or meaning is one more."""
 FORMAT = 1 + len(MIGRATIONS)
 NUMBERED = "transformer/nodes/kernel"
@@ -189,13 +189,6 @@ def read(path: Path) -> Archive:
     return Archive(description, tuple(unflatten_dict(part, sep="/") for part in experts))
 
 
-def migrated(values: dict[str, Any], found: int) -> dict[str, Any]:
-    """Values of an earlier format, in this one's."""
-    for migrate in MIGRATIONS[found - 1 :]:
-        values = migrate(values)
-    return values
-
-
 def _description(path: Path, about: Mapping[str, str]) -> Description:
     found = about.get("format", "")
     if not found.isdigit() or "description" not in about:
@@ -205,7 +198,9 @@ def _description(path: Path, about: Mapping[str, str]) -> Description:
             f"{path} is of format {found}, and this version reads up to {FORMAT}: it needs a newer fokker"
         )
     try:
-        return _DESCRIPTION.validate_python(migrated(json.loads(about["description"]), int(found)))
+        return _DESCRIPTION.validate_python(
+            files.migrated(json.loads(about["description"]), int(found), MIGRATIONS)
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

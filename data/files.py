@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,9 @@ REFUSALS = (
 )
 """What a place, and no mistake of ours, answers to somebody who wants to write there."""
 
+
+Migrations = Sequence[Callable[[Any], Any]]
+"""From each format of a file to the next, the first from 1 to 2."""
 
 guards: list[Callable[[Path], None]] = []
 """Asked before a file is replaced; what must not be written now is an error of theirs (data/fence.py)."""
@@ -147,6 +150,13 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file. FileNotFoundError if it is missing, FileError if it is empty or damaged."""
     with reading(path) as file:
         return json.load(file)
+
+
+def migrated(values: Any, found: int, migrations: Migrations) -> Any:
+    """What was written in an earlier format, in the last one; formats count from 1."""
+    for migrate in migrations[found - 1 :]:
+        values = migrate(values)
+    return values
 
 
 @contextmanager

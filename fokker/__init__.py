@@ -4,13 +4,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data.bound import BoundMolecule, BoundMolecules, Chains, ChainState, Model, load
+    from .runs import Run, Step, preset, train
 
-__all__ = ["BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "__version__", "load"]
+__all__ = [
+    "BoundMolecule",
+    "BoundMolecules",
+    "ChainState",
+    "Chains",
+    "Model",
+    "Run",
+    "Step",
+    "__version__",
+    "load",
+    "preset",
+    "train",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "data.bound": ("BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "load"),
+    "runs": ("Run", "Step", "preset", "train"),
 }
 """Where names come from when they are first asked for: JAX takes most of a second to import."""
 

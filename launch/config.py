@@ -3,7 +3,7 @@
 import json
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from ..data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
+from ..data.files import Migrations, migrated, write_json
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     STRICT,
@@ -23,6 +24,9 @@ from ..model.config import (
     SimulateConfig,
     check_cover,
 )
+
+MIGRATIONS: Migrations = ()
+"""Of saved runs: a setting of another name or meaning is one more. One that is new has its default."""
 
 Method = Literal["score", "diffusion", "two-for-one", "mixture", "fokker-planck", "both"]
 Recipe = Literal["paper", "fokker"]
@@ -101,6 +105,21 @@ class Config:
                 f"data.frames {self.data.frames}"
             )
 
+    def replace(self, changes: Mapping[str, Any]) -> "Config":
+        """With other values of some settings, such as {"train.batch_size": 64}. Raises ConfigError."""
+        values = to_dict(self)
+        for name, value in changes.items():
+            *parents, last = name.split(".")
+            part: Any = values
+            try:
+                for parent in parents:
+                    part = part[int(parent) if isinstance(part, list) else parent]
+                part[last]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise ConfigError("is not a setting", name) from None
+            part[last] = value
+        return from_dict(values)
+
     def _check_shares(self) -> None:
         """Raise ValueError unless every group of hosts can share its batches equally."""
         hosts, devices = self.cluster.hosts, self.cluster.devices_per_host
@@ -142,6 +161,11 @@ def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
         raise _config_error(error.errors(include_url=False)) from None
 
 
+def save(path: Path, config: Config) -> None:
+    """Write the configuration of a run. Raises FileError."""
+    write_json(path, {"format": 1 + len(MIGRATIONS)} | to_dict(config))
+
+
 def load(path: Path) -> Config:
     """The configuration that a run saved; ConfigError names the file and what is wrong with it."""
     try:
@@ -152,10 +176,15 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
+    found = values.pop("format", None) if isinstance(values, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise ConfigError(f"{path} was saved before runs had a format: begin a new run")
+    if found > 1 + len(MIGRATIONS):
+        raise ConfigError(f"{path} is of format {found}: it needs a newer fokker")
     try:
-        return from_dict(values)
+        return from_dict(migrated(values, found, MIGRATIONS))
     except ConfigError as error:
-        raise ConfigError(f"{path} was edited or saved by another version of fokker: {error}") from None
+        raise ConfigError(f"{path} was edited, or is damaged: {error}") from None
 
 
 def _config_error(found: Sequence[ErrorDetails]) -> ConfigError:

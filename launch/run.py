@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.systems import System
 from ..data import archive, fence
@@ -16,10 +16,12 @@ from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
 from ..distributed.job import ExpertJob, write_model
-from ..distributed.pool import Sampling, Simulation
 from ..model.config import SampleConfig, SimulateConfig
-from .config import Config, ConfigError, load, to_dict
+from .config import Config, ConfigError, load, save, to_dict
 from .results import Origin, Result, Results
+
+if TYPE_CHECKING:
+    from ..distributed.pool import Sampling, Simulation
 
 LOCK = ".lock"
 CONFIG = "config.json"
@@ -168,8 +170,12 @@ class Run:
         config = self.config
         write_model(self.model, self.jobs, config.data, config.sample, config.simulate)
 
-    def sampling(self, result: Result[SampleConfig]) -> tuple[Sampling, ...]:
+    def sampling(self, result: Result[SampleConfig]) -> "tuple[Sampling, ...]":
         """The work that a set of samples is made by, for each system."""
+        from ..distributed.pool import (
+            Sampling,
+        )  # With Ray, which takes seconds, and who only trains needs not.
+
         folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
             Sampling(
@@ -179,8 +185,10 @@ class Run:
             for system in self.systems
         )
 
-    def simulation(self, result: Result[SimulateConfig]) -> tuple[Simulation, ...]:
+    def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":
         """The work that a simulation is made by, for each system."""
+        from ..distributed.pool import Simulation
+
         folder, origin = self.simulations.folder(result), result.origin
         return tuple(
             Simulation(
@@ -239,7 +247,7 @@ class Run:
             words = ", ".join(f"{name} {old} → {new}" for name, old, new in fixed)
             notes.append(f"{words}: what was made with the old settings is kept as {listed}")
         if changes or not path.exists():
-            write_json(path, to_dict(self.config))
+            save(path, self.config)
         return notes
 
     def _outdated(self, fixed: Sequence[tuple[str, Any, Any]]) -> list[Path]:

@@ -1,0 +1,126 @@
+"""Training and runs from Python: the same loop as on a cluster, in this process and without Ray."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .data import mueller_brown, shards
+from .data.bead_map import BeadMap
+from .data.bound import Model, load
+from .data.config import MuellerBrownConfig
+from .data.convert import check, convert_all, finish_conversion, sources_of
+from .data.pooling import pool
+from .data.shards import MANIFEST
+from .distributed.expert import train as train_expert
+from .distributed.history import HISTORY, read_history
+from .distributed.progress import Progress
+from .launch import run as runs
+from .launch.config import Config, Method, Recipe
+from .launch.config import load as load_config
+from .launch.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the training of one expert stands; as text, a line for people."""
+
+    expert: str
+    """Its interval of diffusion time."""
+    progress: Progress
+
+    def __str__(self):
+        now = self.progress
+        return f"expert {self.expert}  step {now.step}/{now.steps}  loss {now.denoising:.4f}"
+
+
+def preset(name: str, method: Method = "both", recipe: Recipe = "fokker") -> Config:
+    """The settings of an experiment, such as "dipeptides-small". ConfigError for one that is unknown."""
+    return PRESETS[name](method, recipe)
+
+
+def train(
+    config: Config,
+    data: str | Path | None = None,
+    *,
+    directory: str | Path | None = None,
+    progress: Callable[[Step], Any] = lambda step: None,
+) -> Model:
+    """Train every expert, one after another in this process, and return the model.
+
+    `data` are trajectories in any layout that is read, or a converted dataset; those of Müller–Brown are
+    simulated. A `directory` becomes a run: the same call again goes on from its checkpoints, and the command
+    goes on with it; without one nothing is kept. Raises what the `fokker` command says in a line.
+    """
+    if directory is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return train(config, data, directory=folder, progress=progress)
+    this, folder = _with_data(config, data, Path(directory))
+    with runs.locked(folder):
+        this.claim()
+        _make_data(this)
+        for job in this.jobs:
+            if not job.trained:
+                name = "{:g}-{:g}".format(*job.expert.interval)
+                train_expert(job, lambda now, name=name: progress(Step(name, now)), lambda: False)
+        this.save_model()
+    return load(folder)
+
+
+def _with_data(config: Config, data: str | Path | None, folder: Path) -> tuple[runs.Run, Path]:
+    """The run, which uses a converted dataset where it lies."""
+    if data is None:
+        return runs.Run(config, folder), folder
+    if isinstance(config.data, MuellerBrownConfig):
+        raise ValueError(f"data {data}: those of {config.preset} are simulated: leave it out")
+    config = replace(config, data=replace(config.data, path=str(data)))
+    shared = Path(data).expanduser() if (Path(data).expanduser() / MANIFEST).exists() else None
+    return runs.Run(config, folder, shared_data=shared), folder
+
+
+def _make_data(this: runs.Run) -> None:
+    """Simulate or convert the data, unless they are there."""
+    config = this.config.data
+    if (this.data / MANIFEST).exists():
+        return
+    if isinstance(config, MuellerBrownConfig):
+        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
+        splits = {name: np.asarray(mueller_brown.generate(config, seed)) for name, seed in seeds.items()}
+        shards.write(this.data, {"name": this.config.preset, "units": "natural"}, splits)
+        return
+    bead_map = BeadMap.parse(config.beads)
+    pools = pool(sources_of(config), bead_map)
+    check(pools)
+    convert_all(pools, bead_map, this.data)
+    origin = {"name": this.config.preset, "units": "nm", "beads": bead_map.to_json()}
+    finish_conversion(this.data, pools, origin)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has made, by its folder."""
+
+    directory: str | Path
+
+    @cached_property
+    def config(self) -> Config:
+        """Its settings. ConfigError if there is no such run."""
+        return load_config(Path(self.directory) / runs.CONFIG)
+
+    @property
+    def losses(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        """Of every expert that has begun, by its interval: columns such as step, denoising and consistency."""
+        folder, found = Path(self.directory) / "experts", {}
+        for index, expert in enumerate(self.config.experts):
+            if (path := folder / str(index) / HISTORY).exists():
+                found["{:g}-{:g}".format(*expert.interval)] = read_history(path)
+        return found
+
+    @property
+    def model(self) -> Model:
+        """What was trained. ArchiveError if it is not trained to its end."""
+        return load(self.directory)
