@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .distributed.expert import train as train_expert
 from .distributed.history import HISTORY, read_history
 from .distributed.progress import Progress
 from .launch import run as runs
-from .launch.config import Config, Method, Recipe
+from .launch.config import Config, ConfigError, Method, Recipe
 from .launch.config import load as load_config
 from .launch.presets import PRESETS
 
@@ -40,6 +41,10 @@ class Step:
 
 def preset(name: str, method: Method = "both", recipe: Recipe = "fokker") -> Config:
     """The settings of an experiment, such as "dipeptides-small". ConfigError for one that is unknown."""
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=1)
+        hint = f": did you mean {near[0]}?" if near else f": choose from {', '.join(PRESETS)}"
+        raise ConfigError(f"unknown preset {name!r}{hint}")
     return PRESETS[name](method, recipe)
 
 
