@@ -27,6 +27,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
+from ..data.errors import FokkerError
 from ..data.files import FileError
 from . import interrupts, machine
 from .config import ClusterConfig, selector
@@ -41,7 +42,7 @@ ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
-class ClusterError(RuntimeError):
+class ClusterError(FokkerError):
     """No cluster, or one that cannot hold the run; the message says what is missing."""
 
 

@@ -22,6 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
 from ..data import fence
+from ..data.errors import FokkerError
 from ..data.fence import Fence, FencedError
 from ..data.files import FileError
 from ..data.shards import Dataset
@@ -41,7 +42,7 @@ RESTARTS = 3
 WAIT_SECONDS = 1.0
 
 
-class PoolError(RuntimeError):
+class PoolError(FokkerError):
     """A chunk that cannot be computed; the finished ones are kept."""
 
 

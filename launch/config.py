@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from ..data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
+from ..data.errors import FokkerError
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
     STRICT,
@@ -52,8 +53,10 @@ _PROBLEMS = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(FokkerError, ValueError):
     """A setting that cannot be: one line that names the field, the value and what would be right."""
+
+    status = 2
 
     def __init__(self, problem: str, field: str = ""):
         super().__init__(f"{field}: {problem}" if field else problem)

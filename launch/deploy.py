@@ -12,8 +12,8 @@ from fokker import __version__
 from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
 from . import backend
+from .cli.deploy import Deployment
 from .config import Config, ConfigError
-from .deploy_arguments import RenderArguments
 from .display import Display, clock, size
 from .manifests import EXPERTS, GRACE_SECONDS, SIMULATORS, Group, Job, Manifest, of_job
 from .plan import summary
@@ -45,7 +45,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def carry_out(arguments: RenderArguments) -> None:
+def carry_out(arguments: Deployment) -> None:
     """Print the manifests, and on stderr what the job will take.
 
     Raises ConfigError, before anything is printed, for what cannot run on such a cluster.
@@ -69,14 +69,14 @@ def to_yaml(manifests: list[Manifest]) -> str:
     return yaml.dump_all(manifests, Dumper=_Dumper, sort_keys=False, width=100, explicit_start=True)
 
 
-def _simulators(arguments: RenderArguments, display: Display) -> Group:
+def _simulators(arguments: Deployment, display: Display) -> Group:
     """One from the start, as the driver asks for a device when it begins; more as they are used."""
     most = arguments.hosts or 1
     display.stage("workers", f"1 to {most} of {_described(arguments)}")
     return Group(SIMULATORS, 1, most, arguments.pod, arguments.machine, arguments.spot)
 
 
-def _experts(arguments: RenderArguments, display: Display) -> Group:
+def _experts(arguments: Deployment, display: Display) -> Group:
     """As many as all groups of experts fill."""
     config, places = arguments.config, _places(arguments)
     hosts = arguments.hosts or ceil(_wanted(config) / places)
@@ -93,7 +93,7 @@ def _experts(arguments: RenderArguments, display: Display) -> Group:
     return Group(EXPERTS, hosts, hosts, arguments.pod, arguments.machine, arguments.spot)
 
 
-def _places(arguments: RenderArguments) -> int:
+def _places(arguments: Deployment) -> int:
     """How many processes of experts a worker has room for. ConfigError if there is none for even one."""
     pod, devices = arguments.pod, arguments.config.cluster.devices_per_host
     if pod.gpus:
@@ -113,7 +113,7 @@ def _wanted(config: Config) -> int:
     return sum(given) * (len(config.experts) if len(given) == 1 else 1)
 
 
-def _plan(arguments: RenderArguments, hosts: int, display: Display) -> TrainingPlan | None:
+def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan | None:
     """None, and a note, where nothing here tells how large the data are."""
     config = arguments.config
     backend.on_cpu()
@@ -126,14 +126,14 @@ def _plan(arguments: RenderArguments, hosts: int, display: Display) -> TrainingP
     return estimate(config, steps_of(config, data), data.frames, planned)
 
 
-def _device(arguments: RenderArguments) -> Device:
+def _device(arguments: Deployment) -> Device:
     if arguments.machine is not None:
         return DEVICES[arguments.machine.device]
     pod, here = arguments.pod, calibration.this_machine()
     return replace(here, memory=pod.memory * GIB / pod.cpus)
 
 
-def _require(plan: TrainingPlan, arguments: RenderArguments) -> None:
+def _require(plan: TrainingPlan, arguments: Deployment) -> None:
     """ConfigError unless every expert fits its devices and all can end in time."""
     device = plan.cluster.device
     for expert in plan.experts:
@@ -151,7 +151,7 @@ def _require(plan: TrainingPlan, arguments: RenderArguments) -> None:
         )
 
 
-def _described(arguments: RenderArguments) -> str:
+def _described(arguments: Deployment) -> str:
     """A worker, for people."""
     pod = arguments.pod
     gpus = f", {pod.gpus} GPUs" if pod.gpus else ""
@@ -159,7 +159,7 @@ def _described(arguments: RenderArguments) -> str:
     return f"{pod.cpus} CPUs, {pod.memory} GiB{gpus} {where}".rstrip()
 
 
-def _head(arguments: RenderArguments) -> str:
+def _head(arguments: Deployment) -> str:
     """Comments that say how the file was made, and what to do with it."""
     job, space = arguments.job, arguments.namespace
     spot = SPOT_NOTE if arguments.spot and arguments.target.name == "gke-a100" else ""

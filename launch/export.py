@@ -2,7 +2,7 @@
 
 from ..data.files import require_file
 from . import backend
-from .arguments import ExportArguments
+from .cli.model import ExportArguments
 from .display import Display
 
 

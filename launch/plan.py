@@ -6,8 +6,8 @@ from ..data.files import require_file, write_json
 from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
 from . import backend
+from .cli.plan import HERE, PlanArguments
 from .display import Display, clock, size
-from .plan_arguments import HERE, PlanArguments
 from .planned import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate, steps_of
 from .planned_data import Sizes, sizes
 

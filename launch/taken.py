@@ -1,4 +1,4 @@
-"""`fokker sample` and `fokker simulate` of a model that was taken away, for a sequence of one's own."""
+"""`fokker model sample` and `simulate`: what is drawn from a model that was taken away."""
 
 from pathlib import Path
 
@@ -7,25 +7,29 @@ import numpy as np
 from ..analysis import trajectories
 from ..data.beads import Beads
 from .checks import require_free
+from .cli.model import SampleArguments, SimulateArguments
 from .display import Display
-from .molecule_arguments import TakenArguments
 from .run import StageError
 from .trained import Model, load
 
 
-def carry_out(arguments: TakenArguments, display: Display) -> None:
+def carry_out(arguments: SampleArguments | SimulateArguments, display: Display) -> None:
     """Draw samples or simulate, a chunk at a time, and write them as XTC with PDB.
 
     Raises ConfigError for a file that is no model or a result that is there already, MoleculeError for a
     sequence that it cannot be, FileError for a place that cannot be written, StageError if nothing is finite.
     """
-    model, command, count = load(arguments.model), arguments.command, arguments.count
+    model = load(arguments.model)
+    if isinstance(arguments, SampleArguments):
+        command, count = "sample", arguments.count
+    else:
+        command, count = "simulate", arguments.chains
     beads = model.beads(arguments.sequence)
     path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
     require_free(path, path.with_suffix(".pdb"), force=arguments.force)
     display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
-        made = _made(model, arguments, beads, display)
+        made = _made(model, arguments, count, beads, display)
     finite = np.isfinite(made).all(axis=(-3, -2, -1))
     what = "samples" if command == "sample" else "chains"
     if not finite.any():
@@ -40,14 +44,18 @@ def carry_out(arguments: TakenArguments, display: Display) -> None:
     display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
 
 
-def _made(model: Model, arguments: TakenArguments, beads: Beads, display: Display) -> np.ndarray:
+def _made(
+    model: Model, arguments: SampleArguments | SimulateArguments, count: int, beads: Beads, display: Display
+) -> np.ndarray:
     """Frames of all samples or chains: (count, frames, beads, 3)."""
-    count = arguments.count
 
     def watch(done: int) -> None:
-        display.parts(arguments.command, {beads.sequence: (done, count)})
+        display.parts(
+            "sample" if isinstance(arguments, SampleArguments) else "simulate",
+            {beads.sequence: (done, count)},
+        )
 
-    if arguments.command == "sample":
+    if isinstance(arguments, SampleArguments):
         return model.sample(arguments.sequence, count, arguments.seed, watch)[:, None]
     return model.simulate(
         arguments.sequence,
