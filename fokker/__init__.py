@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def load(path: str | Path) -> "Model":
-    """A trained model: the directory of a run, or a file that `fokker export` wrote (`launch.trained.load`)."""
+    """A trained model: the directory of a run, or a file that `fokker model export` wrote (`launch.trained.load`)."""
     from .launch.trained import load  # JAX takes seconds to import.
 
     return load(path)

@@ -84,7 +84,7 @@ class Config:
     simulate: SimulateConfig
     cluster: ClusterConfig
     reference: ReferenceConfig | None = None
-    """How a reference is simulated where the data have no path (null: it is not)."""
+    """How a reference is simulated where the data have no path (none: it is not)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the training, the samples and the simulations."""
 

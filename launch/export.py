@@ -1,4 +1,4 @@
-"""`fokker export`: the trained model of a run as one file."""
+"""`fokker model export`: the trained model of a run as one file."""
 
 from ..data.files import require_file
 from . import backend

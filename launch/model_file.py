@@ -80,12 +80,12 @@ def read(path: Path) -> Content:
             tensors = {name: file.get_tensor(name) for name in names} if "format" in about else {}
     except (OSError, SafetensorError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{path} is no run and no model that `fokker export` wrote: {_line(error)}"
+            f"{path} is no run and no model that `fokker model export` wrote: {_line(error)}"
         ) from None
     if about.get("format") != str(FORMAT):
         found = about.get("format")
         raise ConfigError(
-            f"{path} is of format {found}: this version reads what `fokker export` wrote as {FORMAT}"
+            f"{path} is of format {found}: this version reads what `fokker model export` wrote as {FORMAT}"
         )
     config, norm, springs = _settings(path, about)
     experts: list[dict[str, Any]] = [{} for _ in config.experts]

@@ -93,8 +93,8 @@ def _frames(config: Config, directory: Path) -> int:
     assert isinstance(config.data, MoleculesConfig)
     if config.data.path is not None:
         raise UnknownSizes(
-            f"{config.data.path} is no converted dataset: give --frames N, or what fokker data convert makes "
-            "of it as --data"
+            f"{config.data.path} is no converted dataset: give --frames N, or what fokker dataset convert "
+            "makes of it as --data"
         )
     if not config.data.sequences or config.reference is None:
         raise UnknownSizes("how many frames are there? Give --frames N, or a dataset as --data")

@@ -276,7 +276,7 @@ def _simulate(
 
 
 def load(path: str | Path) -> Model:
-    """A model from the directory of a finished run, or from a file that `fokker export` wrote.
+    """A model from the directory of a finished run, or from a file that `fokker model export` wrote.
 
     Raises ConfigError if it is neither, damaged, or of a system that has no molecules.
     """

@@ -44,7 +44,7 @@ class ExpertConfig:
     relative_time: bool = True
     """Feed the time relative to the interval as well."""
     train_interval: tuple[Positive, Fraction] | None = None
-    """Diffusion times drawn in training, where they differ from the interval at its seams (null: they do not,
+    """Diffusion times drawn in training, where they differ from the interval at its seams (none: they do not,
     but for the first 1e-5)."""
 
     def __post_init__(self):

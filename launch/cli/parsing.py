@@ -179,10 +179,12 @@ def is_option(word: str) -> bool:
 
 
 def typed(argv: Sequence[str], option: str) -> str | None:
-    """The value of one option, before all are known."""
+    """The value of one option, before all are known. Raises UsageError if it has none."""
     for word, after in pairwise([*argv, ""]):
         name, equals, value = word.partition("=")
         if name.replace("_", "-") == option:
+            if not (value if equals else after):
+                raise UsageError(f"{option} needs a value")
             return value if equals else after
     return None
 
@@ -220,7 +222,7 @@ def read(
     try:
         return from_dict(values, kind)
     except ConfigError as error:
-        raise UsageError(_spelled(error, known, given)) from None
+        raise UsageError(_spelled(error, kind, known, given)) from None
 
 
 def options(part: Any, hidden: Hidden = (), prefix: str = "") -> dict[str, Option]:
@@ -458,12 +460,13 @@ def helped(kind: Any, command: str, default: Any = None, hidden: Hidden = (), ab
     return "\n".join(textwrap.fill(line, WIDTH) for line in said.getvalue().rstrip().splitlines())
 
 
-def _spelled(error: ConfigError, known: Mapping[str, Option], given: Mapping[str, str]) -> str:
+def _spelled(error: ConfigError, kind: Any, known: Mapping[str, Option], given: Mapping[str, str]) -> str:
     """The error with the settings as they are typed: train.batch_size becomes --train.batch-size.
 
     Where several settings disagree (a gap between experts), those that are given are named.
     """
     names = {option.path: option.names[0] for option in known.values()}
+    names |= {name: name.upper() for name, info, _ in _fields(kind) if tyro.conf.Positional in info.metadata}
     field = error.field.removeprefix("config.")
     while field not in names and "." in field:
         field = field.rpartition(".")[0]

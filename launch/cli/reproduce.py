@@ -35,7 +35,7 @@ class ReproduceArguments:
     """A setting holds for every run of the table."""
 
     table: tyro.conf.Positional[Annotated[str, one_of(TABLES)]]
-    """Table of the paper."""
+    """Table of the paper: table1, table2 or table6."""
     config: Annotated[Config, FLAT]
     seeds: Count | None = None
     """Models of each method, which differ in their seed (none: 3, of table2 1)."""
@@ -90,7 +90,7 @@ def read(kind: type[ReproduceArguments], command: str, argv: Sequence[str], abou
     recipe = choice("--recipe", typed(argv, "--recipe") or "paper", RECIPES)
 
     def of(method: Method) -> ReproduceArguments:
-        default = kind(table=table, config=PRESETS[preset](method, recipe))
+        default = kind(table=table, config=PRESETS[preset](method, recipe), recipe=recipe)
         return parsing.read(kind, command, argv, default, hidden, about)
 
     asked = of("both")

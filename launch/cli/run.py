@@ -126,7 +126,7 @@ def read(kind: type[Of], command: str, argv: Sequence[str], about: str = "", wri
     default = None
     if issubclass(kind, RunArguments):
         config = _config(preset, method, recipe, Path(typed(argv, "--runs-dir") or "runs"), name)
-        default = kind(config=config)
+        default = kind(config=config, preset=preset, method=config.method, recipe=config.recipe)
     arguments = parsing.read(kind, command, argv, default, about=about)
     if isinstance(arguments, RunArguments):
         _ = arguments.allowed
@@ -157,8 +157,9 @@ def _nameless(argv: Sequence[str], kind: type) -> str:
 
 
 def _settings_help(command: str) -> str:
+    data = "Of molecules, --data PATH names your trajectories (short for --data.path)."
     example = f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] --help"
-    return f"Presets: {', '.join(PRESETS)}\n\n{example}"
+    return f"Presets: {', '.join(PRESETS)}\n\n{data}\n\n{example}"
 
 
 def _config(

@@ -19,7 +19,7 @@ FOKKER = Path(sys.executable).with_name("fokker")
 DATA = [
     *("data", "mueller-brown", "--method", "diffusion", "--data.frames", "2000", "--data.chains", "100"),
     *("--data.burn-in", "1000", "--train.block", "8", "--train.checkpoint-every", "200"),
-    *("--experts.0.epochs", "120", "--experts.0.hidden", "8,8", "--cluster.hosts", "2"),
+    *("--experts.0.epochs", "120", "--experts.0.hidden", "8", "8", "--cluster.hosts", "2"),
 ]
 """Settings and data of a run of 1,800 steps."""
 

@@ -65,7 +65,7 @@ def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):
 
 
 def test_its_model_is_taken_away_by_one_command(finished: tuple[Path, Result], guest: User):
-    exported = guest.run("export", "runs/peptide", "model.safetensors")
+    exported = guest.run("model", "export", "runs/peptide", "model.safetensors")
     assert (exported.returncode, exported.stderr) == (0, "")
     model = fokker.load(str(guest.home / "model.safetensors"))
     assert model.sample("GA", 3).shape == (3, 9, 3)
@@ -98,7 +98,7 @@ def test_data_that_are_not_there_are_one_line(user: User, options: tuple[str, ..
 def test_an_exported_model_is_used_for_any_sequence_by_the_command(
     finished: tuple[Path, Result], guest: User
 ):
-    assert guest.run("export", "runs/peptide", "taken.safetensors").returncode == 0
+    assert guest.run("model", "export", "runs/peptide", "taken.safetensors").returncode == 0
     sampled = guest.run("sample", "taken.safetensors", "--sequence", "ACE-GLY-NME", "--count", "50")
     assert (sampled.returncode, sampled.stderr) == (0, "")
     path = guest.home / "ACE-GLY-NME-sample.xtc"
@@ -112,8 +112,11 @@ def test_an_exported_model_is_used_for_any_sequence_by_the_command(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("sample gone.safetensors --sequence AC", "gone.safetensors does not exist: name what fokker export"),
-        ("sample GA.pdb --sequence AC", "GA.pdb is no run and no model that `fokker export` wrote"),
+        (
+            "sample gone.safetensors --sequence AC",
+            "gone.safetensors does not exist: name what fokker model export",
+        ),
+        ("sample GA.pdb --sequence AC", "GA.pdb is no run and no model that `fokker model export` wrote"),
         ("sample taken.safetensors", "is a model: say of what, such as --sequence AC"),
         ("sample runs/peptide --sequence AB", "sequence 'AB': residue 2 is 'B'"),
         ("sample runs/peptide --sequence AC --chains 3", "unknown option --chains: runs/peptide is a model"),

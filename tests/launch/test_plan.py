@@ -9,7 +9,7 @@ import pytest
 
 from fokker.data import shards
 from fokker.distributed.devices import DEVICES
-from fokker.launch.arguments import parse
+from fokker.launch.cli import parse
 from fokker.launch.config import Config, ConfigError, from_dict, to_dict
 from fokker.launch.plan import summary, to_json
 from fokker.launch.plan_arguments import PlanArguments

@@ -50,7 +50,7 @@ def command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     def carry_out(name: str, *options: str, model: str = "good") -> tuple[int, str, str]:
         words = [name, str(folder / f"{model}.safetensors"), *COMMANDS[name], *options]
         try:
-            status = cli.command(words)
+            status = cli.main(words)
         except SystemExit as end:
             status = int(end.code or 0)
         said = capsys.readouterr()
@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(
 def test_force_is_a_word_of_its_own(command: Command, folder: Path, capsys):
     """Also before the model, which it must not take for its value."""
     words = ["sample", "--force", str(folder / "good.safetensors"), *COMMANDS["sample"]]
-    assert cli.command(words) == 0
+    assert cli.main(words) == 0
     capsys.readouterr()
     status, _, err = command("sample", "--force=no")
     assert status == 2

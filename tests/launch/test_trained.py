@@ -68,7 +68,7 @@ def positions(beads: int, frames: int = 3) -> np.ndarray:
 
 def test_an_exported_file_is_the_run(run: Path, model: Model, tmp_path: Path):
     path = tmp_path / "model.safetensors"
-    assert cli.command(["export", str(run), str(path)]) == 0
+    assert cli.main(["model", "export", str(run), str(path)]) == 0
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     found = fokker.load(str(path))
     assert found.config == model.config
@@ -310,7 +310,7 @@ def changed(model: Model, path: Path, about: dict | None = None, **tensors: np.n
         ({"norm": "-1.0"}, {}, "has the scale -1 in its metadata"),
         ({"springs": "[1]"}, {}, "has no table of bonds and angles as springs"),
         ({"springs": '{"bonds": {"C0-N1": [1]}, "angles": {}}'}, {}, "has no table of bonds and angles"),
-        ({"format": "9"}, {}, "is of format 9: this version reads what `fokker export` wrote as 1"),
+        ({"format": "9"}, {}, "is of format 9: this version reads what `fokker model export` wrote as 1"),
         ({"format": None}, {}, "is of format None"),
         ({}, {"7/x": np.zeros(2, "f4")}, "holds 7/x, but its settings are of 3 experts"),
         ({}, {"x": np.zeros(2, "f4")}, "holds x, but its settings are of 3 experts"),
@@ -399,7 +399,7 @@ def test_what_is_no_model_is_refused_in_one_line(run: Path, tmp_path: Path, caps
     with pytest.raises(ConfigError, match="only models of molecules"):
         fokker.load(str(toy))
     with pytest.raises(SystemExit):
-        cli.command(["export", str(run)])
+        cli.main(["model", "export", str(run)])
     assert "name a run's folder and a file" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fokker.launch.arguments import parse
+from fokker.launch.cli import parse
 from fokker.launch.slurm import script
 from fokker.launch.slurm_arguments import RenderArguments
 

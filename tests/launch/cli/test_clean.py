@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fokker.data.files import write_json
 from fokker.launch import clean
-from fokker.launch.arguments import parse
+from fokker.launch.cli import parse
 from fokker.launch.clean import CleanArguments
 from fokker.launch.config import ConfigError
 from fokker.launch.display import Display

@@ -100,10 +100,10 @@ def test_the_run_is_told_of_the_devices(words: list[str], gpus: str, cpus: int, 
     ("words", "nodes"),
     [
         (["--cluster.hosts", "2"], 2),
-        (["--cluster.hosts", "2,1,1"], 2),
+        (["--cluster.hosts", "2", "1", "1"], 2),
         (["--cluster.hosts", "2", "--gpus-per-node", "4"], 6),
-        (["--cluster.hosts", "2,1,1", "--gpus-per-node", "4"], 4),
-        (["--cluster.hosts", "2,1,1", "--gpus-per-node", "4", "--cluster.devices-per-host", "2"], 2),
+        (["--cluster.hosts", "2", "1", "1", "--gpus-per-node", "4"], 4),
+        (["--cluster.hosts", "2", "1", "1", "--gpus-per-node", "4", "--cluster.devices-per-host", "2"], 2),
         (["--cluster.hosts", "4", "--gpus-per-node", "4", "--cluster.devices-per-host", "1"], 4),
         (["--cluster.hosts", "2", "--nodes", "5"], 5),
     ],
@@ -145,7 +145,7 @@ def test_nothing_has_to_be_writable_here():
 def test_the_script_is_all_that_is_printed(capsys: pytest.CaptureFixture[str]):
     from fokker.launch import cli
 
-    assert cli.command(["slurm", "render", *EXAMPLE]) == 0
+    assert cli.main(["slurm", "render", *EXAMPLE]) == 0
     out, err = capsys.readouterr()
     assert out == script(render(*EXAMPLE))
     assert err.count("\n") == 1

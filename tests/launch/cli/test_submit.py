@@ -7,15 +7,15 @@ import pytest
 
 from fokker.data.files import NAME_BYTES
 from fokker.launch import submit
-from fokker.launch.arguments import parse
-from fokker.launch.cli import command
+from fokker.launch.cli import parse
+from fokker.launch.cli import main
 from fokker.launch.submit import SubmitArguments
 
 RUN = ("run", "mueller-brown", "--runs-dir", "/shared/runs")
 
 
 def test_what_is_behind_the_dashes_is_handed_on_as_it_was_typed():
-    words = (*RUN, "--name", "mine", "--experts.0.hidden", "8,8")
+    words = (*RUN, "--name", "mine", "--experts.0.hidden", "8", "8")
     assert parse(["submit", "--", *words]) == SubmitArguments(words, "mine", None, True)
 
 
@@ -61,7 +61,7 @@ def test_a_dashboard_that_does_not_answer_is_one_line(capsys: pytest.CaptureFixt
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert command(["submit", "--address", address, "--", *RUN]) == 1
+    assert main(["submit", "--address", address, "--", *RUN]) == 1
     error = capsys.readouterr().err
     assert f"no Ray cluster at {address} takes the job" in error
     assert "name its dashboard with --address, such as http://127.0.0.1:8265" in error
