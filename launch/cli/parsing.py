@@ -466,6 +466,7 @@ def _spelled(error: ConfigError, kind: Any, known: Mapping[str, Option], given: 
     Where several settings disagree (a gap between experts), those that are given are named.
     """
     names = {option.path: option.names[0] for option in known.values()}
+    names |= given
     names |= {name: name.upper() for name, info, _ in _fields(kind) if tyro.conf.Positional in info.metadata}
     field = error.field.removeprefix("config.")
     while field not in names and "." in field:

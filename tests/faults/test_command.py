@@ -79,13 +79,14 @@ def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Comman
 
 UNLOCKED = """
 import errno, types
-from fokker.launch import cli, run
+from fokker.launch import run
+from fokker.launch.cli import process
 
 def flock(*_):
     raise OSError(errno.ENOLCK, "no locks available")
 
 run.fcntl = types.SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0)
-cli.main()
+process.main()
 """
 
 

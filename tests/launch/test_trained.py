@@ -398,9 +398,8 @@ def test_what_is_no_model_is_refused_in_one_line(run: Path, tmp_path: Path, caps
     write_json(toy / "config.json", to_dict(PRESETS["mueller-brown"]("both", "fokker")))
     with pytest.raises(ConfigError, match="only models of molecules"):
         fokker.load(str(toy))
-    with pytest.raises(SystemExit):
-        cli.main(["model", "export", str(run)])
-    assert "name a run's folder and a file" in capsys.readouterr().err
+    assert cli.main(["model", "export", str(run)]) == 2
+    assert "name RUN and FILE: fokker model export RUN FILE" in capsys.readouterr().err
 
 
 def test_the_snippet_of_the_readme_runs(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

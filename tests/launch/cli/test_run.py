@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -251,7 +252,9 @@ def test_defaults():
 @pytest.mark.parametrize("command", SUBCOMMANDS)
 def test_every_stage_takes_the_arguments_of_run(command: str):
     arguments = run(command, "mueller-brown", "--method", "mixture", "--runs-dir", "a/b", "--name", "c")
-    assert COMMANDS[command].work.args == (command,)
+    work = COMMANDS[command].work
+    assert isinstance(work, partial)
+    assert work.args == (command,)
     assert arguments.config == PRESETS["mueller-brown"]("mixture", "fokker")
     assert arguments.directory == Path("a/b/c")
 
