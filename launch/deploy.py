@@ -12,7 +12,7 @@ from fokker import __version__
 from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
 from . import backend
-from .cli.deploy import Deployment
+from .cli.deploy import SIMULATOR_HOSTS, Deployment
 from .config import Config, ConfigError
 from .display import Display, clock, size
 from .manifests import EXPERTS, GRACE_SECONDS, SIMULATORS, Group, Job, Manifest, of_job
@@ -50,16 +50,16 @@ def carry_out(arguments: Deployment) -> None:
 
     Raises ConfigError, before anything is printed, for what cannot run on such a cluster.
     """
-    display = Display(Console(stderr=True, highlight=False))
+    asked, display = arguments.asked, Display(Console(stderr=True, highlight=False))
     job = Job(
         arguments.job,
-        arguments.namespace,
-        arguments.image,
-        arguments.command,
-        shlex.join(["python", "-m", "fokker", arguments.command, *arguments.words]),
+        asked.namespace,
+        asked.image,
+        asked.command,
+        shlex.join(["python", "-m", "fokker", asked.command, *arguments.words]),
         arguments.target,
-        _experts(arguments, display) if arguments.command == "run" else _simulators(arguments, display),
-        3600 * arguments.hours,
+        _experts(arguments, display) if asked.command == "run" else _simulators(arguments, display),
+        3600 * asked.hours,
     )
     print(_head(arguments) + to_yaml(of_job(job)), end="")
 
@@ -71,15 +71,15 @@ def to_yaml(manifests: list[Manifest]) -> str:
 
 def _simulators(arguments: Deployment, display: Display) -> Group:
     """One from the start, as the driver asks for a device when it begins; more as they are used."""
-    most = arguments.hosts or 1
+    most = arguments.asked.hosts or SIMULATOR_HOSTS
     display.stage("workers", f"1 to {most} of {_described(arguments)}")
     return Group(SIMULATORS, 1, most, arguments.pod, arguments.machine, arguments.spot)
 
 
 def _experts(arguments: Deployment, display: Display) -> Group:
     """As many as all groups of experts fill."""
-    config, places = arguments.config, _places(arguments)
-    hosts = arguments.hosts or ceil(_wanted(config) / places)
+    config, places = arguments.run.config, _places(arguments)
+    hosts = arguments.asked.hosts or ceil(_wanted(config) / places)
     plan = _plan(arguments, hosts * places, display)
     if plan is not None:
         _require(plan, arguments)
@@ -95,7 +95,7 @@ def _experts(arguments: Deployment, display: Display) -> Group:
 
 def _places(arguments: Deployment) -> int:
     """How many processes of experts a worker has room for. ConfigError if there is none for even one."""
-    pod, devices = arguments.pod, arguments.config.cluster.devices_per_host
+    pod, devices = arguments.pod, arguments.run.config.cluster.devices_per_host
     if pod.gpus:
         return 1
     if devices > pod.cpus:
@@ -115,10 +115,10 @@ def _wanted(config: Config) -> int:
 
 def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan | None:
     """None, and a note, where nothing here tells how large the data are."""
-    config = arguments.config
+    config = arguments.run.config
     backend.on_cpu()
     try:
-        data = sizes(config, arguments.directory, arguments.frames, arguments.beads)
+        data = sizes(config, arguments.run.directory, arguments.asked.frames, arguments.asked.beads)
     except UnknownSizes as error:
         display.stage("note", f"neither time nor memory is planned: {error}")
         return None
@@ -143,7 +143,7 @@ def _require(plan: TrainingPlan, arguments: Deployment) -> None:
                 f"{size(device.share * device.memory)} for it: take larger workers, or parts of a batch "
                 "(--train.accumulate)"
             )
-    if plan.together > 3600 * arguments.hours:
+    if plan.together > 3600 * arguments.asked.hours:
         raise ConfigError(
             f"the training alone takes {clock(plan.together)} on {plan.cluster.hosts} hosts: give it more of "
             "them (--hosts), or more time",
@@ -161,12 +161,12 @@ def _described(arguments: Deployment) -> str:
 
 def _head(arguments: Deployment) -> str:
     """Comments that say how the file was made, and what to do with it."""
-    job, space = arguments.job, arguments.namespace
+    job, space = arguments.job, arguments.asked.namespace
     spot = SPOT_NOTE if arguments.spot and arguments.target.name == "gke-a100" else ""
     return f"""\
 # Made by fokker {__version__}; what has to be otherwise, overlays patch (docs/cluster.md):
 #   {shlex.join(["fokker", *arguments.typed])} > FILE
-# Start it, see how it does, and end it or clear it away. What was done is kept in {arguments.directory},
+# Start it, see how it does, and end it or clear it away. What was done is kept in {arguments.run.directory},
 # and the same file goes on there:
 #   kubectl apply -f FILE
 #   kubectl -n {space} get rayjob {job} --watch

@@ -15,7 +15,8 @@ from ...distributed.interrupts import INTERRUPTED
 from ..presets import PRESETS
 from . import checkpoint, clean, completion, dataset, deploy, model, plan, reproduce, run, slurm, submit
 from .command import Command
-from .parsing import WIDTH, Help, UsageError, unknown
+from .parsing import WIDTH, Help
+from .values import UsageError, unknown
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the process of a job."""

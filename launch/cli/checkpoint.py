@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT
 from .command import Command
-from .parsing import RunFolder
+from .values import RunFolder
 
 if TYPE_CHECKING:
     from ..display import Display

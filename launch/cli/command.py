@@ -8,7 +8,7 @@ from typing import Any
 from ...distributed import machine
 from ..config import ConfigError
 from . import parsing
-from .parsing import UsageError
+from .values import UsageError
 
 
 @dataclass(frozen=True)

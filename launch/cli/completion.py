@@ -1,6 +1,5 @@
 """`fokker completion`: what a shell needs to complete command lines."""
 
-from dataclasses import dataclass as plain
 from typing import Any, Literal
 
 import tyro
@@ -18,24 +17,10 @@ _fokker() {{
     local words
     case "${{COMP_WORDS[*]:1:COMP_CWORD-1}} " in
 {cases}
-    *) words='{commands}' ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}")
+    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
-complete -o default -F _fokker fokker
-"""
-ZSH = """\
-_fokker() {{
-    local words_before="${{words[2,CURRENT-1]}} " found
-    case "$words_before" in
-{cases}
-    *) found='{commands}' ;;
-    esac
-    compadd -- ${{=found}}
-    _files
-}}
-compdef _fokker fokker
-"""
+complete -o default -F _fokker fokker"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,43 +31,33 @@ class CompletionArguments:
     """Shell that is to complete."""
 
 
-@plain(frozen=True)
-class _Next:
-    """What can follow a command."""
-
-    command: str
-    words: list[str]
-
-
 def carry_out(arguments: CompletionArguments) -> None:
     """Print the script."""
     from . import COMMANDS  # This command is one of them.
 
-    following = [_Next(name, _words(command.kind)) for name, command in COMMANDS.items()]
-    firsts = dict.fromkeys(name.split()[0] for name in COMMANDS)
-    for first in firsts:
-        if first not in COMMANDS:
-            following.append(_Next(first, [n.split()[1] for n in COMMANDS if n.startswith(f"{first} ")]))
+    following = {name: _words(command.kind) for name, command in COMMANDS.items()}
+    for first, second in (name.split() for name in COMMANDS if " " in name):
+        following.setdefault(first, []).append(second)
+    firsts = " ".join(dict.fromkeys(name.split()[0] for name in COMMANDS))
     if arguments.shell == "fish":
-        print("complete -c fokker -n __fish_use_subcommand -f -a", f"'{' '.join(firsts)}'")
-        for each in following:
-            seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in each.command.split())
-            print(f"complete -c fokker -n '{seen}' -a '{' '.join(each.words)}'")
+        print(f"complete -c fokker -n __fish_use_subcommand -f -a '{firsts}'")
+        for name, words in following.items():
+            seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in name.split())
+            print(f"complete -c fokker -n '{seen}' -a '{' '.join(words)}'")
         return
-    variable, form = ("words", BASH) if arguments.shell == "bash" else ("found", ZSH)
-    cases = "\n".join(f"    '{each.command} '*) {variable}='{' '.join(each.words)}' ;;" for each in following)
-    print(form.format(cases=cases, commands=" ".join(firsts)), end="")
+    cases = [f"    '{name} '*) words='{' '.join(words)}' ;;" for name, words in following.items()]
+    if arguments.shell == "zsh":
+        print("autoload -U +X compinit bashcompinit && compinit && bashcompinit")
+    print(BASH.format(cases="\n".join([*cases, f"    *) words='{firsts}' ;;"])))
 
 
 def _words(kind: Any) -> list[str]:
-    """Presets, if the command takes one, and every option, of any preset."""
-    fields = kind.__pydantic_fields__
-    presets = [*PRESETS] if "preset" in fields else []
-    found = options(kind)
+    """What can follow a command: presets, if it takes one, and every option, of any preset."""
+    found, fields = options(kind), kind.__pydantic_fields__
     if "preset" in fields and "config" in fields:
         for name in EXAMPLES:
             found |= options(kind(config=PRESETS[name]("both", "fokker")))
-    return [*presets, *found]
+    return [*(PRESETS if "preset" in fields else ()), *found]
 
 
 COMMANDS = {

@@ -7,20 +7,21 @@ from dataclasses import dataclass as plain
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT, Count
-from ..config import Config
 from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
 from ..targets import TARGETS, Machine, Pod, Target
 from . import run
 from .command import Command
-from .parsing import HomePath, UsageError, choice, matching, one_of, typed
 from .run import RunArguments
+from .values import Choices, HomePath, UsageError, choice, matching, typed
 
 IMAGE = "registry.example/fokker:0.1.0"
 """Stands for the user's own, which a kustomization can put in its place."""
+SIMULATOR_HOSTS = 4
+"""Workers that sample or simulate at most, unless it is said."""
 JOB_NAME, LABEL = 47, 63
 """Characters that KubeRay leaves to the name of a job, and Kubernetes to that of a namespace."""
 _DNS = "[a-z]([a-z0-9-]*[a-z0-9])?"
@@ -50,7 +51,7 @@ class DeployArguments(RunArguments):
     go to stderr.
     """
 
-    target: Annotated[str | None, one_of(TARGETS)] = None
+    target: Annotated[str | None, AfterValidator(Choices(TARGETS))] = None
     """Kind of cluster."""
     command: Literal["run", "sample", "simulate"] = "run"
     """What the job does: a run, or samples or a simulation on spot nodes."""
@@ -82,12 +83,9 @@ class DeployArguments(RunArguments):
 class Deployment:
     """One command of a run, and what it is to have of a cluster."""
 
-    config: Config
-    directory: Path
-    """Of the run, as pods see it."""
-    command: str
-    job: str
-    """Its name."""
+    asked: DeployArguments
+    run: RunArguments
+    """As its job will see it."""
     words: tuple[str, ...]
     """What follows the command in the job."""
     typed: tuple[str, ...]
@@ -96,15 +94,16 @@ class Deployment:
     machine: Machine | None
     pod: Pod
     """What each worker has."""
-    hosts: int | None
-    """Workers, or simulators at most; None: one for each expert."""
-    spot: bool
-    image: str
-    namespace: str
-    hours: int
-    """After which the job is ended."""
-    frames: int | None
-    beads: int | None
+
+    @property
+    def spot(self) -> bool:
+        """Whether workers are on nodes that the cloud may take back."""
+        return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
+
+    @property
+    def job(self) -> str:
+        """Its name."""
+        return self.run.directory.name + _ending(self.asked.command)
 
 
 def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
@@ -115,22 +114,16 @@ def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: 
     target = _target(asked)
     machine = _machine(target, asked)
     pod = _pod(target, machine, asked)
-    simulates = asked.command != "run"
     if asked.spot and target.spot is None:
         raise UsageError(f"--spot: which nodes of {target.name} may be taken back is not known")
     _require_on_the_volume(argv)
     _refuse(target, pod, asked)
-    hosts = asked.hosts or (4 if simulates else None)
-    decided = {"name": ("--name", asked.directory.name), **_cluster(asked.command, target, pod, hosts)}
+    decided = {"name": ("--name", asked.directory.name), **_cluster(target, pod, asked)}
     handed = [*asked.words(), *(words for path, words in decided.items() if path not in asked.given)]
     words = tuple(word for group in handed for word in group)
     this = run.read(RunArguments, command, words, writes=False)
-    return Deployment(
-        *(this.config, this.directory, asked.command, _job(this.directory.name, asked.command)),
-        *(words, (*command.split(), *argv), target, machine, pod, hosts),
-        *((asked.spot or simulates) and target.spot is not None, asked.image, asked.namespace),
-        *(asked.hours, asked.frames, asked.beads),
-    )
+    _require_name(this.directory.name, asked.command)
+    return Deployment(asked, this, words, (*command.split(), *argv), target, machine, pod)
 
 
 def _target(asked: DeployArguments) -> Target:
@@ -158,27 +151,29 @@ def _pod(target: Target, machine: Machine | None, asked: DeployArguments) -> Pod
     return target.pod(machine)
 
 
-def _job(run: str, command: str) -> str:
-    """The name of the job of a run's command."""
-    ending = "" if command == "run" else f"-{command}"
-    most = JOB_NAME - len(ending)
+def _ending(command: str) -> str:
+    return "" if command == "run" else f"-{command}"
+
+
+def _require_name(run: str, command: str) -> None:
+    """UsageError unless a run's name makes that of a job."""
+    most = JOB_NAME - len(_ending(command))
     if len(run) > most or not re.fullmatch(_DNS, run):
         raise UsageError(
             f"--name: Kubernetes takes lower-case letters, digits and '-', at most {most} here and the first "
             f"a letter, not {run!r}"
         )
-    return run + ending
 
 
-def _cluster(command: str, target: Target, pod: Pod, hosts: int | None) -> dict[str, tuple[str, ...]]:
+def _cluster(target: Target, pod: Pod, asked: DeployArguments) -> dict[str, tuple[str, ...]]:
     """Settings that say where what computes is to be, by the pods that there will be, as they are typed."""
     found: dict[str, tuple[str, ...]] = {"runs_dir": ("--runs-dir", f"{SHARED}/runs")}
     if target.on_gpu:
         found["cluster.device"] = ("--cluster.device", "gpu")
         found["cluster.devices_per_host"] = ("--cluster.devices-per-host", str(pod.gpus))
-    if command == "run":
+    if asked.command == "run":
         return found | {"cluster.train_on": ("--cluster.train-on", f"{ROLE}={EXPERTS}")}
-    simulators = (hosts or 1) * (pod.gpus or pod.cpus)
+    simulators = (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus)
     return found | {
         "cluster.simulate_on": ("--cluster.simulate-on", f"{ROLE}={SIMULATORS}"),
         "cluster.simulators": ("--cluster.simulators", str(simulators)),

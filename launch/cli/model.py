@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from ...model.config import STRICT, Count
 from . import parsing
 from .command import Command
-from .parsing import HomePath, RunFolder, UsageError, new_file
+from .values import HomePath, RunFolder, UsageError, new_file
 
 if TYPE_CHECKING:
     from ..display import Display

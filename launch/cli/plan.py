@@ -3,13 +3,14 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from ...distributed.devices import DEVICES
 from ...model.config import STRICT, Count
 from .command import Command
-from .parsing import HomePath, new_file, one_of
 from .run import RunArguments, read
+from .values import Choices, HomePath, new_file
 
 if TYPE_CHECKING:
     from ..display import Display
@@ -22,7 +23,7 @@ HERE = "cpu"
 class PlanArguments(RunArguments):
     """Nothing is started. Without a preset, the settings hold that the run of this --name has saved."""
 
-    device: Annotated[str, one_of((*DEVICES, HERE))] = HERE
+    device: Annotated[str, AfterValidator(Choices((*DEVICES, HERE)))] = HERE
     """What each device is; cpu is a thread of this machine."""
     hosts: Count = 1
     """Hosts of the whole cluster."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT, Count
@@ -13,8 +14,9 @@ from ..config import Config, Method, Recipe
 from ..presets import PRESETS
 from . import parsing
 from .command import Command
-from .parsing import FLAT, HomePath, UsageError, choice, is_option, one_of, typed
-from .run import RECIPES, FolderName, require_place
+from .parsing import FLAT
+from .run import METHODS, RECIPES, FolderName, require_place
+from .values import Choices, HomePath, UsageError, choice, is_option, typed
 
 if TYPE_CHECKING:
     from ..display import Display
@@ -34,7 +36,7 @@ SEEDS = {"table1": 3, "table2": 1, "table6": 3}
 class ReproduceArguments:
     """A setting holds for every run of the table."""
 
-    table: tyro.conf.Positional[Annotated[str, one_of(TABLES)]]
+    table: tyro.conf.Positional[Annotated[str, AfterValidator(Choices(TABLES))]]
     """Table of the paper: table1, table2 or table6."""
     config: Annotated[Config, FLAT]
     seeds: Count | None = None
@@ -93,7 +95,8 @@ def read(kind: type[ReproduceArguments], command: str, argv: Sequence[str], abou
         default = kind(table=table, config=PRESETS[preset](method, recipe), recipe=recipe)
         return parsing.read(kind, command, argv, default, hidden, about)
 
-    asked = of("both")
+    first = choice("--methods", typed(argv, "--methods") or ROWS[table][0], METHODS)
+    asked = of(first)
     methods = asked.methods or ROWS[table]
     for method in methods:
         if methods.count(method) > 1:

@@ -20,7 +20,8 @@ from ..config import Config, Method, Recipe, load
 from ..presets import PRESETS
 from . import parsing
 from .command import Command
-from .parsing import FLAT, HomePath, UsageError, choice, commands_with, is_option, options, typed, unknown
+from .parsing import FLAT, commands_with, options
+from .values import HomePath, UsageError, choice, is_option, typed, unknown
 
 if TYPE_CHECKING:
     from ..display import Display
@@ -117,15 +118,16 @@ def read(kind: type[Of], command: str, argv: Sequence[str], about: str = "", wri
 
     Creates nothing. Raises UsageError, also if its folder cannot be written although the command `writes`.
     """
-    preset = _preset(argv, command)
     name, method, recipe = (typed(argv, option) for option in ("--name", "--method", "--recipe"))
+    runs = Path(typed(argv, "--runs-dir") or "runs").expanduser()
+    preset = _preset(argv, command, runs)
     if preset is None and name is None:
         if not {"-h", "--help"} & {*argv}:
             raise UsageError(_nameless(argv, kind))
         raise parsing.Help(parsing.helped(kind, command, about=f"{about}\n\n{_settings_help(command)}"))
     default = None
     if issubclass(kind, RunArguments):
-        config = _config(preset, method, recipe, Path(typed(argv, "--runs-dir") or "runs"), name)
+        config = _config(preset, method, recipe, runs, name)
         default = kind(config=config, preset=preset, method=config.method, recipe=config.recipe)
     arguments = parsing.read(kind, command, argv, default, about=about)
     if isinstance(arguments, RunArguments):
@@ -134,15 +136,17 @@ def read(kind: type[Of], command: str, argv: Sequence[str], about: str = "", wri
     return arguments
 
 
-def _preset(argv: Sequence[str], command: str) -> str | None:
+def _preset(argv: Sequence[str], command: str, runs: Path) -> str | None:
     """The preset: the first word, or one behind options with values."""
     words = [word for before, word in pairwise(["", *argv]) if not is_option(before) or "=" in before]
     named = next((word for word in words if word in PRESETS), None)
     if named is None and argv and not is_option(argv[0]):
         from . import COMMANDS  # They are made of what is here.
 
-        others = [f"fokker {name}" for name in COMMANDS if name.split()[-1] in (argv[0], command)]
-        others = [name for name in others if name != f"fokker {command}"]
+        ends = {name: name.split()[-1] for name in COMMANDS if name != command}
+        others = [f"fokker {name}" for name, end in ends.items() if end in (argv[0], command)]
+        if (runs / argv[0]).is_dir():
+            others = [f"--name {argv[0]}"]
         raise UsageError(f"preset: {unknown(argv[0], tuple(PRESETS), others)}")
     return named
 
@@ -174,7 +178,7 @@ def _config(
     for option, value in (("--method", method), ("--recipe", recipe)):
         if value is not None:
             raise UsageError(f"{option} needs a preset: without one, the run's saved settings hold")
-    return load(runs.expanduser() / (name or "") / "config.json")
+    return load(runs / (name or "") / "config.json")
 
 
 def require_place(directory: Path, runs: Path, writes: bool = True) -> None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
+from dataclasses import replace
 from typing import Annotated
 
 import tyro
@@ -18,8 +19,8 @@ from ...model.config import STRICT, Count
 from ..config import Config
 from . import run
 from .command import Command
-from .parsing import UsageError, matching
 from .run import RunArguments
+from .values import UsageError, matching
 
 SAVE_SECONDS = 120
 """So long before its time is up a job is told to save."""
@@ -97,28 +98,6 @@ class SlurmArguments(RunArguments):
 
 
 @plain(frozen=True)
-class Job:
-    """What a job asks for."""
-
-    nodes: int
-    gpus: str
-    """Of each node, after their type where it is given; empty for none."""
-    cpus: int
-    """Of each node."""
-    time: str
-    memory: str | None = None
-    """Of each node."""
-    partition: str | None = None
-    account: str | None = None
-    temporary: str = "/tmp"
-    """Folder for temporary files on every node."""
-    container: str | None = None
-    """Image of apptainer."""
-    setup: str | None = None
-    """Commands that it begins with."""
-
-
-@plain(frozen=True)
 class Script:
     """A run, and the job that carries it out."""
 
@@ -129,7 +108,8 @@ class Script:
     name: str
     places: tuple[str, ...]
     """Absolute paths that the run reads and writes."""
-    job: Job
+    job: SlurmArguments
+    """What is asked for, with all that was left open."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -158,23 +138,13 @@ def read(kind: type[SlurmArguments], command: str, argv: Sequence[str], about: s
         handed,
         this.directory.name,
         tuple(place for place in places if place.startswith("/")),
-        _job(asked, gpus, this.config),
-    )
-
-
-def _job(asked: SlurmArguments, gpus: int, config: Config) -> Job:
-    """What is asked for, with the defaults."""
-    return Job(
-        nodes=_nodes(asked.nodes, gpus, config),
-        gpus=(asked.gpus_per_node or str(gpus)) if gpus else "",
-        cpus=asked.cpus_per_task or CPUS * max(1, gpus),
-        time=asked.time,
-        memory=asked.mem,
-        partition=asked.partition,
-        account=asked.account,
-        temporary=asked.temp_dir.rstrip("/"),
-        container=asked.container,
-        setup=asked.setup,
+        replace(
+            asked,
+            nodes=_nodes(asked.nodes, gpus, this.config),
+            gpus_per_node=(asked.gpus_per_node or str(gpus)) if gpus else None,
+            cpus_per_task=asked.cpus_per_task or CPUS * max(1, gpus),
+            temp_dir=asked.temp_dir.rstrip("/"),
+        ),
     )
 
 
@@ -219,8 +189,8 @@ def render(arguments: Script) -> None:
     """Print the script, and on stderr what it asks for."""
     job = arguments.job
     print(script(arguments), end="")
-    asked = f"--nodes={job.nodes} --cpus-per-task={job.cpus} --time={job.time}"
-    gpus = f" --gpus-per-node={job.gpus}" if job.gpus else ""
+    asked = f"--nodes={job.nodes} --cpus-per-task={job.cpus_per_task} --time={job.time}"
+    gpus = f" --gpus-per-node={job.gpus_per_node}" if job.gpus_per_node else ""
     print(
         f"fokker slurm: a job of {asked}{gpus}; submit it with sbatch in a folder that every node sees",
         file=sys.stderr,
@@ -253,14 +223,14 @@ def script(arguments: Script) -> str:
     )
 
 
-def _inside(job: Job, places: Sequence[str]) -> str:
+def _inside(job: SlurmArguments, places: Sequence[str]) -> str:
     """What a command in the job's container begins with; empty without one."""
     if job.container is None:
         return ""
-    others = dict.fromkeys((job.temporary, *places))
+    others = dict.fromkeys((job.temp_dir, *places))
     binds = ['--bind "$PWD"', *(f"--bind {shlex.quote(place)}" for place in others)]
     return " ".join(
-        ["apptainer exec", *(["--nv"] if job.gpus else []), *binds, shlex.quote(job.container), ""]
+        ["apptainer exec", *(["--nv"] if job.gpus_per_node else []), *binds, shlex.quote(job.container), ""]
     )
 
 

@@ -22,7 +22,7 @@ from ...distributed.interrupts import INTERRUPTED
 from ...model.config import STRICT
 from . import parsing, run
 from .command import Command
-from .parsing import UsageError, is_option, typed
+from .values import UsageError, is_option, typed
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient

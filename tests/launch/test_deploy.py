@@ -45,11 +45,19 @@ def job_of(manifests: list[dict]) -> dict:
 
 def test_a_run_has_the_settings_of_its_cluster():
     arguments = typed(*GKE, "--name", "wide", "--train.batch-size", "256")
-    cluster = arguments.config.cluster
+    cluster = arguments.run.config.cluster
     assert (cluster.device, cluster.devices_per_host, cluster.train_on) == ("gpu", 8, "fokker-role=experts")
-    assert (arguments.config.train.batch_size, arguments.directory) == (256, Path("/shared/runs/wide"))
-    assert (arguments.job, arguments.hosts, arguments.hours, arguments.image) == ("wide", None, 72, IMAGE)
-    assert (arguments.namespace, arguments.spot) == ("fokker", False)
+    assert (arguments.run.config.train.batch_size, arguments.run.directory) == (
+        256,
+        Path("/shared/runs/wide"),
+    )
+    assert (arguments.job, arguments.asked.hosts, arguments.asked.hours, arguments.asked.image) == (
+        "wide",
+        None,
+        72,
+        IMAGE,
+    )
+    assert (arguments.asked.namespace, arguments.spot) == ("fokker", False)
 
 
 def test_what_is_handed_on_is_what_was_typed():
@@ -66,25 +74,25 @@ def test_what_is_handed_on_is_what_was_typed():
         "train.clip",
     )
     arguments = typed(*words, "--hosts", "6", "--hours", "100", "--image", "eu.example/f@sha256:" + "a" * 64)
-    again = parse((arguments.command, *arguments.words))
+    again = parse((arguments.asked.command, *arguments.words))
     assert isinstance(again, RunArguments)
-    assert (again.config, again.directory) == (arguments.config, arguments.directory)
+    assert (again.config, again.directory) == (arguments.run.config, arguments.run.directory)
     assert again.allowed == ("train.clip",)
-    assert arguments.directory.name == "dipeptides-mixture"
+    assert arguments.run.directory.name == "dipeptides-mixture"
     assert shlex.join(arguments.typed).startswith("deploy render dipeptides --data /shared/data/dipeptides")
 
 
 def test_simulators_are_as_many_as_the_nodes_that_there_can_be_have_devices():
     for words, simulators in (((), 32), (("--hosts", "16"), 128), (("--machine", "a2-ultragpu-1g"), 4)):
         arguments = typed(*GKE, "--command", "simulate", *words)
-        assert arguments.config.cluster.simulators == simulators
-        assert arguments.config.cluster.simulate_on == "fokker-role=simulators"
-        assert arguments.config.cluster.autoscaled is True
+        assert arguments.run.config.cluster.simulators == simulators
+        assert arguments.run.config.cluster.simulate_on == "fokker-role=simulators"
+        assert arguments.run.config.cluster.autoscaled is True
         assert (arguments.job, arguments.spot) == ("mueller-brown-simulate", True)
     own = typed(*GKE, "--command", "simulate", "--cluster.simulators", "5", "--cluster.simulate-on", "a=b")
-    assert (own.config.cluster.simulators, own.config.cluster.simulate_on) == (5, "a=b")
+    assert (own.run.config.cluster.simulators, own.run.config.cluster.simulate_on) == (5, "a=b")
     cpu = typed("mueller-brown", "--target", "cpu", "--command", "sample", "--cpus", "8", "--hosts", "2")
-    assert (cpu.config.cluster.simulators, cpu.config.cluster.device, cpu.spot) == (16, "cpu", False)
+    assert (cpu.run.config.cluster.simulators, cpu.run.config.cluster.device, cpu.spot) == (16, "cpu", False)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +206,7 @@ def test_the_job_carries_out_what_was_asked(capsys: pytest.CaptureFixture[str]):
     assert entrypoint[:4] == ["python", "-m", "fokker", "run"]
     arguments = parse(entrypoint[3:])
     assert isinstance(arguments, RunArguments)
-    assert arguments.config == typed(*words).config
+    assert arguments.config == typed(*words).run.config
     assert (spec["submissionMode"], spec["activeDeadlineSeconds"]) == ("HTTPMode", 72 * 3600)
     assert yaml.safe_load(spec["runtimeEnvYAML"]) == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}
 

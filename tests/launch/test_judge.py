@@ -77,7 +77,7 @@ def test_a_wider_distribution_is_farther_than_its_floor():
     [
         (
             "--samples AC.xtc",
-            "name --reference: fokker dataset judge --samples TEXT --reference TEXT",
+            "name --reference: fokker dataset judge --samples ... --reference ...",
         ),
         ("--samples gone.xtc --reference GA.xtc", "--samples: gone.xtc does not exist"),
         ("--samples AC.xtc --reference GA.xtc", "AC.xtc is of AC, of which the reference has 0 trajectories"),

@@ -115,7 +115,7 @@ def test_a_run_is_named_as_other_commands_name_it(run: Path, monkeypatch: pytest
     ("words", "line"),
     [
         ([], "fokker clean: error: name a preset (mueller-brown, "),
-        (["mine"], "fokker clean: error: preset: unknown 'mine'; choose from mueller-brown, "),
+        (["mine"], "fokker clean: error: preset: unknown 'mine' (did you mean --name mine?)"),
         (["--name", "gone"], "fokker: error: runs/gone is not the folder of a run: config.json is missing"),
         (["--name", "mine", "--yess"], "fokker clean: error: unknown option --yess: did you mean --yes?"),
     ],

@@ -8,9 +8,10 @@ import pytest
 
 from fokker import __version__
 from fokker.launch.cli import COMMANDS, main
-from fokker.launch.cli.parsing import helped, options, shown
+from fokker.launch.cli.parsing import helped, options
 from fokker.launch.cli.reproduce import TABLES
 from fokker.launch.cli.run import METHODS, RECIPES, RunArguments
+from fokker.launch.cli.values import shown
 from fokker.launch.config import Method, Recipe
 from fokker.launch.presets import PRESETS
 

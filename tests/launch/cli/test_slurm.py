@@ -91,7 +91,7 @@ def test_every_way_in_which_slurm_writes_a_time_is_taken(time: str):
 )
 def test_the_run_is_told_of_the_devices(words: list[str], gpus: str, cpus: int, devices: tuple[str, int]):
     arguments = render("mueller-brown", *words)
-    assert (arguments.job.gpus, arguments.job.cpus) == (gpus, cpus)
+    assert (arguments.job.gpus_per_node or "", arguments.job.cpus_per_task) == (gpus, cpus)
     cluster = carried_out(arguments).config.cluster
     assert (cluster.device, cluster.devices_per_host) == devices
 
