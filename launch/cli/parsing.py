@@ -124,9 +124,8 @@ class _Field:
 
     def spec(self) -> StructFieldSpec:
         """For tyro."""
-        marks = [
-            mark for mark in self.info.metadata if isinstance(mark, (type(FLAT), type(tyro.conf.Positional)))
-        ]
+        own = (type(FLAT), type(tyro.conf.Positional))
+        marks = [mark for mark in self.info.metadata if isinstance(mark, own)]
         if self.is_hidden:
             marks.append(tyro.conf.Suppress)
         elif short := SHORT.get((self.kind, self.name)):
@@ -136,10 +135,10 @@ class _Field:
             taken = self.info.annotation if isinstance(self.value, tuple) else type(self.value)
         elif self.info.annotation is bool:
             taken = bool
+        if marks:
+            taken = Annotated[(taken, *marks)]
         default = tyro.MISSING if self.value is None and self.info.is_required() else self.value
-        return StructFieldSpec(
-            self.name, Annotated[(taken, *marks)] if marks else taken, default, self._about()
-        )
+        return StructFieldSpec(self.name, taken, default, self._about())
 
     def _words(self) -> PrimitiveConstructorSpec[Any]:
         """Any words; what they look like is what tyro would say of the type."""
