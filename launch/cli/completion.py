@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from ...model.config import STRICT
 from ..presets import PRESETS
 from .command import Command
-from .parsing import options
+from .options import options
 
 EXAMPLES = ("mueller-brown", "dipeptides-small")
 """Presets that together have every setting there is."""

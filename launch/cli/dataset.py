@@ -16,7 +16,7 @@ from ...model.config import STRICT
 from ..config import ConfigError
 from . import parsing
 from .command import Command
-from .parsing import FLAT
+from .options import FLAT
 from .values import HomePath, new_file
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ..config import Config, Method, Recipe
 from ..presets import PRESETS
 from . import parsing
 from .command import Command
-from .parsing import FLAT
+from .options import FLAT
 from .run import METHODS, RECIPES, FolderName, require_place
 from .values import Choices, HomePath, UsageError, choice, is_option, typed
 

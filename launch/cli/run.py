@@ -20,7 +20,7 @@ from ..config import Config, Method, Recipe, load
 from ..presets import PRESETS
 from . import parsing
 from .command import Command
-from .parsing import FLAT, commands_with, options
+from .options import FLAT, commands_with, options
 from .values import HomePath, UsageError, choice, is_option, typed, unknown
 
 if TYPE_CHECKING:

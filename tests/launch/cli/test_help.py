@@ -8,7 +8,8 @@ import pytest
 
 from fokker import __version__
 from fokker.launch.cli import COMMANDS, main
-from fokker.launch.cli.parsing import helped, options
+from fokker.launch.cli.options import options
+from fokker.launch.cli.parsing import helped
 from fokker.launch.cli.reproduce import TABLES
 from fokker.launch.cli.run import METHODS, RECIPES, RunArguments
 from fokker.launch.cli.values import shown

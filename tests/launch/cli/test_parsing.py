@@ -13,7 +13,7 @@ from fokker.data import config as data_config
 from fokker.distributed import config as distributed_config
 from fokker.launch import config as launch_config
 from fokker.launch.cli import main, parse
-from fokker.launch.cli.parsing import Option, options, plain
+from fokker.launch.cli.options import Option, options, plain
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.cli.values import shown
 from fokker.launch.config import Method, Recipe

@@ -15,7 +15,7 @@ import pytest
 
 from fokker.data.config import MoleculesConfig
 from fokker.launch.cli import COMMANDS, main, parse
-from fokker.launch.cli.parsing import options
+from fokker.launch.cli.options import options
 from fokker.launch.cli.reproduce import Table
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.config import Config, Method, Recipe, to_dict
