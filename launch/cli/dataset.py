@@ -1,6 +1,7 @@
 """`fokker dataset`: files of molecules, made, converted, looked at and judged."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -102,49 +103,42 @@ class JudgeArguments:
         return self.config.temperature if "temperature" in self.given else None
 
 
+@contextmanager
+def _working_on(out: Path) -> Iterator[Path]:
+    """A folder that no other process works on; leaves the cluster that was joined."""
+    from ...distributed import cluster
+    from ..run import locked
+
+    try:
+        with locked(out.absolute()):
+            yield out.absolute()
+    finally:
+        cluster.leave()
+
+
 def generate(arguments: GenerateArguments, display: "Display") -> None:
     """Simulate peptides with OpenMM."""
     from ...data.reference import Reference
     from .. import datasets
 
-    def work(directory: Path) -> None:
-        sequences = dict.fromkeys(arguments.sequences)
-        references = [Reference(name, arguments.config, directory) for name in sequences]
+    with _working_on(arguments.out) as directory:
+        names = dict.fromkeys(arguments.sequences)
+        references = [Reference(name, arguments.config, directory) for name in names]
         datasets.generate(references, ClusterConfig(), display)
-
-    _in_folder(arguments.out, work)
 
 
 def convert(arguments: ConvertArguments, display: "Display") -> None:
-    """Map trajectories to beads."""
+    """Map trajectories to beads. ConfigError if the folder holds a dataset already."""
     from ...data.shards import MANIFEST
     from .. import datasets
 
     config = replace(arguments.config, path=",".join(arguments.paths))
-
-    def work(directory: Path) -> None:
+    with _working_on(arguments.out) as directory:
         if (directory / MANIFEST).exists():
             raise ConfigError(f"{directory} holds a dataset already: take another --out, or remove it")
-        origin = {"name": directory.name, "units": "nm"}
-        fingerprint = datasets.convert(
-            config, directory, origin, ClusterConfig(), display, arguments.trajectories
-        )
+        origin, on = {"name": directory.name, "units": "nm"}, ClusterConfig()
+        fingerprint = datasets.convert(config, directory, origin, on, display, arguments.trajectories)
         display.stage("dataset", f"{directory}, fingerprint {fingerprint[:12]}")
-
-    _in_folder(arguments.out, work)
-
-
-def _in_folder(out: Path, work: Callable[[Path], None]) -> None:
-    """Work on a folder that no other process works on, and leave the cluster that it has joined."""
-    from ...distributed import cluster
-    from ..run import locked
-
-    directory = out.absolute()
-    try:
-        with locked(directory):
-            work(directory)
-    finally:
-        cluster.leave()
 
 
 def inspect(arguments: InspectArguments, display: "Display") -> None:

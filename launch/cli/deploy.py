@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT, Count
 from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
+from ..presets import PRESETS
 from ..targets import TARGETS, Machine, Pod, Target
 from . import run
 from .command import Command
 from .run import RunArguments
-from .values import Choices, HomePath, UsageError, choice, matching, typed
+from .values import Choices, HomePath, UsageError, choice, is_option, matching, typed
 
 IMAGE = "registry.example/fokker:0.1.0"
 """Stands for the user's own, which a kustomization can put in its place."""
@@ -108,9 +109,9 @@ class Deployment:
 
 def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
     """The run as its job will see it. Raises UsageError."""
-    asked = run.read(kind, command, argv, about, writes=False)
-    if asked.preset is None:
+    if typed(argv, "--name") and is_option(argv[0]) and not {*PRESETS} & {*argv}:
         raise UsageError("name a preset: what a run has saved lies on the cluster's volume, not here")
+    asked = run.read(kind, command, argv, about, writes=False)
     target = _target(asked)
     machine = _machine(target, asked)
     pod = _pod(target, machine, asked)

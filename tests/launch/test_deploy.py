@@ -101,7 +101,7 @@ def test_simulators_are_as_many_as_the_nodes_that_there_can_be_have_devices():
         ("", ["say what: fokker deploy render"]),
         ("rende mueller-brown", ["unknown 'rende' (did you mean render?)"]),
         ("render", ["name a preset"]),
-        ("render --name gone --target cpu", ["runs/gone/config.json does not exist"]),
+        ("render --name mine --target cpu", ["name a preset", "on the cluster's volume"]),
         ("render mueller-brown", ["name the kind of cluster: --target cpu, gke-a100, eks-p4d"]),
         (
             "render mueller-brow --target cpu",

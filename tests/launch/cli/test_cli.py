@@ -20,10 +20,18 @@ from ray.exceptions import RayTaskError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data import files
+from fokker.data.fence import FencedError
+from fokker.data.residues import MoleculeError
+from fokker.data.shards import DatasetError
+from fokker.distributed.cluster import ClusterError
+from fokker.distributed.pool import PoolError
 from fokker.launch.cli import failure, main, parse
 from fokker.launch.cli.checkpoint import CheckpointArguments
 from fokker.launch.cli.model import ExportArguments
 from fokker.launch.cli.run import RunArguments
+from fokker.launch.cli.values import UsageError
+from fokker.launch.config import ConfigError
+from fokker.launch.run import BusyError, StageError
 
 from ..conftest import SMALL, Result, User
 
@@ -404,6 +412,24 @@ def test_errors_of_the_disk_in_any_process_and_library_are_one_line(capsys: pyte
         )
     with pytest.raises(FileNotFoundError):
         failure(FileNotFoundError(errno.ENOENT, "a bug"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        *((BusyError, 1), (StageError, 1), (DatasetError, 1), (MoleculeError, 1), (FencedError, 1)),
+        *((files.FileError, 1), (ClusterError, 1), (PoolError, 1), (ConfigError, 2), (UsageError, 2)),
+    ],
+)
+def test_every_error_of_the_user_is_one_line_with_its_status(
+    error: type[Exception], status: int, capsys: pytest.CaptureFixture[str]
+):
+    """Also where a task of Ray raised it; all else is a mistake of ours, and is shown whole."""
+    for found in (error("it is so"), RayTaskError("convert", "traceback", error("it is so"))):
+        assert failure(found) == status
+        assert capsys.readouterr() == ("", "fokker: error: it is so\n")
+    with pytest.raises(ZeroDivisionError):
+        failure(ZeroDivisionError("a bug"))
 
 
 def test_home_is_where_the_user_says_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
