@@ -111,7 +111,9 @@ def new_file(ending: str) -> AfterValidator:
     """For a file, if there is one, of this ending, in a folder that is there."""
 
     def check(path: Path | None) -> Path | None:
-        if path and (path.suffix != ending or not path.absolute().parent.is_dir() or path.is_dir()):
+        if path and path.is_dir():
+            raise ValueError(f"{path} is a folder: name another file")
+        if path and (path.suffix != ending or not path.absolute().parent.is_dir()):
             raise ValueError(f"{path} has to end with {ending}, in a folder that is there")
         return path
 

@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(
     Path("folder.xtc").mkdir()
     status, _, err = command("sample", "--out", "folder.xtc", "--force")
     assert (status, err.count("\n")) == (2, 1)
-    assert "folder.xtc is a folder: name another file with --out" in err
+    assert "--out: folder.xtc is a folder: name another file" in err
 
 
 def test_force_is_a_word_of_its_own(command: Command, folder: Path, capsys):
