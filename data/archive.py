@@ -39,6 +39,7 @@ from . import files
 from .bead_map import BeadMap
 from .beads import Beads, require_embeddable
 from .config import MoleculesConfig, MuellerBrownConfig
+from .errors import FokkerError
 from .molecules import masses_of, molecule_of, padded
 from .residues import MoleculeError
 
@@ -52,8 +53,10 @@ NUMBERED = "transformer/nodes/kernel"
 Moments = dict[str, tuple[float, float, float]]
 
 
-class ArchiveError(files.FileError):
+class ArchiveError(FokkerError):
     """A file that is no model, or a damaged one; the message names it."""
+
+    status = 2
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -57,7 +57,7 @@ class MoleculesConfig:
     kind: Literal["molecules"] = "molecules"
     path: str | None = None
     """File or folder of trajectories, in any layout that fokker reads, or several with commas between, or a
-    converted dataset (null: make a reference of `sequences` with OpenMM)."""
+    converted dataset (none: make a reference of `sequences` with OpenMM)."""
     topology: str | None = None
     """PDB or other topology of the molecule, in place of those that lie beside the trajectories."""
     sequence: str | None = None
@@ -66,7 +66,7 @@ class MoleculesConfig:
     beads: str = "backbone"
     """Bead map: backbone, alanine-dipeptide, calpha, or a selection in mdtraj's language."""
     unit: Literal["nm", "angstrom", "nm*30", "nm/10"] | None = None
-    """Unit of length in the files (null: told by the bonds)."""
+    """Unit of length in the files (none: told by the bonds)."""
     skip_damaged: bool = False
     """Leave out frames that are not finite or have impossible bonds, and the torn ends of files; they are
     counted (false: refuse them)."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import files
+from .errors import FokkerError
 
 FILE = "attempt.json"
 BEAT_SECONDS = 10.0
 """Between two heartbeats, which are the times of the file."""
 
 
-class FencedError(RuntimeError):
+class FencedError(FokkerError):
     """Another attempt has begun on the folder since; the message names it."""
 
 

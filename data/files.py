@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .errors import FokkerError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME_BYTES = 255
 _PROBE = ".fokker-probe"
@@ -46,7 +48,7 @@ guards: list[Callable[[Path], None]] = []
 """Asked before a file is replaced; what must not be written now is an error of theirs (data/fence.py)."""
 
 
-class FileError(RuntimeError):
+class FileError(FokkerError):
     """A place that cannot be written, or a file that is damaged: one line with the reason and the remedy."""
 
 

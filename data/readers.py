@@ -1,7 +1,7 @@
 """Trajectories of peptides in the layouts in which people publish and keep them, behind one interface.
 
 - Timewarp: NAME-traj-arrays.npz and NAME-traj-state0.pdb, in one folder or in train, val and test; with
-  NAME-reference.json where `fokker data generate` made them.
+  NAME-reference.json where `fokker dataset generate` made them.
 - Klein & Noé's and the authors' release: [all_]train.npy …, each a pickled dictionary of peptides, with PDB
   files beside; all atoms, or beads already.
 - MDTraj HDF5 (bgmol), and whatever else mdtraj opens, with a topology of the same name or the only one there,

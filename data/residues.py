@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Int
 from mdtraj.core.topology import Atom, Residue
 
+from .errors import FokkerError
+
 _NAMES = "ALA ARG ASN ASP CYS GLN GLY GLU HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL"
 AMINO_ACIDS = tuple(_NAMES.split())
 """In the order of the authors' release, on which imported weights depend."""
@@ -85,7 +87,7 @@ _MASSLESS = ("LP", "EP", "VS", "M")
 Pairs = set[tuple[int, int]]
 
 
-class MoleculeError(ValueError):
+class MoleculeError(FokkerError, ValueError):
     """Structures or frames that cannot be what they are said to be.
 
     The message names the file, the frame and the atom as far as there are any, and what would be right.

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from . import files
+from .errors import FokkerError
 
 MANIFEST, SYSTEM = "manifest.json", "system.json"
 FORMAT = 1
@@ -29,7 +30,7 @@ FRAMES_PER_SHARD = 2**20
 Frames = Float[np.ndarray, "frames *shape"]
 
 
-class DatasetError(ValueError):
+class DatasetError(FokkerError, ValueError):
     """A dataset that is missing, unfinished or damaged; the message names the file and the remedy."""
 
 

@@ -14,6 +14,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
 
+from ..data.errors import FokkerError
 from ..data.files import FileError
 from . import interrupts, machine, ray_compat
 from .config import ClusterConfig, selector
@@ -26,7 +27,7 @@ JOIN_SECONDS = 300.0
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
-class ClusterError(RuntimeError):
+class ClusterError(FokkerError):
     """No cluster, or one that cannot hold the run; the message says what is missing."""
 
 

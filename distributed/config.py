@@ -89,7 +89,7 @@ class ClusterConfig:
     save_deadline: Positive = 600.0
     """Seconds that a checkpoint may hold up the training, and that a group may take to save and end."""
     profile: tuple[Count, Count] | None = None
-    """First and last step of a trace of every expert that TensorBoard's profiler opens (null: none)."""
+    """First and last step of a trace of every expert that TensorBoard's profiler opens (none: none)."""
 
     def __post_init__(self):
         if self.profile and self.profile[0] > self.profile[1]:

@@ -23,6 +23,7 @@ from ray.exceptions import RayError, RayTaskError
 from ..analysis.systems import System
 from ..data import archive, fence
 from ..data.archive import Bound
+from ..data.errors import FokkerError
 from ..data.fence import Fence, FencedError
 from ..data.files import FileError
 from ..data.molecules import padded_frames
@@ -38,7 +39,7 @@ RESTARTS = 3
 WAIT_SECONDS = 1.0
 
 
-class PoolError(RuntimeError):
+class PoolError(FokkerError):
     """A chunk that cannot be computed; the finished ones are kept."""
 
 

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from ..data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
+from ..data.errors import FokkerError
 from ..data.files import Migrations, migrated, write_json
 from ..distributed.config import ClusterConfig, TrainConfig
 from ..model.config import (
@@ -56,8 +57,10 @@ _PROBLEMS = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(FokkerError, ValueError):
     """A setting that cannot be: one line that names the field, the value and what would be right."""
+
+    status = 2
 
     def __init__(self, problem: str, field: str = ""):
         super().__init__(f"{field}: {problem}" if field else problem)
@@ -85,7 +88,7 @@ class Config:
     simulate: SimulateConfig
     cluster: ClusterConfig
     reference: ReferenceConfig | None = None
-    """How a reference is simulated where the data have no path (null: it is not)."""
+    """How a reference is simulated where the data have no path (none: it is not)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the training, the samples and the simulations."""
 

@@ -27,37 +27,11 @@ from ..distributed import cluster, tasks
 from ..distributed.config import ClusterConfig
 from .config import ConfigError
 from .display import Display
-from .molecule_arguments import ConvertArguments, GenerateArguments, InspectArguments
-from .run import locked
 from .summary import UNKNOWN, common_spacing, conditions_line, summarise, trajectories, without_repeats
 
 POLL_SECONDS = 1.0
 FEW_CROSSINGS = 20
 """Of all φ together, below which the weights of the modes mean little."""
-
-
-def carry_out(arguments: GenerateArguments | ConvertArguments | InspectArguments, display: Display) -> None:
-    """One of the commands of `fokker data`."""
-    try:
-        if isinstance(arguments, InspectArguments):
-            inspect(arguments.path, arguments.figure, arguments.config, display, arguments.trajectories)
-            return
-        directory = arguments.directory.absolute()
-        with locked(directory):
-            if isinstance(arguments, GenerateArguments):
-                config = arguments.config
-                references = [Reference(name, config, directory) for name in arguments.sequences]
-                generate(references, ClusterConfig(), display)
-                return
-            if (directory / MANIFEST).exists():
-                raise ConfigError(f"{directory} holds a dataset already: take another --out, or remove it")
-            origin = {"name": directory.name, "units": "nm"}
-            fingerprint = convert(
-                arguments.config, directory, origin, ClusterConfig(), display, arguments.trajectories
-            )
-            display.stage("dataset", f"{directory}, fingerprint {fingerprint[:12]}")
-    finally:
-        cluster.leave()
 
 
 def generate(references: Sequence[Reference], config: ClusterConfig, display: Display) -> None:

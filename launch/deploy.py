@@ -13,8 +13,8 @@ from ..distributed import calibration
 from ..distributed.devices import DEVICES, Device
 from ..distributed.plan import Cluster, TrainingPlan
 from . import backend
+from .cli.deploy import SIMULATOR_HOSTS, Deployment
 from .config import Config, ConfigError
-from .deploy_arguments import RenderArguments
 from .display import Display, clock, size
 from .manifests import EXPERTS, GRACE_SECONDS, SIMULATORS, Group, Job, Manifest, of_job
 from .plan import planned, summary
@@ -45,21 +45,21 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def carry_out(arguments: RenderArguments) -> None:
+def carry_out(arguments: Deployment) -> None:
     """Print the manifests, and on stderr what the job will take.
 
     Raises ConfigError, before anything is printed, for what cannot run on such a cluster.
     """
-    display = Display(Console(stderr=True, highlight=False))
+    asked, display = arguments.asked, Display(Console(stderr=True, highlight=False))
     job = Job(
         arguments.job,
-        arguments.namespace,
-        arguments.image,
-        arguments.command,
-        shlex.join(["python", "-m", "fokker", arguments.command, *arguments.words]),
+        asked.namespace,
+        asked.image,
+        asked.command,
+        shlex.join(["python", "-m", "fokker", asked.command, *arguments.words]),
         arguments.target,
-        _experts(arguments, display) if arguments.command == "run" else _simulators(arguments, display),
-        3600 * arguments.hours,
+        _experts(arguments, display) if asked.command == "run" else _simulators(arguments, display),
+        3600 * asked.hours,
     )
     print(_head(arguments) + to_yaml(of_job(job)), end="")
 
@@ -69,17 +69,17 @@ def to_yaml(manifests: list[Manifest]) -> str:
     return yaml.dump_all(manifests, Dumper=_Dumper, sort_keys=False, width=100, explicit_start=True)
 
 
-def _simulators(arguments: RenderArguments, display: Display) -> Group:
+def _simulators(arguments: Deployment, display: Display) -> Group:
     """One from the start, as the driver asks for a device when it begins; more as they are used."""
-    most = arguments.hosts or 1
+    most = arguments.asked.hosts or SIMULATOR_HOSTS
     display.stage("workers", f"1 to {most} of {_described(arguments)}")
     return Group(SIMULATORS, 1, most, arguments.pod, arguments.machine, arguments.spot)
 
 
-def _experts(arguments: RenderArguments, display: Display) -> Group:
+def _experts(arguments: Deployment, display: Display) -> Group:
     """As many as all groups of experts fill."""
-    config, places = arguments.config, _places(arguments)
-    hosts = arguments.hosts or ceil(_wanted(config) / places)
+    config, places = arguments.run.config, _places(arguments)
+    hosts = arguments.asked.hosts or ceil(_wanted(config) / places)
     plan = _plan(arguments, hosts * places, display)
     if plan is not None:
         _require(plan, arguments)
@@ -93,9 +93,9 @@ def _experts(arguments: RenderArguments, display: Display) -> Group:
     return Group(EXPERTS, hosts, hosts, arguments.pod, arguments.machine, arguments.spot)
 
 
-def _places(arguments: RenderArguments) -> int:
+def _places(arguments: Deployment) -> int:
     """How many processes of experts a worker has room for. ConfigError if there is none for even one."""
-    pod, devices = arguments.pod, arguments.config.cluster.devices_per_host
+    pod, devices = arguments.pod, arguments.run.config.cluster.devices_per_host
     if pod.gpus:
         return 1
     if devices > pod.cpus:
@@ -113,26 +113,26 @@ def _wanted(config: Config) -> int:
     return sum(given) * (len(config.experts) if len(given) == 1 else 1)
 
 
-def _plan(arguments: RenderArguments, hosts: int, display: Display) -> TrainingPlan | None:
+def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan | None:
     """None, and a note, where nothing here tells how large the data are."""
-    config = arguments.config
+    config = arguments.run.config
     backend.on_cpu()
     try:
-        data = sizes(config, arguments.directory, arguments.frames, arguments.beads)
+        data = sizes(config, arguments.run.directory, arguments.asked.frames, arguments.asked.beads)
     except UnknownSizes as error:
         display.stage("note", f"neither time nor memory is planned: {error}")
         return None
     return planned(config, data, Cluster(hosts, config.cluster.devices_per_host, _device(arguments)))
 
 
-def _device(arguments: RenderArguments) -> Device:
+def _device(arguments: Deployment) -> Device:
     if arguments.machine is not None:
         return DEVICES[arguments.machine.device]
     pod, here = arguments.pod, calibration.this_machine()
     return replace(here, memory=pod.memory * GIB / pod.cpus)
 
 
-def _require(plan: TrainingPlan, arguments: RenderArguments) -> None:
+def _require(plan: TrainingPlan, arguments: Deployment) -> None:
     """ConfigError unless every expert fits its devices and all can end in time."""
     device = plan.cluster.device
     for expert in plan.experts:
@@ -142,7 +142,7 @@ def _require(plan: TrainingPlan, arguments: RenderArguments) -> None:
                 f"{size(device.share * device.memory)} for it: take larger workers, or parts of a batch "
                 "(--train.accumulate)"
             )
-    if plan.together > 3600 * arguments.hours:
+    if plan.together > 3600 * arguments.asked.hours:
         raise ConfigError(
             f"the training alone takes {clock(plan.together)} on {plan.cluster.hosts} hosts: give it more of "
             "them (--hosts), or more time",
@@ -150,7 +150,7 @@ def _require(plan: TrainingPlan, arguments: RenderArguments) -> None:
         )
 
 
-def _described(arguments: RenderArguments) -> str:
+def _described(arguments: Deployment) -> str:
     """A worker, for people."""
     pod = arguments.pod
     gpus = f", {pod.gpus} GPUs" if pod.gpus else ""
@@ -158,14 +158,14 @@ def _described(arguments: RenderArguments) -> str:
     return f"{pod.cpus} CPUs, {pod.memory} GiB{gpus} {where}".rstrip()
 
 
-def _head(arguments: RenderArguments) -> str:
+def _head(arguments: Deployment) -> str:
     """Comments that say how the file was made, and what to do with it."""
-    job, space = arguments.job, arguments.namespace
+    job, space = arguments.job, arguments.asked.namespace
     spot = SPOT_NOTE if arguments.spot and arguments.target.name == "gke-a100" else ""
     return f"""\
 # Made by fokker {__version__}; what has to be otherwise, overlays patch (docs/cluster.md):
 #   {shlex.join(["fokker", *arguments.typed])} > FILE
-# Start it, see how it does, and end it or clear it away. What was done is kept in {arguments.directory},
+# Start it, see how it does, and end it or clear it away. What was done is kept in {arguments.run.directory},
 # and the same file goes on there:
 #   kubectl apply -f FILE
 #   kubectl -n {space} get rayjob {job} --watch

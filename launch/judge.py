@@ -1,4 +1,4 @@
-"""`fokker evaluate --samples`: what any program made, judged against any reference."""
+"""`fokker dataset judge`: what any program made, judged against any reference."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +18,9 @@ from ..data.pooling import Pool, pool
 from ..data.residues import MoleculeError
 from ..data.sources import Source, coarse_frames
 from .checks import require_free
+from .cli.dataset import JudgeArguments
 from .config import ConfigError
 from .display import Display
-from .molecule_arguments import JudgeArguments
 from .summary import warn
 
 COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference")

@@ -9,9 +9,9 @@ from ..distributed.devices import DEVICES, Device
 from ..distributed.plan import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate
 from ..distributed.prediction import Steps
 from . import backend
+from .cli.plan import HERE, PlanArguments
 from .config import Config, ConfigError
 from .display import Display, clock, size
-from .plan_arguments import HERE, PlanArguments
 from .planned_data import Sizes, sizes
 from .run import Run
 

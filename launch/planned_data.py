@@ -87,8 +87,8 @@ def _frames(config: Config, dataset: Dataset | None) -> int:
         return data.frames
     if data.path is not None:
         raise UnknownSizes(
-            f"{data.path} is no converted dataset: give --frames N, or what fokker data convert makes of it "
-            "as --data"
+            f"{data.path} is no converted dataset: give --frames N, or what fokker dataset convert "
+            "makes of it as --data"
         )
     if not data.sequences or config.reference is None:
         raise UnknownSizes("how many frames are there? Give --frames N, or a dataset as --data")

@@ -16,8 +16,8 @@ from ..data.config import MuellerBrownConfig
 from ..data.shards import Dataset
 from ..distributed import cluster, storage, tasks
 from . import checks, evaluate, stages
-from .arguments import ReproduceArguments
 from .chosen import Chosen
+from .cli.reproduce import Table
 from .config import Config, Method
 from .display import Display
 from .run import Run, locked
@@ -60,7 +60,7 @@ SPREADS = {
 }
 
 
-def reproduce(arguments: ReproduceArguments, display: Display) -> None:
+def reproduce(arguments: Table, display: Display) -> None:
     """Train, sample and simulate every method and seed, all at once as far as there is room; print the table.
 
     An interrupted table goes on where it stopped.

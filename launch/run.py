@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.systems import System
 from ..data import archive, fence
 from ..data.config import MuellerBrownConfig
+from ..data.errors import FokkerError
 from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
@@ -42,11 +43,11 @@ FIXED = (
 """Settings that a run keeps for life; other settings of sampling and simulation make results of their own."""
 
 
-class BusyError(RuntimeError):
+class BusyError(FokkerError):
     """Another process is at work on a directory."""
 
 
-class StageError(RuntimeError):
+class StageError(FokkerError):
     """A stage that cannot start or did not end well; the message says what to do."""
 
 

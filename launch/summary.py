@@ -1,4 +1,4 @@
-"""What trajectories hold, as `fokker data inspect` and `convert` print it: a row a system, and warnings."""
+"""What trajectories hold, as `fokker dataset` prints it: a row a system, and warnings."""
 
 from collections.abc import Mapping, Sequence
 

@@ -58,7 +58,7 @@ class ExpertConfig(ArchitectureConfig):
     consistency_weight: NotNegative = 0.0
     """Weight λ of the consistency term (0: none)."""
     train_interval: tuple[Positive, Fraction] | None = None
-    """Diffusion times drawn in training, where they differ from the interval at its seams (null: they do not,
+    """Diffusion times drawn in training, where they differ from the interval at its seams (none: they do not,
     but for the first 1e-5)."""
 
     def __post_init__(self):

@@ -160,7 +160,7 @@ def test_an_eviction_as_kubernetes_does_it_costs_no_step(make: Make, whole: Job,
 def test_hosts_that_are_still_to_come_are_asked_for_and_waited_for(make: Make, whole: Job, hosts: Hosts):
     hosts.command("kill", "3")
     this = make("scaled", whole)
-    this.more = ("--cluster.autoscaled", "true", "--experts.0.epochs", "2")
+    this.more = ("--cluster.autoscaled", "--experts.0.epochs", "2")
     this.start()
     wait_for(lambda: bool(this.events("started")), "no group is asked for", this)
     assert not this.steps()

@@ -19,7 +19,7 @@ FOKKER = Path(sys.executable).with_name("fokker")
 DATA = [
     *("data", "mueller-brown", "--method", "diffusion", "--data.frames", "2000", "--data.chains", "100"),
     *("--data.burn-in", "1000", "--train.block", "8", "--train.checkpoint-every", "200"),
-    *("--experts.0.epochs", "120", "--experts.0.hidden", "8,8", "--cluster.hosts", "2"),
+    *("--experts.0.epochs", "120", "--experts.0.hidden", "8", "8", "--cluster.hosts", "2"),
 ]
 """Settings and data of a run of 1,800 steps."""
 
@@ -79,13 +79,14 @@ def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Comman
 
 UNLOCKED = """
 import errno, types
-from fokker.launch import cli, run
+from fokker.launch import run
+from fokker.launch.cli import process
 
 def flock(*_):
     raise OSError(errno.ENOLCK, "no locks available")
 
 run.fcntl = types.SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0)
-cli.main()
+process.main()
 """
 
 

@@ -40,7 +40,7 @@ COMMANDS = {
 _RENDER = """
 import contextlib, io, json, sys
 from fokker.launch import deploy
-from fokker.launch.arguments import parse
+from fokker.launch.cli import parse
 found = {}
 for name, words in json.loads(sys.argv[1]).items():
     with contextlib.redirect_stdout(io.StringIO()) as out:

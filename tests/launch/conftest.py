@@ -24,7 +24,7 @@ AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
 # The first expert trains in 150 blocks and saves 30 times, the simulation has 20 chunks: time to stop them.
 SMALL = [
     *("--data.frames", "2000", "--data.chains", "100", "--data.burn-in", "1000", "--train.block", "10"),
-    *("--train.checkpoint-every", "50", "--experts.0.epochs", "100", "--experts.0.hidden", "8,8"),
+    *("--train.checkpoint-every", "50", "--experts.0.epochs", "100", "--experts.0.hidden", "8", "8"),
     *("--experts.1.epochs", "1", "--experts.1.hidden", "8", "--experts.2.epochs", "1"),
     *("--experts.2.hidden", "8", "--sample.samples", "400", "--sample.chunk", "200"),
     *("--sample.evaluations", "10", "--simulate.frames", "400", "--simulate.chains", "40"),

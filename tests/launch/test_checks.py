@@ -14,7 +14,7 @@ from fokker.data.beads import Beads
 from fokker.data.files import FileError
 from fokker.data.residues import MoleculeError
 from fokker.launch import checks
-from fokker.launch.cli import command
+from fokker.launch.cli import main
 from fokker.launch.config import Config, ConfigError
 from fokker.launch.presets import PRESETS
 from fokker.launch.run import Run
@@ -84,7 +84,7 @@ def test_the_command_refuses_it_in_one_line_and_makes_nothing(
     monkeypatch.chdir(tmp_path)
     dataset(tmp_path / "made", {"AC": "train"}, temperature=350.0)
     words = ["run", "alanine-dipeptide-small", "--data", "made", "--data.temperature", "300"]
-    assert command(words) == 2
+    assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(
@@ -132,7 +132,7 @@ def test_the_command_refuses_a_map_without_torsions_before_it_makes_a_run(
 ):
     monkeypatch.chdir(tmp_path)
     dataset(tmp_path / "made", {"AC": "train"}, "calpha")
-    assert command(["run", "alanine-dipeptide-small", "--data", "made", "--data.beads", "calpha"]) == 1
+    assert main(["run", "alanine-dipeptide-small", "--data", "made", "--data.beads", "calpha"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("fokker: error: ")
     assert err.count("\n") == 1

@@ -28,14 +28,14 @@ SHORT += ["--frames", "40"]
 
 @pytest.fixture(scope="module")
 def generated(user: User, guest: User) -> tuple[Path, Result]:
-    made = guest.run("data", "generate", "GA", "AC", "--out", "peptides/train", "--walkers", "2", *SHORT)
+    made = guest.run("dataset", "generate", "GA", "AC", "--out", "peptides/train", "--walkers", "2", *SHORT)
     assert (made.returncode, made.stderr) == (0, "")
     return user.home / "peptides", made
 
 
 @pytest.fixture(scope="module")
 def converted(generated: tuple[Path, Result], guest: User) -> Path:
-    made = guest.run("data", "convert", "peptides", "--out", "dataset")
+    made = guest.run("dataset", "convert", "peptides", "--out", "dataset")
     assert (made.returncode, made.stderr) == (0, "")
     return guest.home / "dataset"
 
@@ -54,7 +54,7 @@ def test_peptides_are_simulated_side_by_side(generated: tuple[Path, Result]):
 @pytest.mark.long
 def test_what_was_simulated_is_not_simulated_again(generated: tuple[Path, Result], guest: User):
     before = {path: path.stat().st_mtime_ns for path in generated[0].rglob("*-*")}
-    again = guest.run("data", "generate", "GA", "AC", "--out", "peptides/train", "--walkers", "2", *SHORT)
+    again = guest.run("dataset", "generate", "GA", "AC", "--out", "peptides/train", "--walkers", "2", *SHORT)
     assert again.returncode == 0
     assert "done" not in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in generated[0].rglob("*-*")}
@@ -62,7 +62,7 @@ def test_what_was_simulated_is_not_simulated_again(generated: tuple[Path, Result
 
 @pytest.mark.long
 def test_a_dataset_is_converted_once_and_then_given_to_runs(converted: Path, guest: User):
-    refused = guest.run("data", "convert", "peptides", "--out", "dataset")
+    refused = guest.run("dataset", "convert", "peptides", "--out", "dataset")
     assert refused.returncode == 2
     assert "holds a dataset already: take another --out, or remove it" in refused.stderr
     options = ("--name", "given", "--data", "dataset", "--data.evaluate", "train")
@@ -86,12 +86,12 @@ def test_a_dataset_of_other_beads_is_refused(converted: Path, guest: User):
 
 @pytest.mark.long
 def test_inspection_says_what_is_there(converted: Path, guest: User):
-    looked = guest.run("data", "inspect", "dataset")
+    looked = guest.run("dataset", "inspect", "dataset")
     assert (looked.returncode, looked.stderr) == (0, "")
     for part in (Dataset(converted).fingerprint, "unit nm", "OBC2, 310 K", "GA", "AC", "train", "40"):
         assert part in looked.stdout
     assert (converted / "ramachandran.png").read_bytes()[1:4] == b"PNG"
-    raw = guest.run("data", "inspect", "peptides", "--figure", "planes.png")
+    raw = guest.run("dataset", "inspect", "peptides", "--figure", "planes.png")
     assert (raw.returncode, raw.stderr) == (0, "")
     assert "2 trajectories of timewarp, 2 systems" in raw.stdout
     assert (guest.home / "planes.png").read_bytes()[1:4] == b"PNG"
@@ -119,7 +119,7 @@ def test_a_run_without_data_makes_its_own_reference(guest: User):
 
 
 def test_a_sequence_that_is_none_is_one_line(user: User):
-    refused = user.run("data", "generate", "GB", "--out", "wrong")
+    refused = user.run("dataset", "generate", "GB", "--out", "wrong")
     assert refused.returncode == 1
     assert refused.stderr.startswith("fokker: error: sequence 'GB': residue 2 is 'B'")
     assert refused.stderr.count("\n") == 1
@@ -151,7 +151,7 @@ def test_a_campaign_of_one_molecule_becomes_one_system_whatever_its_place_is_cal
     for number in range(3):
         made(campaign / f"RUN0{number}", "GA", 20 + number, number)
     with_topology(campaign, "GA")
-    converted = guest.run("data", "convert", "Läufe λ", "--out", "Daten ü", "--trajectories")
+    converted = guest.run("dataset", "convert", "Läufe λ", "--out", "Daten ü", "--trajectories")
     assert (converted.returncode, converted.stderr) == (0, "")
     assert "3 trajectories of xtc, 1 system" in converted.stdout
     dataset = Dataset(guest.home / "Daten ü")
@@ -160,10 +160,10 @@ def test_a_campaign_of_one_molecule_becomes_one_system_whatever_its_place_is_cal
         {"name": f"RUN0{n}/frame0.xtc", "split": "train", "frames": 20 + n, "spacing": 1.0} for n in range(3)
     ]
     assert len(dataset.split("train")) == 63
-    looked = guest.run("data", "inspect", "Daten ü", "--trajectories")
+    looked = guest.run("dataset", "inspect", "Daten ü", "--trajectories")
     for text in (converted.stdout, looked.stdout):
         assert all(f"RUN0{number}/frame0.xtc" in text for number in range(3))
-    copied = guest.run("data", "convert", "Daten ü", "--out", "copy")
+    copied = guest.run("dataset", "convert", "Daten ü", "--out", "copy")
     assert (copied.returncode, copied.stderr) == (0, "")
     assert Dataset(guest.home / "copy").fingerprint == dataset.fingerprint
     Dataset(guest.home / "copy").verify()

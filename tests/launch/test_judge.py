@@ -1,6 +1,5 @@
 """What any program made is judged against any reference, peptide by peptide."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
 from fokker.data.files import FileError
-from fokker.launch.cli import command
+from fokker.launch.cli import main
 
 
 def trajectory(path: Path, sequence: str, frames: int, seed: int, shake: float = 0.002) -> None:
@@ -38,7 +37,10 @@ def test_samples_of_the_same_distribution_score_their_floor(capsys: pytest.Captu
     trajectory(Path("reference/GA.xtc"), "GA", 4000, seed=0)
     trajectory(Path("reference/AC.xtc"), "AC", 50, seed=1)
     trajectory(Path("mine.dcd"), "GA", 3000, seed=2)
-    assert command(["evaluate", "--samples", "mine.dcd", "--reference", "reference", "--out", "m.json"]) == 0
+    assert (
+        main(["dataset", "judge", "--samples", "mine.dcd", "--reference", "reference", "--out", "m.json"])
+        == 0
+    )
     result = json.loads(Path("m.json").read_text())["systems"]["mine"]
     found, floor = (result["corrected"][kind]["js"] for kind in ("samples", "floor"))
     assert 0 < found < 3 * floor
@@ -52,18 +54,18 @@ def test_samples_of_the_same_distribution_score_their_floor(capsys: pytest.Captu
 def test_a_result_that_is_there_is_replaced_only_by_force(capsys: pytest.CaptureFixture[str]):
     trajectory(Path("reference/GA.xtc"), "GA", 100, seed=0)
     Path("mine.json").write_text("{}")
-    words = ["evaluate", "--samples", "reference", "--reference", "reference", "--out", "mine.json"]
-    assert command(words) == 2
+    words = ["dataset", "judge", "--samples", "reference", "--reference", "reference", "--out", "mine.json"]
+    assert main(words) == 2
     assert "mine.json is there already: name another file with --out, or give" in capsys.readouterr().err
     assert Path("mine.json").read_text() == "{}"
-    assert command([*words, "--force"]) == 0
+    assert main([*words, "--force"]) == 0
     assert "GA" in json.loads(Path("mine.json").read_text())["systems"]
 
 
 def test_a_wider_distribution_is_farther_than_its_floor():
     trajectory(Path("reference/GA.xtc"), "GA", 2000, seed=0)
     trajectory(Path("wide.xtc"), "GA", 2000, seed=1, shake=0.003)
-    assert command(["evaluate", "--samples", "wide.xtc", "--reference", "reference/GA.xtc"]) == 0
+    assert main(["dataset", "judge", "--samples", "wide.xtc", "--reference", "reference/GA.xtc"]) == 0
     result = json.loads(Path("metrics.json").read_text())["systems"]["wide"]
     assert result["corrected"]["samples"]["js"] > 3 * result["corrected"]["floor"]["js"]
     bond = next(iter(result["molecule"]["bonds"].values()))
@@ -73,7 +75,10 @@ def test_a_wider_distribution_is_farther_than_its_floor():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--samples AC.xtc", "--reference is missing: fokker evaluate --samples TRAJECTORY --reference PATH"),
+        (
+            "--samples AC.xtc",
+            "name --reference: fokker dataset judge --samples ... --reference ...",
+        ),
         ("--samples gone.xtc --reference GA.xtc", "--samples: gone.xtc does not exist"),
         ("--samples AC.xtc --reference GA.xtc", "AC.xtc is of AC, of which the reference has 0 trajectories"),
         ("--samples AC.xtc --reference GA.xtc --out x.txt", "--out: x.txt has to end with .json"),
@@ -83,8 +88,7 @@ def test_a_wider_distribution_is_farther_than_its_floor():
 def test_what_cannot_be_judged_is_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]):
     trajectory(Path("GA.xtc"), "GA", 5, seed=0)
     trajectory(Path("AC.xtc"), "AC", 5, seed=0)
-    with contextlib.suppress(SystemExit):  # With status 2, as of everything that is refused before it starts.
-        assert command(["evaluate", *words.split()]) == 2
+    assert main(["dataset", "judge", *words.split()]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -98,7 +102,10 @@ def test_mirror_images_are_counted(capsys: pytest.CaptureFixture[str]):
     mixed = mdtraj.load("mine.xtc", top="mine.pdb")
     mixed.xyz[:120] *= -1
     mixed.save("mine.xtc")
-    assert command(["evaluate", "--samples", "mine.xtc", "--reference", "reference", "--out", "m.json"]) == 0
+    assert (
+        main(["dataset", "judge", "--samples", "mine.xtc", "--reference", "reference", "--out", "m.json"])
+        == 0
+    )
     found = json.loads(Path("m.json").read_text())["systems"]["mine"]["molecule"]["mirror_images"]
     hand = found["reference"]["count"] // 400  # Of the made-up reference, which is one conformation.
     assert found["samples"]["count"] == (180 if hand else 120)
@@ -113,9 +120,11 @@ def test_many_files_of_one_molecule_are_judged_together(capsys: pytest.CaptureFi
     for number in range(3):
         trajectory(Path(f"reference/RUN{number}/GA.xtc"), "GA", 700, seed=number)
         trajectory(Path(f"mine/part{number}.xtc"), "GA", 500, seed=10 + number)
-    assert command(["evaluate", "--samples", "mine", "--reference", "reference", "--out", "all.json"]) == 0
+    assert (
+        main(["dataset", "judge", "--samples", "mine", "--reference", "reference", "--out", "all.json"]) == 0
+    )
     both = "mine/part0.xtc,mine/part2.xtc"
-    assert command(["evaluate", "--samples", both, "--reference", "reference", "--out", "two.json"]) == 0
+    assert main(["dataset", "judge", "--samples", both, "--reference", "reference", "--out", "two.json"]) == 0
     counts = [
         json.loads(Path(f"{name}.json").read_text())["systems"]["GA"]["frames"] for name in ("all", "two")
     ]
@@ -127,10 +136,10 @@ def test_a_torn_file_is_judged_by_its_whole_frames_where_that_is_asked(capsys: p
     trajectory(Path("reference/GA.xtc"), "GA", 500, seed=0)
     trajectory(Path("GA.xtc"), "GA", 300, seed=1)
     Path("GA.xtc").write_bytes(Path("GA.xtc").read_bytes()[:-20])
-    words = ["evaluate", "--samples", "GA.xtc", "--reference", "reference"]
-    assert command(words) == 1
+    words = ["dataset", "judge", "--samples", "GA.xtc", "--reference", "reference"]
+    assert main(words) == 1
     assert "299 frames are whole" in capsys.readouterr().err
-    assert command([*words, "--skip-damaged"]) == 0
+    assert main([*words, "--skip-damaged"]) == 0
     assert json.loads(Path("metrics.json").read_text())["systems"]["GA"]["frames"]["count"] == 299
     assert "is left out from there" in " ".join(capsys.readouterr().out.split())
 
@@ -158,13 +167,13 @@ def test_samples_of_another_temperature_are_refused(
     timewarp("hot", 350)
     timewarp("cold", 300)
     timewarp("same", 350)
-    words = ["evaluate", "--samples", samples, "--reference", "hot"]
-    assert command([*words, *options]) == 2
+    words = ["dataset", "judge", "--samples", samples, "--reference", "hot"]
+    assert main([*words, *options]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(part in error for part in parts)
     assert not Path("metrics.json").exists()
-    assert command(["evaluate", "--samples", "same", "--reference", "hot"]) == 0
+    assert main(["dataset", "judge", "--samples", "same", "--reference", "hot"]) == 0
 
 
 def test_a_topology_that_is_given_is_for_what_has_none():
@@ -172,10 +181,10 @@ def test_a_topology_that_is_given_is_for_what_has_none():
     trajectory(Path("GA.xtc"), "GA", 60, seed=1)
     Path("away").mkdir()
     Path("GA.pdb").rename("away/top.pdb")
-    words = ["evaluate", "--samples", "GA.xtc", "--topology", "away/top.pdb", "--reference"]
-    assert command([*words, "reference"]) == 0
+    words = ["dataset", "judge", "--samples", "GA.xtc", "--topology", "away/top.pdb", "--reference"]
+    assert main([*words, "reference"]) == 0
     Path("reference/GA.pdb").unlink()
-    assert command([*words, "reference", "--force"]) == 0
+    assert main([*words, "reference", "--force"]) == 0
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(
@@ -188,5 +197,5 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 
     monkeypatch.setattr("fokker.launch.checks.require_writable", refuse)
     monkeypatch.setattr("fokker.launch.judge.sources_of", lambda _: pytest.fail("the work has begun"))
-    assert command(["evaluate", "--samples", "GA.xtc", "--reference", "GA.xtc"]) == 1
+    assert main(["dataset", "judge", "--samples", "GA.xtc", "--reference", "GA.xtc"]) == 1
     assert "read-only file system" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):
 
 
 def test_its_model_is_taken_away_by_one_command(finished: tuple[Path, Result], guest: User):
-    exported = guest.run("export", "runs/peptide", "model.safetensors")
+    exported = guest.run("model", "export", "runs/peptide", "model.safetensors")
     assert (exported.returncode, exported.stderr) == (0, "")
     model = fokker.load(str(guest.home / "model.safetensors"))
     assert model.molecule("GA").sample(3).shape == (3, 9, 3)
@@ -81,7 +81,7 @@ def test_the_same_command_again_skips_everything(finished: tuple[Path, Result], 
     ("options", "message"),
     [
         (
-            ("--data.sequences", "null"),
+            ("--data.sequences", "none"),
             "data: where are the trajectories? Name their file or folder with --data PATH",
         ),
         (("--data", "nowhere"), "nowhere does not exist"),
@@ -98,13 +98,13 @@ def test_data_that_are_not_there_are_one_line(user: User, options: tuple[str, ..
 def test_an_exported_model_is_used_for_any_sequence_by_the_command(
     finished: tuple[Path, Result], guest: User
 ):
-    assert guest.run("export", "runs/peptide", "taken.safetensors").returncode == 0
-    sampled = guest.run("sample", "taken.safetensors", "--sequence", "ACE-GLY-NME", "--count", "50")
+    assert guest.run("model", "export", "runs/peptide", "taken.safetensors").returncode == 0
+    sampled = guest.run("model", "sample", "taken.safetensors", "--sequence", "ACE-GLY-NME", "--count", "50")
     assert (sampled.returncode, sampled.stderr) == (0, "")
     path = guest.home / "ACE-GLY-NME-sample.xtc"
     assert mdtraj.load(path, top=path.with_suffix(".pdb")).xyz.shape == (50, 7, 3)
     options = ("--chains", "3", "--frames", "4", "--stride", "2", "--burn-in", "0", "--out", "walk.xtc")
-    simulated = guest.run("simulate", "runs/peptide", "--sequence", "AA", *options)
+    simulated = guest.run("model", "simulate", "runs/peptide", "--sequence", "AA", *options)
     assert (simulated.returncode, simulated.stderr) == (0, "")
     assert mdtraj.load(guest.home / "walk.xtc", top=guest.home / "walk.pdb").xyz.shape == (12, 10, 3)
 
@@ -112,13 +112,19 @@ def test_an_exported_model_is_used_for_any_sequence_by_the_command(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("sample gone.safetensors --sequence AC", "gone.safetensors does not exist: name what fokker export"),
-        ("sample GA.pdb --sequence AC", "GA.pdb is no run and no model that `fokker export` wrote"),
-        ("sample taken.safetensors", "is a model: say of what, such as --sequence AC"),
-        ("sample runs/peptide --sequence AB", "sequence 'AB': residue 2 is 'B'"),
-        ("sample runs/peptide --sequence AC --chains 3", "unknown option --chains: runs/peptide is a model"),
-        ("simulate runs/peptide --sequence AC --frames no", "--frames: must be a whole number, at least 1"),
-        ("simulate runs/peptide --sequence AC --out x.pdb", "--out: x.pdb has to end with .xtc"),
+        (
+            "model sample gone.safetensors --sequence AC",
+            "gone.safetensors does not exist: name what fokker model export",
+        ),
+        (
+            "model sample GA.pdb --sequence AC",
+            "GA.pdb is no run and no model that `fokker model",
+        ),
+        ("model sample taken.safetensors", "name --sequence: fokker model sample MODEL --sequence ..."),
+        ("model sample runs/peptide --sequence AB", "sequence 'AB': residue 2 is 'B'"),
+        ("model sample runs/peptide --sequence AC --chains 3", "unknown option --chains: did you mean"),
+        ("model simulate runs/peptide --sequence AC --frames no", "--frames: must be a whole number, not"),
+        ("model simulate runs/peptide --sequence AC --out x.pdb", "--out: x.pdb has to end with .xtc"),
     ],
 )
 def test_what_a_model_cannot_do_is_one_line(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fokker.launch.cli import command
+from fokker.launch.cli import main
 from fokker.launch.reproduce import PUBLISHED, _cells, markdown
 
 from .conftest import Result, User
@@ -108,7 +108,7 @@ def test_other_settings_are_refused_before_any_run_is_touched(
     root, _ = table
     monkeypatch.chdir(root.parents[1])
     before = sorted(root.rglob("*"))
-    assert command(["reproduce", "table6", "--methods", "score,diffusion", *SMALL, "--train.clip", "5"]) == 2
+    assert main(["reproduce", "table6", "--methods", "score", "diffusion", *SMALL, "--train.clip", "5"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("fokker: error: train.clip: runs/table6/diffusion/seed-0 was made with 1000.0")

@@ -100,7 +100,7 @@ def test_help_and_errors_need_no_streams(tmp_path: Path, command: str, status: i
 def test_help_and_errors_can_be_printed_in_ascii(tmp_path: Path):
     for command, status in (
         ("fokker run mueller-brown --help", 0),
-        ("fokker data generate --help", 0),
+        ("fokker dataset generate --help", 0),
         ("fokker run mueller-brown --runs-dir φ --nonsense", 2),
     ):
         done = shell(command, tmp_path, LC_ALL="C", PYTHONUTF8="0")

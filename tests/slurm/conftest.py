@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fokker.launch.arguments import parse
-from fokker.launch.slurm import script
-from fokker.launch.slurm_arguments import RenderArguments
+from fokker.launch.cli import parse
+from fokker.launch.cli.slurm import Script, script
 
 from ..cluster.conftest import OF_HOSTS, Hosts, three_hosts
 from ..conftest import missing
@@ -142,6 +141,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 def rendered(file: Path, *words: str) -> Path:
     """The script of a job, as the command prints it."""
     arguments = parse(["slurm", "render", *words])
-    assert isinstance(arguments, RenderArguments)
+    assert isinstance(arguments, Script)
     file.write_text(script(arguments))
     return file

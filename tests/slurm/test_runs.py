@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fokker.distributed.config import ClusterConfig
-from fokker.launch.cli import INTERRUPTED
+from fokker.distributed.interrupts import INTERRUPTED
 
 from ..faults.conftest import BLOCK, MARK, PATIENCE, Training, training, wait_for
 from .conftest import OWN, Slurm, rendered
@@ -21,7 +21,7 @@ STEPS = 4800
 RUN = [
     *("mueller-brown", "--method", "diffusion", "--data.frames", "2000", "--data.chains", "100"),
     *("--data.burn-in", "1000", "--train.block", str(BLOCK), "--train.checkpoint-every", "200"),
-    *("--experts.0.epochs", str(STEPS // 15), "--experts.0.hidden", "8,8", "--cluster.hosts", "2"),
+    *("--experts.0.epochs", str(STEPS // 15), "--experts.0.hidden", "8", "8", "--cluster.hosts", "2"),
     *("--sample.samples", "400", "--sample.chunk", "100", "--sample.evaluations", "10"),
     *("--simulate.frames", "400", "--simulate.chains", "40", "--simulate.chunk", "5"),
     *("--simulate.stride", "10", "--simulate.burn-in", "100"),

@@ -113,7 +113,7 @@ def test_it_starts_ray_on_all_nodes_and_the_run_on_the_first(job: Job):
         f"--temp-dir={OWN}/fokker-{job.number}/r --num-cpus=1 --num-gpus=0" in text for text in (head, other)
     )
     assert head.endswith(" 0o600 0o700")
-    assert (job.told / "run-0").read_text().split() == ["run", "mueller-brown", "--cluster.device=cpu"]
+    assert (job.told / "run-0").read_text().split() == ["run", "mueller-brown", "--cluster.device", "cpu"]
     (job.told / "end").write_text("0")
     job.wait_for_state("COMPLETED")
     assert job.left == []

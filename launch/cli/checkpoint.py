@@ -3,18 +3,37 @@
 import json
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import backend
-from .arguments import CheckpointArguments
-from .display import Display, size
-from .run import StageError
+import tyro
+from pydantic.dataclasses import dataclass
+
+from ...model.config import STRICT
+from .command import Command
+from .values import RunFolder
+
+if TYPE_CHECKING:
+    from ..display import Display
 
 HEADER = ("expert", "step", "saved (UTC)", "hosts", "size", "state")
 
 
-def carry_out(arguments: CheckpointArguments, display: Display) -> None:
+@dataclass(frozen=True, config=STRICT)
+class CheckpointArguments:
+    """Step, time, the group that wrote it, size and state of every expert's checkpoints."""
+
+    run: tyro.conf.Positional[RunFolder]
+    """Folder of the run, such as runs/NAME."""
+
+
+def carry_out(command: str, arguments: CheckpointArguments, display: "Display") -> None:
     """List the checkpoints of every expert, or read them all. StageError if one cannot be restored."""
+    # Which take seconds to import.
+    from ..display import size
+    from ..run import StageError
+
     experts = sorted(arguments.run.glob("experts/*/checkpoints"))
     if not any(path for directory in experts for path in directory.iterdir()):
         raise StageError(f"{arguments.run} has no checkpoints: its training has saved none yet")
@@ -22,9 +41,9 @@ def carry_out(arguments: CheckpointArguments, display: Display) -> None:
     for directory in experts:
         for path in sorted(directory.iterdir(), key=_step):
             state = _state(path)
-            if arguments.command == "verify" and state == "whole":
+            if command == "verify" and state == "whole":
                 state = _read(path)
-            if arguments.command == "verify" and path.name.isdigit() and state != "can be restored":
+            if command == "verify" and path.name.isdigit() and state != "can be restored":
                 broken.append(path)
             about = _time(path), _origin(path), size(_bytes(path)), state
             rows.append((directory.parent.name, _step(path), *about))
@@ -51,9 +70,11 @@ def _state(path: Path) -> str:
 
 def _read(path: Path) -> str:
     """Whether a checkpoint can be restored, by reading it."""
+    from .. import backend
+
     backend.on_cpu()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is only read is not written.
-    from ..distributed.checkpoints import verify
+    from ...distributed.checkpoints import verify
 
     problem = verify(path)
     return f"cannot be restored: {problem}" if problem else "can be restored"
@@ -75,3 +96,12 @@ def _origin(path: Path) -> str:
 
 def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+COMMANDS = {
+    f"checkpoint {name}": Command(about, CheckpointArguments, partial(carry_out, name))
+    for name, about in {
+        "list": "list what a run could go on from",
+        "verify": "read it as well; status 1 if one cannot be restored",
+    }.items()
+}

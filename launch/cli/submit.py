@@ -7,21 +7,27 @@ import secrets
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tyro
+from pydantic.dataclasses import dataclass
+
 import fokker
 
-from ..data.files import NAME_BYTES
-from ..distributed.interrupts import INTERRUPTED
-from .usage import COMMANDS, STAGES, SUBMIT_OPTIONS, submit_help
-from .words import Options, UsageError, choice, print_and_exit, split, take
+from ...data.files import NAME_BYTES
+from ...distributed.interrupts import INTERRUPTED
+from ...model.config import STRICT
+from . import parsing, run
+from .command import Command
+from .values import UsageError, is_option, typed
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
-    from .display import Display
+    from ..display import Display
 
 ADDRESS = "http://127.0.0.1:8265"
 STOP_SECONDS = 150
@@ -31,56 +37,54 @@ LOST_SECONDS = 60.0
 """How long a cluster that does not answer is asked again, while a job is followed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SubmitArguments:
-    """What is carried out where."""
+    """fokker submit [options] -- COMMAND ... --runs-dir DIR sends the package to a Ray cluster.
 
-    words: tuple[str, ...]
+    It carries out the command there as a job, prints what that prints, and ends with its status. DIR must be
+    storage that every host sees. ray job stop lets the run save; the same command again goes on. The hosts
+    need fokker's dependencies, and Ray of the same version.
+    """
+
+    address: str | None = None
+    """Dashboard of the cluster (none: $RAY_API_SERVER_ADDRESS, or this machine's)."""
+    wait: bool = True
+    """Follow the job to its end."""
+    words: tyro.conf.Suppress[tuple[str, ...]] = ()
     """The command line, without the program's name."""
-    name: str
+    name: tyro.conf.Suppress[str] = ""
     """Of the run, if it has one, else of the command."""
-    address: str | None
-    """Of the cluster's dashboard; none: RAY_API_SERVER_ADDRESS, or this machine's."""
-    wait: bool
-    """Follow it to its end."""
 
 
-def parse(tokens: list[str]) -> SubmitArguments:
-    """What was typed after `fokker submit`. Raises UsageError.
+def read(kind: type[SubmitArguments], command: str, argv: Sequence[str], about: str) -> SubmitArguments:
+    """What is carried out where. Raises UsageError.
 
     The settings of the command are checked where it runs: its files are there, not here.
     """
-    place = tokens.index("--") if "--" in tokens else len(tokens)
-    words, options = split(tokens[:place])
-    if "--help" in options:
-        print_and_exit(submit_help())
-    command = tokens[place + 1 :]
-    if words or not command:
+    from . import split  # This command is one of those that it knows.
+
+    place = argv.index("--") if "--" in argv else len(argv)
+    words = tuple(argv[place + 1 :])
+    own = argv[:place]
+    if not words and not {"-h", "--help"} & {*own}:
         raise UsageError("put what is to run behind --: fokker submit -- run mueller-brown --runs-dir DIR")
-    if choice("command", command[0], tuple(COMMANDS)) == "submit":
+    asked = parsing.read(kind, command, own, about=about)
+    submitted, settings = split(words)
+    if submitted == command:
         raise UsageError("a job cannot submit another one")
-    parts, settings = split(command[1:])
-    _require_shared(command[0], settings)
-    address = take(options, "--address", ADDRESS) if "--address" in options else None
-    wait = "--no-wait" not in options
-    if "--wait" in options and not wait:
-        raise UsageError("--wait and --no-wait exclude each other")
-    for name in ("--wait", "--no-wait"):
-        if options.pop(name, None) is not None:
-            raise UsageError(f"{name} takes no value")
-    if options:
-        raise UsageError(f"unknown option {next(iter(options))}: submit has {', '.join(SUBMIT_OPTIONS)}")
-    name = (settings.get("--name") or next(iter(parts), None) or command[0])[:NAME_BYTES]
-    return SubmitArguments(tuple(command), name, address, wait)
+    _require_shared(submitted, settings)
+    named = next((word for word in settings[:1] if not is_option(word)), submitted)
+    return replace(asked, words=words, name=(typed(settings, "--name") or named)[:NAME_BYTES])
 
 
-def _require_shared(command: str, options: Options) -> None:
+def _require_shared(command: str, settings: Sequence[str]) -> None:
     """UsageError unless the command names its folders in full: a job begins in a folder of its own."""
-    if command in ("run", *STAGES, "reproduce") and "--runs-dir" not in options:
+    if command in (*run.ABOUT, "clean", "reproduce") and typed(settings, "--runs-dir") is None:
         raise UsageError("add --runs-dir, a folder that every host of the cluster sees, behind the --")
     for name in ("--runs-dir", "--data", "--data.path"):
-        if name in options and not (options[name] or "").startswith(("/", "~")):
-            raise UsageError(f"{name}: name it in full, as the hosts see it, not {options[name]!r}")
+        if not (typed(settings, name) or "/").startswith(("/", "~")):
+            place = typed(settings, name)
+            raise UsageError(f"{name}: name it in full, as the hosts see it, not {place!r}")
 
 
 def carry_out(arguments: SubmitArguments, display: "Display") -> int:
@@ -88,11 +92,11 @@ def carry_out(arguments: SubmitArguments, display: "Display") -> int:
 
     Raises ClusterError if no cluster takes it.
     """
-    # Which takes seconds to import, and the command line reads this module.
+    # Which takes seconds to import.
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    from ..distributed.cluster import ClusterError
+    from ...distributed.cluster import ClusterError
 
     for module in ("dashboard_sdk", "job.sdk"):  # The logger of Ray's own above them is set up anew by them.
         logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
@@ -138,7 +142,7 @@ def _follow(client: "JobSubmissionClient", job: str) -> int:
             heard = time.monotonic()
         except (ConnectionError, RuntimeError, OSError) as error:
             if time.monotonic() - heard > LOST_SECONDS:
-                from ..distributed.cluster import ClusterError
+                from ...distributed.cluster import ClusterError
 
                 raise ClusterError(f"job {job}: its cluster does not answer any more ({error})") from None
             time.sleep(2.0)
@@ -168,3 +172,8 @@ def _status(found: "JobDetails") -> int:
         return ENDED[found.status]
     print(f"fokker: error: job {found.submission_id}: {found.status}: {found.message}", file=sys.stderr)
     return 1
+
+
+COMMANDS = {
+    "submit": Command("carry out any of these as a job of a Ray cluster", SubmitArguments, carry_out, read)
+}

@@ -1,4 +1,4 @@
-"""`fokker sample` and `fokker simulate` of a model: what is written, and what is refused before the work."""
+"""`fokker model sample` and `simulate`: what is written, and what is refused before the work."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import pytest
 from fokker.data import archive
 from fokker.data.archive import Archive, Description
 from fokker.data.bound import BoundMolecule
-from fokker.launch import cli, taken
+from fokker.launch import cli
 from fokker.model.config import (
     ArchitectureConfig,
     DynamicsConfig,
@@ -59,11 +59,8 @@ def command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(tmp_path)
 
     def carry_out(name: str, *options: str, model: str = "good") -> tuple[int, str, str]:
-        words = [name, str(folder / f"{model}.safetensors"), *COMMANDS[name], *options]
-        try:
-            status = cli.command(words)
-        except SystemExit as end:
-            status = int(end.code or 0)
+        words = ["model", name, str(folder / f"{model}.safetensors"), *COMMANDS[name], *options]
+        status = cli.main(words)
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -122,7 +119,7 @@ def test_what_is_there_is_refused_before_the_work_unless_forced(
     there = Path(f"AV-sample.{ending}")
     there.write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(taken, "_made", lambda *args: pytest.fail("the work began"))
+        patch.setattr(BoundMolecule, "_samples", lambda *args: pytest.fail("the work began"))
         status, _, err = command("sample", *options)
     assert status == 2
     assert err == (
@@ -137,7 +134,7 @@ def test_what_is_there_is_refused_before_the_work_unless_forced(
 def test_a_place_that_cannot_be_written_is_named_before_the_work(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(taken, "_made", lambda *args: pytest.fail("the work began"))
+    monkeypatch.setattr(BoundMolecule, "_samples", lambda *args: pytest.fail("the work began"))
     status, _, err = command("sample", "--out", "/proc/x.xtc")
     assert status == 1
     assert err.startswith("fokker: error: /proc cannot be written: ")
@@ -145,17 +142,17 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(
     Path("folder.xtc").mkdir()
     status, _, err = command("sample", "--out", "folder.xtc", "--force")
     assert (status, err.count("\n")) == (2, 1)
-    assert "folder.xtc is a folder: name another file with --out" in err
+    assert "--out: folder.xtc is a folder: name another file" in err
 
 
 def test_force_is_a_word_of_its_own(command: Command, folder: Path, capsys):
     """Also before the model, which it must not take for its value."""
-    words = ["sample", "--force", str(folder / "good.safetensors"), *COMMANDS["sample"]]
-    assert cli.command(words) == 0
+    words = ["model", "sample", "--force", str(folder / "good.safetensors"), *COMMANDS["sample"]]
+    assert cli.main(words) == 0
     capsys.readouterr()
     status, _, err = command("sample", "--force=no")
     assert status == 2
-    assert "--force takes no value, not 'no'" in err
+    assert "--force takes no value" in err
 
 
 def test_other_seeds_make_other_samples_in_every_chunk(command: Command):
@@ -164,3 +161,14 @@ def test_other_seeds_make_other_samples_in_every_chunk(command: Command):
         assert command("sample", "--seed", seed, "--out", f"{seed}.xtc")[0] == 0
         frames += list(mdtraj.load(f"{seed}.xtc", top=f"{seed}.pdb").xyz)
     assert len({frame.tobytes() for frame in frames}) == 22
+
+
+def test_a_run_is_exported_as_its_model(folder: Path, tmp_path: Path, capsys):
+    """The file that its training wrote, or that of another name."""
+    run = tmp_path / "run"
+    run.mkdir()
+    assert cli.main(["model", "export", str(run), str(tmp_path / "out.safetensors")]) == 2
+    assert "model.safetensors is not there: a run has it when it is trained" in capsys.readouterr().err
+    (run / archive.FILE).write_bytes((folder / "good.safetensors").read_bytes())
+    assert cli.main(["model", "export", str(run), str(tmp_path / "out.safetensors")]) == 0
+    assert (tmp_path / "out.safetensors").read_bytes() == (run / archive.FILE).read_bytes()

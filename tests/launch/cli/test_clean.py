@@ -9,9 +9,8 @@ import pytest
 from rich.console import Console
 
 from fokker.data.files import write_json
-from fokker.launch import clean
-from fokker.launch.arguments import parse
-from fokker.launch.clean import CleanArguments
+from fokker.launch.cli import clean, main, parse
+from fokker.launch.cli.clean import CleanArguments
 from fokker.launch.config import ConfigError
 from fokker.launch.display import Display
 from fokker.launch.results import Origin, Results
@@ -38,6 +37,10 @@ def run(tmp_path: Path) -> Path:
     return directory
 
 
+def removal(run: Path, *only: str) -> CleanArguments:
+    return CleanArguments(name=run.name, runs_dir=run.parent, only=only, yes=True)
+
+
 def carry_out(arguments: CleanArguments) -> str:
     display = Display(Console(file=io.StringIO(), width=80))
     clean.carry_out(arguments, display)
@@ -49,7 +52,7 @@ def test_without_a_yes_it_lists_and_removes_nothing(run: Path, monkeypatch: pyte
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # No terminal, whatever stands there.
     before = sorted(run.rglob("*"))
     with pytest.raises(ConfigError, match=r"all of .*mine, .* would be removed, .* add --yes"):
-        carry_out(CleanArguments(run))
+        carry_out(CleanArguments(name=run.name, runs_dir=run.parent))
     assert sorted(run.rglob("*")) == sorted([*before, run / ".lock", run / "attempt.json"])
 
 
@@ -58,14 +61,14 @@ def test_a_person_is_asked(run: Path, monkeypatch: pytest.MonkeyPatch, answer: s
     terminal = io.StringIO(f"{answer}\n")
     terminal.isatty = lambda: True
     monkeypatch.setattr("sys.stdin", terminal)
-    printed = carry_out(CleanArguments(run))
+    printed = carry_out(CleanArguments(name=run.name, runs_dir=run.parent))
     for part in ("config.json", "experts", "sample/1", "sample/2", "5 kB", "6 kB"):
         assert part in printed
     assert run.exists() != gone
 
 
 def test_a_result_is_removed_with_its_entry_and_nothing_else(run: Path):
-    printed = carry_out(CleanArguments(run, ("sample/1",), yes=True))
+    printed = carry_out(removal(run, "sample/1"))
     assert "removed sample/1 of" in printed
     results = Results(run / "sample", SampleConfig)
     assert [result.number for result in results.all()] == [2]
@@ -76,44 +79,45 @@ def test_a_result_is_removed_with_its_entry_and_nothing_else(run: Path):
 
 
 def test_all_results_of_a_kind_are_one_word(run: Path):
-    carry_out(CleanArguments(run, ("sample",), yes=True))
+    carry_out(removal(run, "sample"))
     assert json.loads((run / "sample" / "results.json").read_text())["results"] == []
     assert not [*(run / "sample").glob("*/toy")]
 
 
 def test_what_is_not_there_is_named(run: Path):
     with pytest.raises(ConfigError, match=r"no part 'simulate/9', only config\.json, experts, sample/1"):
-        carry_out(CleanArguments(run, ("simulate/9",), yes=True))
+        carry_out(removal(run, "simulate/9"))
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ConfigError, match=r"is not the folder of a run: config\.json is missing"):
-        carry_out(CleanArguments(tmp_path, yes=True))
+        carry_out(removal(tmp_path))
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_a_run_at_which_another_process_works_is_left_alone(run: Path):
     with locked(run), pytest.raises(BusyError):
-        carry_out(CleanArguments(run, yes=True))
+        carry_out(removal(run))
     assert (run / "experts").exists()
 
 
-def test_a_run_is_named_or_its_folder_given(run: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_is_named_as_other_commands_name_it(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(run.parents[1])
-    wanted = CleanArguments(Path("runs/mine"))
-    assert parse(["clean", "mine"]) == parse(["clean", "runs/mine"]) == wanted
-    assert parse(["clean", "--yes", "mine", "--only", "sample/1,experts"]) == replace(
-        wanted, only=("sample/1", "experts"), yes=True
-    )
+    wanted = parse(["clean", "--name", "mine", "--yes", "--only", "sample/1", "experts"])
+    assert wanted == CleanArguments(name="mine", only=("sample/1", "experts"), yes=True)
+    assert wanted.directory == Path("runs/mine")
+    preset = parse(["clean", "dipeptides", "--method", "mixture", "--runs-dir", "other"])
+    assert preset.directory == Path("other/dipeptides-mixture")
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "name a run: fokker clean NAME"),
-        (["gone"], "gone is neither a run in the folder of all runs nor the folder of one"),
-        (["mine", "--force"], "unknown option --force: clean has --only, --yes"),
+        ([], "fokker clean: error: name a preset (mueller-brown, "),
+        (["mine"], "fokker clean: error: preset: unknown 'mine' (did you mean --name mine?)"),
+        (["--name", "gone"], "fokker: error: runs/gone is not the folder of a run: config.json is missing"),
+        (["--name", "mine", "--yess"], "fokker clean: error: unknown option --yess: did you mean --yes?"),
     ],
 )
 def test_wrong_words_are_one_line(
@@ -124,9 +128,7 @@ def test_wrong_words_are_one_line(
     line: str,
 ):
     monkeypatch.chdir(run.parents[1])
-    with pytest.raises(SystemExit) as caught:
-        parse(["clean", *words])
-    assert caught.value.code == 2
+    assert main(["clean", *words]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith(f"fokker clean: error: {line}")
+    assert err.startswith(line)

@@ -3,53 +3,32 @@
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import fence
-from ..model.config import SampleConfig, SimulateConfig
-from .config import ConfigError
-from .results import Results
-from .usage import CLEAN_OPTIONS, clean_help
-from .words import Options, UsageError, only, path, print_and_exit, take
+from pydantic.dataclasses import dataclass
+
+from ...data import fence
+from ...model.config import STRICT, SampleConfig, SimulateConfig
+from ..config import ConfigError
+from .command import Command
+from .run import Which, read
 
 if TYPE_CHECKING:
-    from .display import Display
+    from ..display import Display
 
 HEADER = ("what", "files", "size")
 KINDS: dict[str, type] = {"sample": SampleConfig, "simulate": SimulateConfig}
 
 
-@dataclass(frozen=True)
-class CleanArguments:
-    """What of which run is removed."""
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class CleanArguments(Which):
+    """A run is named by its preset, or by --name. No other command removes anything."""
 
-    run: Path
-    """Folder of the run."""
     only: tuple[str, ...] = ()
-    """Parts as they are listed, such as simulate/1 or experts; none: all of it."""
+    """Parts to remove, as they are listed, such as simulate/1 experts (nothing: all of the run)."""
     yes: bool = False
     """Remove without asking."""
-
-
-def parse(words: list[str], options: Options) -> CleanArguments:
-    """What was typed after `fokker clean`. Raises UsageError."""
-    if "--help" in options:
-        print_and_exit(clean_help())
-    if (name := only(words, "run")) is None:
-        raise UsageError("name a run: fokker clean NAME")
-    run = path(take(options, "--runs-dir", "runs")) / name
-    if not run.is_dir():
-        run = path(name)
-    if not run.is_dir():
-        raise UsageError(f"{name} is neither a run in the folder of all runs nor the folder of one")
-    parts = take(options, "--only", "simulate/1") if "--only" in options else ""
-    yes = "--yes" in options
-    options.pop("--yes", None)
-    if options:
-        raise UsageError(f"unknown option {next(iter(options))}: clean has {', '.join(CLEAN_OPTIONS)}")
-    return CleanArguments(run, tuple(parts.split(",")) if parts else (), yes)
 
 
 def carry_out(arguments: CleanArguments, display: "Display") -> None:
@@ -57,11 +36,11 @@ def carry_out(arguments: CleanArguments, display: "Display") -> None:
 
     Raises ConfigError if it is no run, has no such part, or there is nobody to ask.
     """
-    # Which take seconds to import, and the command line reads this module.
-    from .display import size
-    from .run import CONFIG, locked
+    # Which take seconds to import.
+    from ..display import size
+    from ..run import CONFIG, locked
 
-    directory = arguments.run
+    directory = arguments.directory
     if not (directory / CONFIG).exists():
         raise ConfigError(f"{directory} is not the folder of a run: {CONFIG} is missing")
     with locked(directory):
@@ -123,6 +102,8 @@ def _agreed(what: str) -> bool:
 
 
 def _remove(place: Path) -> None:
+    from ..results import Results
+
     kind = KINDS.get(place.parent.name)
     if kind and place.name.isdigit():
         # First: a list that names what is not there is wrong.
@@ -131,3 +112,10 @@ def _remove(place: Path) -> None:
         shutil.rmtree(place)
     else:
         place.unlink(missing_ok=True)
+
+
+COMMANDS = {
+    "clean": Command(
+        "list what a run has made, and remove it once you agree", CleanArguments, carry_out, read
+    )
+}

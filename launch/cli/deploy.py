@@ -1,0 +1,221 @@
+"""`fokker deploy render`: a run, and the Kubernetes cluster that it is rendered for."""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass as plain
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from ...model.config import STRICT, Count
+from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
+from ..presets import PRESETS
+from ..targets import TARGETS, Machine, Pod, Target
+from . import run
+from .command import Command
+from .run import RunArguments
+from .values import Choices, HomePath, UsageError, choice, is_option, matching, typed
+
+IMAGE = "registry.example/fokker:0.1.0"
+"""Stands for the user's own, which a kustomization can put in its place."""
+SIMULATOR_HOSTS = 4
+"""Workers that sample or simulate at most, unless it is said."""
+JOB_NAME, LABEL = 47, 63
+"""Characters that KubeRay leaves to the name of a job, and Kubernetes to that of a namespace."""
+_DNS = "[a-z]([a-z0-9-]*[a-z0-9])?"
+_REPOSITORY = r"([\w.-]+(:\d+)?/)?[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*"
+_VERSION = r"(:\w[\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
+Image = Annotated[
+    str,
+    matching(
+        _REPOSITORY + _VERSION,
+        f"must be a repository with a tag or digest, such as {IMAGE}, the same for every pod",
+    ),
+]
+Namespace = Annotated[
+    str, matching(rf"(?=.{{1,{LABEL}}}$){_DNS}", "must be lower-case letters, digits and '-'")
+]
+
+
+def _up_to(most: int):
+    return Field(gt=0, le=most)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class DeployArguments(RunArguments):
+    """The RayJob of one run for the operator KubeRay, with the policies that protect its pods.
+
+    kubectl apply -f FILE starts what is printed. Paths are those on the cluster's volume, /shared/... Notes
+    go to stderr.
+    """
+
+    target: Annotated[str | None, AfterValidator(Choices(TARGETS))] = None
+    """Kind of cluster."""
+    command: Literal["run", "sample", "simulate"] = "run"
+    """What the job does: a run, or samples or a simulation on spot nodes."""
+    machine: str | None = None
+    """Type of its GPU nodes (none: the largest of the usual ones)."""
+    cpus: Annotated[int, _up_to(1000)] | None = None
+    """CPUs of each worker of the target cpu (none: 4)."""
+    memory: Annotated[int, _up_to(20_000)] | None = None
+    """Memory of each worker of the target cpu in GiB (none: 16)."""
+    hosts: Annotated[int, _up_to(1000)] | None = None
+    """Workers (none: one an expert), or simulators at most (none: 4)."""
+    spot: bool = False
+    """Put the experts of a run on nodes that the cloud may take back, too."""
+    image: Image = IMAGE
+    """Your image; unless it is given, a kustomization has to put it in."""
+    namespace: Namespace = "fokker"
+    """Namespace of the job."""
+    hours: Annotated[int, _up_to(8760)] = 72
+    """After which the job is ended, the wait for nodes included."""
+    frames: Count | None = None
+    """Training frames, where the data are on the volume alone."""
+    beads: Count | None = None
+    """Beads of the largest molecule, likewise."""
+    runs_dir: HomePath = Path(SHARED) / "runs"
+    """Folder of all runs, as pods see it; this one lives in it under its name."""
+
+
+@plain(frozen=True)
+class Deployment:
+    """One command of a run, and what it is to have of a cluster."""
+
+    asked: DeployArguments
+    run: RunArguments
+    """As its job will see it."""
+    words: tuple[str, ...]
+    """What follows the command in the job."""
+    typed: tuple[str, ...]
+    """The words of the command line, for the head of the file."""
+    target: Target
+    machine: Machine | None
+    pod: Pod
+    """What each worker has."""
+
+    @property
+    def spot(self) -> bool:
+        """Whether workers are on nodes that the cloud may take back."""
+        return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
+
+    @property
+    def job(self) -> str:
+        """Its name."""
+        return self.run.directory.name + _ending(self.asked.command)
+
+
+def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
+    """The run as its job will see it. Raises UsageError."""
+    if typed(argv, "--name") and is_option(argv[0]) and not {*PRESETS} & {*argv}:
+        raise UsageError("name a preset: what a run has saved lies on the cluster's volume, not here")
+    asked = run.read(kind, command, argv, about, writes=False)
+    target = _target(asked)
+    machine = _machine(target, asked)
+    pod = _pod(target, machine, asked)
+    if asked.spot and target.spot is None:
+        raise UsageError(f"--spot: which nodes of {target.name} may be taken back is not known")
+    _require_on_the_volume(argv)
+    _refuse(target, pod, asked)
+    decided = {"name": ("--name", asked.directory.name), **_cluster(target, pod, asked)}
+    handed = [*asked.words(), *(words for path, words in decided.items() if path not in asked.given)]
+    words = tuple(word for group in handed for word in group)
+    this = run.read(RunArguments, command, words, writes=False)
+    _require_name(this.directory.name, asked.command)
+    return Deployment(asked, this, words, (*command.split(), *argv), target, machine, pod)
+
+
+def _target(asked: DeployArguments) -> Target:
+    if asked.target is None:
+        raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
+    return TARGETS[asked.target]
+
+
+def _machine(target: Target, asked: DeployArguments) -> Machine | None:
+    machines = {machine.name: machine for machine in target.machines}
+    if asked.machine is not None and not machines:
+        raise UsageError(f"--machine: {target.name} takes nodes of any type: say --cpus and --memory")
+    if not machines:
+        return None
+    return machines[choice("--machine", asked.machine or next(iter(machines)), tuple(machines))]
+
+
+def _pod(target: Target, machine: Machine | None, asked: DeployArguments) -> Pod:
+    """What a worker has: its whole machine, or what is asked for."""
+    if machine is None:
+        return Pod(asked.cpus or 4, asked.memory or 16)
+    for name, value in (("--cpus", asked.cpus), ("--memory", asked.memory)):
+        if value is not None:
+            raise UsageError(f"{name}: a worker has a {machine.name} for itself: choose another --machine")
+    return target.pod(machine)
+
+
+def _ending(command: str) -> str:
+    return "" if command == "run" else f"-{command}"
+
+
+def _require_name(run: str, command: str) -> None:
+    """UsageError unless a run's name makes that of a job."""
+    most = JOB_NAME - len(_ending(command))
+    if len(run) > most or not re.fullmatch(_DNS, run):
+        raise UsageError(
+            f"--name: Kubernetes takes lower-case letters, digits and '-', at most {most} here and the first "
+            f"a letter, not {run!r}"
+        )
+
+
+def _cluster(target: Target, pod: Pod, asked: DeployArguments) -> dict[str, tuple[str, ...]]:
+    """Settings that say where what computes is to be, by the pods that there will be, as they are typed."""
+    found: dict[str, tuple[str, ...]] = {"runs_dir": ("--runs-dir", f"{SHARED}/runs")}
+    if target.on_gpu:
+        found["cluster.device"] = ("--cluster.device", "gpu")
+        found["cluster.devices_per_host"] = ("--cluster.devices-per-host", str(pod.gpus))
+    if asked.command == "run":
+        return found | {"cluster.train_on": ("--cluster.train-on", f"{ROLE}={EXPERTS}")}
+    simulators = (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus)
+    return found | {
+        "cluster.simulate_on": ("--cluster.simulate-on", f"{ROLE}={SIMULATORS}"),
+        "cluster.simulators": ("--cluster.simulators", str(simulators)),
+        "cluster.autoscaled": ("--cluster.autoscaled",),
+    }
+
+
+def _require_on_the_volume(argv: Sequence[str]) -> None:
+    """UsageError unless the files that options name are where pods can see them."""
+    for name in ("--data", "--data.path", "--data.topology", "--runs-dir"):
+        for place in (typed(argv, name) or SHARED).split(","):
+            if not f"{posixpath.normpath(place)}/".startswith(f"{SHARED}/"):
+                raise UsageError(
+                    f"{name}: {place} has to be on the volume, as pods see it: {SHARED}/... (how files get "
+                    "there: docs/cluster.md)"
+                )
+
+
+def _refuse(target: Target, pod: Pod, asked: DeployArguments) -> None:
+    """Refuse settings that the cluster decides."""
+    cluster = asked.config.cluster
+    decided = [("cluster.device", "gpu" if target.on_gpu else "cpu", cluster.device)]
+    if target.on_gpu:
+        decided.append(("cluster.devices_per_host", str(pod.gpus), str(cluster.devices_per_host)))
+    for path, value, given in decided:
+        if path in asked.given and given != value:
+            option = "--" + path.replace("_", "-")
+            raise UsageError(f"{option}: a worker on {target.name} has {value}: leave it out")
+    if "cluster.address" in asked.given:
+        raise UsageError("--cluster.address: a job knows its own cluster: leave it out")
+
+
+def carry_out(arguments: Deployment) -> None:
+    """Print the manifests."""
+    from .. import deploy  # JAX takes seconds to import.
+
+    deploy.carry_out(arguments)
+
+
+COMMANDS = {
+    "deploy render": Command(
+        "print a run as a job that Kubernetes takes", DeployArguments, carry_out, read, shows=False
+    )
+}
