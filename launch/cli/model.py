@@ -1,8 +1,8 @@
 """`fokker model`: a trained model as a file, and what is drawn from it for any sequence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import AfterValidator, Field
@@ -67,6 +67,11 @@ class SampleArguments(TakenArguments):
     count: Count = 1000
     """Samples."""
 
+    @property
+    def asked(self) -> tuple[str, str, int]:
+        """The command, what it makes, and how many."""
+        return "sample", "samples", self.count
+
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class SimulateArguments(TakenArguments):
@@ -81,6 +86,11 @@ class SimulateArguments(TakenArguments):
     burn_in: Index | None = None
     """Steps of each chain that are dropped first (none: the run's)."""
 
+    @property
+    def asked(self) -> tuple[str, str, int]:
+        """The command, what it makes, and how many."""
+        return "simulate", "chains", self.chains
+
 
 def read(kind: type[ExportArguments], command: str, argv: Sequence[str], about: str) -> ExportArguments:
     """As `parsing.read`; UsageError as well for a file that cannot be made, or must not be replaced."""
@@ -94,7 +104,8 @@ def read(kind: type[ExportArguments], command: str, argv: Sequence[str], about: 
 
 
 def export(arguments: ExportArguments, display: "Display") -> None:
-    """Copy the model of a run. FileError if its place cannot be written, ArchiveError if the run has none."""
+    """Copy the model. FileError if its place cannot be written, ArchiveError if the run has none."""
+    # JAX takes seconds to import.
     from ...data.bound import load
     from ...data.files import require_file
 
@@ -103,41 +114,8 @@ def export(arguments: ExportArguments, display: "Display") -> None:
     display.stage("export", str(arguments.file))
 
 
-def sample(arguments: SampleArguments, display: "Display") -> None:
-    """Draw samples, a chunk at a time, and write them. Raises what `_write` does."""
-
-    def made(molecule: "BoundMolecule", watch: Callable[[int], None]) -> "np.ndarray":
-        return _array(molecule.sample(arguments.count, arguments.seed, watch=watch))[:, None]
-
-    _write(arguments, "sample", arguments.count, "samples", made, display)
-
-
-def simulate(arguments: SimulateArguments, display: "Display") -> None:
-    """Simulate, a chunk of chains at a time, and write all frames. Raises what `_write` does."""
-
-    def made(molecule: "BoundMolecule", watch: Callable[[int], None]) -> "np.ndarray":
-        settings = {"stride": arguments.stride, "burn_in": arguments.burn_in, "key": arguments.seed}
-        chains = molecule.simulate(arguments.frames, chains=arguments.chains, watch=watch, **settings)
-        return _array(chains.positions)
-
-    _write(arguments, "simulate", arguments.chains, "chains", made, display)
-
-
-def _array(x: Any) -> "np.ndarray":
-    import numpy as np
-
-    return np.asarray(x)
-
-
-def _write(
-    arguments: TakenArguments,
-    command: str,
-    count: int,
-    what: str,
-    made: "Callable[[BoundMolecule, Callable[[int], None]], np.ndarray]",
-    display: "Display",
-) -> None:
-    """Make (count, frames, beads, 3) positions, and write them as XTC with PDB.
+def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> None:
+    """Draw samples or simulate, a chunk at a time, and write them as XTC with PDB.
 
     Raises ArchiveError for a file that is no model, ConfigError for a result that is there already,
     MoleculeError for a sequence that it cannot be, FileError for a place that cannot be written, StageError
@@ -152,14 +130,15 @@ def _write(
     from ..run import StageError
 
     backend.require()
+    command, what, count = arguments.asked
     molecule = load(arguments.model).molecule(arguments.sequence)
-    sequence, beads = molecule.beads.sequence, len(molecule.beads)
-    path = arguments.out or Path(f"{sequence.replace(':', '_')}-{command}.xtc")
+    beads = molecule.beads
+    path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
     require_free(path, path.with_suffix(".pdb"), force=arguments.force)
-    display.stage(command, f"{count} of {sequence}, {beads} beads")
+    display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
-        frames = made(molecule, lambda done: display.parts(command, {sequence: (done, count)}))
-    finite = np.isfinite(frames).all(axis=(-3, -2, -1))
+        made = _made(molecule, arguments, display)
+    finite = np.isfinite(made).all(axis=(-3, -2, -1))
     if not finite.any():
         raise StageError(
             f"{command}: all of the {count} {what} became not finite, and nothing is written: the model is "
@@ -167,13 +146,31 @@ def _write(
         )
     if not finite.all():
         display.stage("warning", f"{int((~finite).sum())} of {count} became not finite and are left out")
-    kept = frames[finite].reshape(-1, beads, 3)
-    trajectories.write(molecule.beads, kept, path)
-    display.stage("", f"{len(kept)} frames in {path}, topology in {path.with_suffix('.pdb')}")
+    frames = made[finite].reshape(-1, len(beads), 3)
+    trajectories.write(beads, frames, path)
+    display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
+
+
+def _made(
+    molecule: "BoundMolecule", arguments: SampleArguments | SimulateArguments, display: "Display"
+) -> "np.ndarray":
+    """Frames of all samples or chains: (count, frames, beads, 3)."""
+    import numpy as np
+
+    command, _, count = arguments.asked
+
+    def watch(done: int) -> None:
+        display.parts(command, {molecule.beads.sequence: (done, count)})
+
+    if isinstance(arguments, SampleArguments):
+        return np.asarray(molecule.sample(count, arguments.seed, watch=watch))[:, None]
+    settings = {"stride": arguments.stride, "burn_in": arguments.burn_in}
+    chains = molecule.simulate(arguments.frames, chains=count, key=arguments.seed, watch=watch, **settings)
+    return np.asarray(chains.positions)
 
 
 COMMANDS = {
     "model export": Command("write a trained model as one file to take away", ExportArguments, export, read),
-    "model sample": Command("draw samples of such a file", SampleArguments, sample),
-    "model simulate": Command("run Langevin dynamics of such a file", SimulateArguments, simulate),
+    "model sample": Command("draw samples of such a file", SampleArguments, draw),
+    "model simulate": Command("run Langevin dynamics of such a file", SimulateArguments, draw),
 }

@@ -13,6 +13,7 @@ from fokker.data import archive
 from fokker.data.archive import Archive, Description
 from fokker.data.bound import BoundMolecule
 from fokker.launch import cli
+from fokker.launch.cli import model as command_of_models
 from fokker.model.config import (
     ArchitectureConfig,
     DynamicsConfig,
@@ -119,7 +120,7 @@ def test_what_is_there_is_refused_before_the_work_unless_forced(
     there = Path(f"AV-sample.{ending}")
     there.write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(BoundMolecule, "_samples", lambda *args: pytest.fail("the work began"))
+        patch.setattr(command_of_models, "_made", lambda *args: pytest.fail("the work began"))
         status, _, err = command("sample", *options)
     assert status == 2
     assert err == (
@@ -134,7 +135,7 @@ def test_what_is_there_is_refused_before_the_work_unless_forced(
 def test_a_place_that_cannot_be_written_is_named_before_the_work(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(BoundMolecule, "_samples", lambda *args: pytest.fail("the work began"))
+    monkeypatch.setattr(command_of_models, "_made", lambda *args: pytest.fail("the work began"))
     status, _, err = command("sample", "--out", "/proc/x.xtc")
     assert status == 1
     assert err.startswith("fokker: error: /proc cannot be written: ")
