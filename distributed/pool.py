@@ -21,6 +21,7 @@ from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ..analysis.systems import System
+from ..analysis.trajectories import write_part
 from ..data import fence
 from ..data.fence import Fence, FencedError
 from ..data.files import FileError
@@ -224,8 +225,8 @@ class Simulation(_Trained):
         frames = Dataset(self.jobs[0].data).split(self.split, self.system.name)
         random = generator_of(self.seed, "start", self.system.name, self.number, index)
         chosen = random.integers(len(frames), size=self.config.chunk)
-        if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
-            rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)
+        if self.config.first_phi_positive and index == 0:
+            rare = np.flatnonzero(self.system.phi(frames.read()) > 0)
             if len(rare):
                 chosen[0] = rare[0]
         return frames.gather(chosen)
@@ -267,8 +268,12 @@ class PoolWorker:
         if done := _done(work, store, index):
             return done
         trajectories, temperatures = work.compute(index)
-        summary = summarise(trajectories, temperatures, work.system, work.steps, timer.seconds())
-        store.commit(index, trajectories, summary)
+        seconds, system = timer.seconds(), work.system
+        summary, reduction = summarise(trajectories, temperatures, system, work.steps, seconds)
+        if system.beads is not None:
+            frames = trajectories.reshape(-1, *system.shape)
+            write_part(frames, store.part(index), first=index * work.frames)
+        store.commit(index, trajectories, summary, reduction)
         metrics.count(work.tags, chains=summary.chains)
         return summary
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..analysis.systems import System
 from ..data import fence
-from ..data.config import MuellerBrownConfig
 from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import parameters
@@ -118,7 +117,7 @@ class Run:
     @property
     def split(self) -> str:
         """Split that they are judged by."""
-        return "train" if isinstance(self.config.data, MuellerBrownConfig) else self.config.data.evaluate
+        return self.config.data.evaluate
 
     @cached_property
     def jobs(self) -> tuple[ExpertJob, ...]:

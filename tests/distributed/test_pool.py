@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from ray import cloudpickle
 
-from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
@@ -30,7 +29,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot
 SAMPLE = SampleConfig(samples=120, chunk=40, evaluations=6)
 SIMULATE = SimulateConfig(frames=20_000, chains=400, chunk=100, stride=20, burn_in=500, timestep=0.02)
 KT, MASS = 2.0, 0.5
-SYSTEM = System("gaussian", MUELLER_BROWN, KT, (MASS,))
+SYSTEM = System.particle("gaussian", KT, MASS)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def expected(sampling: Sampling, simulation: Simulation) -> Expected:
     totals: list[Summary] = []
     for work in (sampling, simulation):
         chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
-        summaries = [summarise(frames, kT, work.system, work.steps, 0.0) for frames, kT in chunks.values()]
+        summaries = [summarise(frames, kT, work.system, work.steps, 0.0)[0] for frames, kT in chunks.values()]
         parts.append([chunks[index][0] for index in range(work.chunks)])
         totals.append(sum(summaries[1:], summaries[0]))
     return Expected(parts[0], parts[1], totals)

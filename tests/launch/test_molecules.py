@@ -50,7 +50,7 @@ def test_a_peptide_is_judged_by_its_torsions_and_bonds(finished: tuple[Path, Res
     assert 0 < system["corrected"]["floor"]["js"] < 0.7
     assert len(system["molecule"]["bonds"]) == len(BEADS.bonds) == 8
     for bond in system["molecule"]["bonds"].values():
-        assert bond["reference"] == pytest.approx([0.14, 0.0042], rel=0.1)
+        assert bond["spread"]["reference"] == pytest.approx([0.14, 0.0042], rel=0.1)
     assert metrics["simulate"]["chains"] == 20
     assert metrics["simulate"]["temperature"] == 310
     assert 100 < metrics["simulate"]["kinetic_temperature"] < 1000, "in K"
