@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .metrics import js_divergence, js_floor, pmf_error
-from .projections import Frames
 from .reduction import FrameSet, Totals, held, wasserstein
 from .results import (
     Comparison,
@@ -129,7 +128,7 @@ def judge(
     )
 
 
-def judge_samples(system: System, reference: Frames, samples: Frames, seed: int = 0) -> SampleResult:
+def judge_samples(system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0) -> SampleResult:
     """Metrics of one set of frames, whoever made them, against a reference, beside their floor.
 
     Raises ValueError if no frame is finite.

@@ -53,7 +53,9 @@ def write_part(frames: Frames, path: Path, first: int = 0) -> None:
                     time=numbers.astype(np.float32),
                     step=numbers.astype(np.int32),
                 )
-        _require_complete(partial, path, len(numbers))
+        extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
+        if extent is None or extent.problem is not None or extent.frames != len(numbers):
+            raise _cut(path, len(numbers))
 
 
 def join(beads: Beads, parts: Sequence[Path], path: Path) -> None:
@@ -61,15 +63,12 @@ def join(beads: Beads, parts: Sequence[Path], path: Path) -> None:
 
     Raises MoleculeError if no frame is there, FileError for what cannot be read or written.
     """
-    count = sum(_frames_of(part) for part in parts)
-    if not count:
+    if not any(part.stat().st_size for part in parts):
         raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
-    with replacing(path) as partial:
-        with open(partial, "wb") as target:
-            for part in parts:
-                with open(part, "rb") as source:
-                    shutil.copyfileobj(source, target)
-        _require_complete(partial, path, count)
+    with replacing(path) as partial, open(partial, "wb") as target:
+        for part in parts:
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, target)
     with quietly(), readable(path) as name, XTCTrajectoryFile(name) as file:
         first, *_ = file.read(n_frames=1)
     _write_pdb(beads, first[0], path.with_suffix(".pdb"))
@@ -93,17 +92,6 @@ def _in_view(frame: Float[np.ndarray, "beads 3"]) -> Float[np.ndarray, "beads 3"
     if np.abs(frame).max() < _FARTHEST_IN_PDB:
         return frame
     return np.clip(frame - frame.mean(axis=0), -_FARTHEST_IN_PDB, _FARTHEST_IN_PDB)
-
-
-def _frames_of(path: Path) -> int:
-    extent = extent_of(path)
-    return extent.frames if extent and extent.problem is None else 0
-
-
-def _require_complete(partial: Path, target: Path, frames: int) -> None:
-    """See whether all is there: on a full disk mdtraj writes less and says nothing."""
-    if _frames_of(partial) != frames:
-        raise _cut(target, frames)
 
 
 def _cut(target: Path, frames: int) -> FileError:
