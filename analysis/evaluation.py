@@ -37,15 +37,15 @@ def compared(reference: FrameSet, other: FrameSet) -> list[Comparison]:
     """Both metrics of a set, on every projection. ValueError for an empty one."""
     one, two = reference.totals, other.totals
     places = range(len(one.system.projections))
-    ends = [np.stack([one.extremes(i), two.extremes(i)]) for i in places]
+    ends = [np.stack(both) for both in zip(one.extremes, two.extremes, strict=True)]
     limits = [np.stack([both[..., 0].min(axis=0), both[..., 1].max(axis=0)], axis=1) for both in ends]
     found = []
     for i, p, q in zip(places, reference.within(limits), other.within(limits), strict=True):
-        pmf = pmf_error(one.pmf(i), two.pmf(i))
+        pmf = pmf_error(one.pmf[i], two.pmf[i])
         found.append(
             Comparison(
                 paper=Scores(js_divergence(p, q), pmf),
-                corrected=Scores(js_divergence(one.js(i), two.js(i)), pmf),
+                corrected=Scores(js_divergence(one.js[i], two.js[i]), pmf),
             )
         )
     return found
@@ -112,8 +112,8 @@ def judge(
     every, found = [], (compared(reference, iid), compared(reference, sim))
     for place, comparisons in enumerate(zip(*found, floor, strict=True)):
         metrics = Metrics.of(dict(zip(("iid", "sim", "floor"), comparisons, strict=True)))
-        spreads = (reference.totals.spread(place), sim.totals.spread(place))
-        own = js_floor(*spreads) if spreads[1].parts > 1 else np.nan
+        spread = sim.totals.spreads[place]
+        own = js_floor(reference.totals.spreads[place], spread) if spread.parts > 1 else np.nan
         metrics.corrected["floor_sim"] = Scores(own, np.nan)
         every.append(metrics)
     means, sets = Metrics.mean(every), {"reference": reference.totals, "iid": iid.totals, "sim": sim.totals}
@@ -155,14 +155,14 @@ def _by_projection(system: System, every: Sequence[Metrics]) -> dict[str, Metric
 
 def _chain_error(system: System, reference: Totals, sim: Totals) -> Scores | None:
     """Standard deviation of the corrected metrics over draws of whole chains, which are independent."""
-    if not len(sim.drawn):
-        return None
     place = system.projections.index(system.shown)
-    found = []
-    for row in sim.drawn:
-        js, pmf = sim.cells.js(row, place), sim.cells.pmf(row, place)
-        if js.any():
-            found.append((js_divergence(reference.js(place), js), pmf_error(reference.pmf(place), pmf)))
+    if not len(sim.drawn[place][0]):
+        return None
+    found = [
+        (js_divergence(reference.js[place], js), pmf_error(reference.pmf[place], pmf))
+        for js, pmf in zip(*sim.drawn[place], strict=True)
+        if js.any()
+    ]
     return Scores(*map(float, np.std(found, axis=0, ddof=1) if len(found) > 1 else (np.nan, np.nan)))
 
 

@@ -16,7 +16,7 @@ from .reduction import Totals
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 HIGHEST = 10.0
 """Free energies above this many kT are drawn alike: one sample in 22,000 of the deepest bin."""
-MOST_PANELS = 6
+MOST_PANELS = 4
 """Distances of a system that are drawn."""
 
 Sets = Mapping[str, Totals]
@@ -28,9 +28,7 @@ def free_energies(systems: Mapping[str, Sets]) -> dict[str, tuple[str, Figure]]:
     found, shown = {}, {label: next(iter(sets.values())).system.shown.grid for label, sets in systems.items()}
     planes = {label: sets for label, sets in systems.items() if len(shown[label].limits) == 2}
     if planes:
-        surfaces = {
-            label: {kind: one.shown() for kind, one in sets.items()} for label, sets in planes.items()
-        }
+        surfaces = {label: {kind: one.shown for kind, one in sets.items()} for label, sets in planes.items()}
         found["free-energy"] = (
             "Free energy of the training data, of independent samples and of the simulation.",
             free_energy_surfaces(surfaces, shown[next(iter(planes))]),
@@ -52,7 +50,7 @@ def _along_each(sets: Sets) -> list[Panel]:
     """The axes of the projection that is shown, over each of which the others are summed."""
     grid = next(iter(sets.values())).system.shown.grid
     return [
-        (label, limits, {kind: one.shown().sum(axis=1 - axis) for kind, one in sets.items()})
+        (label, limits, {kind: one.shown.sum(axis=1 - axis) for kind, one in sets.items()})
         for axis, (label, limits) in enumerate(zip(grid.labels, grid.limits, strict=True))
     ]
 
@@ -64,7 +62,7 @@ def _distances(sets: Sets) -> list[Panel]:
         (
             projections[place].grid.labels[0],
             projections[place].grid.limits[0],
-            {kind: one.js(int(place), inside=True) for kind, one in sets.items()},
+            {kind: one.inside[place] for kind, one in sets.items()},
         )
         for place in places
     ]

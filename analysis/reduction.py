@@ -5,12 +5,13 @@ independent parts (chains, trajectories) spread, extremes, and lengths on bins s
 of two distributions (W1) is exact to a thousandth of their width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 from ..data.chirality import wrong_hand_at
 from .metrics import Counts, Limits, Spread, bins_of, histogram_within, pmf_bins_of
@@ -26,8 +27,6 @@ wrong by less than a thousandth of their standard deviation, above 0.002 and 0.0
 _FAR = 2**40
 """Bins of a pair, and more than any length has."""
 
-Row = Int[np.ndarray, "cells"]
-"""Counts on the bins of all projections."""
 Blocks = Callable[[], Iterator[Frames]]
 """Finite frames, a block at a time, as often as they are asked for."""
 
@@ -36,11 +35,10 @@ Blocks = Callable[[], Iterator[Frames]]
 class Reduction:
     """Of some frames of a system, in parts that are independent; only occupied bins are listed."""
 
-    sizes: Int[np.ndarray, "parts"]
-    """Finite frames of each part."""
+    parts: int
     part: Int[np.ndarray, "entries"]
     cell: Int[np.ndarray, "entries"]
-    """Place of the bin in the row of `Cells`."""
+    """Place of the bin in the row of `cells_of`."""
     count: Int[np.ndarray, "entries"]
     low: Float[np.ndarray, "axes"]
     """Least point along each axis of all projections, in the type of the points, whose rounding bins feel."""
@@ -57,63 +55,46 @@ class Reduction:
     phi_positive: int
 
 
-class Cells:
-    """The bins of all projections of a system in one row: those of JS, of JS beyond the limits, of PMF."""
+def cells_of(system: System) -> tuple[list[tuple[int, ...]], list[int]]:
+    """One row for all histograms: of each projection that of JS, what of it lies beyond the limits, PMF's.
 
-    def __init__(self, system: System):
-        self._grids = [projection.grid for projection in system.projections]
-        shapes = [grid.shape(n) for grid in self._grids for n in (grid.js_bins, grid.js_bins, grid.pmf_bins)]
-        ends = [*accumulate((int(np.prod(shape)) for shape in shapes), initial=0)]
-        self.count = ends[-1]
-        self._shapes, self.begins = shapes, ends[:-1]
-
-    def js(self, row: Row, projection: int, inside: bool = False) -> Counts:
-        """The histogram of a projection on the bins of JS; what lies `inside` the limits alone."""
-        found = self._of(row, 3 * projection)
-        return found - self._of(row, 3 * projection + 1) if inside else found
-
-    def pmf(self, row: Row, projection: int) -> Counts:
-        """The histogram on the bins of the PMF error."""
-        return self._of(row, 3 * projection + 2)
-
-    def _of(self, row: Row, place: int) -> Counts:
-        begin, shape = self.begins[place], self._shapes[place]
-        return row[begin : begin + int(np.prod(shape))].reshape(shape)
-
-    def places(
-        self, points: Sequence[np.ndarray]
-    ) -> Iterator[tuple[Int[np.ndarray, "n"], np.ndarray | slice]]:
-        """Of the points on every projection: cells, and which of the points they are of."""
-        for number, (grid, those) in enumerate(zip(self._grids, points, strict=True)):
-            js, outside, pmf = self.begins[3 * number : 3 * number + 3]
-            bins, (low, high) = bins_of(those, grid), np.transpose(grid.limits)
-            beyond = ((those < low) | (those > high)).any(axis=1)
-            yield js + bins, slice(None)
-            yield outside + bins[beyond], beyond
-            yield pmf + pmf_bins_of(those, grid), slice(None)
+    Their shapes, and where each begins and the last one ends.
+    """
+    grids = [projection.grid for projection in system.projections]
+    shapes = [grid.shape(bins) for grid in grids for bins in (grid.js_bins, grid.js_bins, grid.pmf_bins)]
+    return shapes, [*accumulate((int(np.prod(shape)) for shape in shapes), initial=0)]
 
 
-def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"]) -> Reduction:
+def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"], parts: int) -> Reduction:
     """Count frames of a system, each of a part by its number from 0; what is not finite is left out."""
-    finite = system.finite(frames)
+    finite, (_, begins) = system.finite(frames), cells_of(system)
     kept, of = frames[finite], part[finite]
-    points, cells = [projection(kept) for projection in system.projections], Cells(system)
-    entries = [_counted(of[chosen] * cells.count + cell) for cell, chosen in cells.places(points)]
-    key, count = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
-    lengths = np.zeros((len(kept), len(system.pairs)))
+    low, high, keys = [], [], []
+    for number, projection in enumerate(system.projections):
+        points, grid = projection(kept), projection.grid
+        low.append(points.min(axis=0, initial=np.inf))
+        high.append(points.max(axis=0, initial=-np.inf))
+        least, most = np.transpose(grid.limits)
+        beyond = ((points < least) | (points > most)).any(axis=1)
+        js, outside, pmf = (of * begins[-1] + begin for begin in begins[3 * number : 3 * number + 3])
+        bins = bins_of(points, grid)
+        rows = js + bins, (outside + bins)[beyond], pmf + pmf_bins_of(points, grid)
+        keys += [np.unique(row, return_counts=True) for row in rows]
+    key, count = (np.concatenate(arrays) for arrays in zip(*keys, strict=True))
+    lengths, wrong = np.zeros((len(kept), len(system.pairs))), np.zeros((len(kept), len(system.hands)), bool)
     for number, (_, pair) in enumerate(system.pairs):
         lengths[:, number] = distances(kept, np.array([pair]))[:, 0]
-    wrong = np.zeros((len(kept), len(system.hands)), bool)
     for number, (_, centre) in enumerate(system.hands):
         wrong[:, number] = wrong_hand_at(np.array([centre]), kept)[:, 0]
-    length, often = _counted(_bins_of_lengths(system, lengths))
+    bins = np.minimum(lengths / _widths(system), _FAR - 1).astype(np.int64)
+    length, often = np.unique(bins + _FAR * np.arange(len(system.pairs)), return_counts=True)
     return Reduction(
-        sizes=np.bincount(of, minlength=int(part.max(initial=-1)) + 1),
-        part=key // cells.count,
-        cell=key % cells.count,
+        parts=parts,
+        part=key // begins[-1],
+        cell=key % begins[-1],
         count=count,
-        low=np.concatenate([those.min(axis=0, initial=np.inf) for those in points]),
-        high=np.concatenate([those.max(axis=0, initial=-np.inf) for those in points]),
+        low=np.concatenate(low),
+        high=np.concatenate(high),
         length=length,
         lengths=often,
         moments=np.stack([lengths.sum(axis=0), (lengths**2).sum(axis=0)]),
@@ -123,95 +104,72 @@ def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"]) -> R
     )
 
 
-def _counted(keys: Int[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "m"], Int[np.ndarray, "m"]]:
-    return np.unique(keys, return_counts=True)
-
-
-def _bins_of_lengths(system: System, lengths: Float[np.ndarray, "n pairs"]) -> Int[np.ndarray, "entries"]:
-    bins = np.minimum(lengths / _widths(system), _FAR - 1).astype(np.int64)
-    return (bins + _FAR * np.arange(lengths.shape[1])).ravel()
-
-
 def _widths(system: System) -> Float[np.ndarray, "pairs"]:
     return np.repeat([BOND_BIN, DISTANCE_BIN], [len(system.bonds), len(system.far_pairs)])
 
 
 class Totals:
-    """The sum of reductions, which come in the order of their parts."""
+    """What the reductions of a set add up to; lists have an entry for each projection of the system."""
 
-    def __init__(self, system: System, draws: Int[np.ndarray, "draws parts"] | None = None):
-        self.system, self.cells = system, Cells(system)
-        self._draws = np.zeros((0, 0), int) if draws is None else draws
-        """How often each part counts in each of some draws of parts."""
-        self._counts, self._squares, self._products, self._last = np.zeros((4, self.cells.count), np.int64)
-        self.drawn = np.zeros((len(self._draws), self.cells.count), np.int64)
-        self._begun = self._occupied = self._last_size = self.frames = self._squared_frames = 0
-        # Of the least exact type, so that theirs stays.
-        self.low, self.high = np.array(np.inf, np.float32), np.array(-np.inf, np.float32)
-        self._length, self._lengths = np.zeros((2, 0), np.int64)
-        self.moments, self.wrong_hands = np.zeros((2, 1)), np.zeros(1, np.int64)
+    def __init__(
+        self,
+        system: System,
+        reductions: Iterable[Reduction],
+        draws: Int[np.ndarray, "draws parts"] | None = None,
+        alike: bool = False,
+    ):
+        """All reductions are of the same parts where they are `alike`; otherwise each has parts of its own.
+
+        `draws` say how often each part counts in each of some draws of parts.
+        """
+        shapes, ends = cells_of(system)
+        count = 0 if draws is None else len(draws)
+        rows, self._draws, self._begun = np.zeros((3 + count, ends[-1]), np.int64), draws, 0
+        sizes, common = np.zeros(3, np.int64), None
+        axes = [len(projection.grid.limits) for projection in system.projections]
+        extremes = np.array([[np.inf, -np.inf]] * sum(axes), np.float32)  # Points of more digits keep theirs.
+        self.moments, self.wrong_hands = np.zeros((2, len(system.pairs))), np.zeros(len(system.hands), int)
+        self._lengths = csr_array((1, max(1, len(system.pairs)) * _FAR), dtype=np.int64)
         self.mirror_images = self.phi_positive = 0
+        for one in reductions:
+            matrix = csr_array((one.count, (one.part, one.cell)), shape=(one.parts, ends[-1]))
+            if alike:
+                common = matrix if common is None else common + matrix
+            else:
+                self._add(matrix, ends[1], rows, sizes)
+            least, greatest = np.minimum(extremes[:, 0], one.low), np.maximum(extremes[:, 1], one.high)
+            extremes = np.stack([least, greatest], axis=1)
+            place = np.zeros_like(one.length), one.length
+            more = csr_array((one.lengths, place), shape=self._lengths.shape)
+            self._lengths = csr_array(self._lengths + more)
+            self.moments, self.wrong_hands = self.moments + one.moments, self.wrong_hands + one.wrong_hands
+            self.mirror_images += one.mirror_images
+            self.phi_positive += one.phi_positive
+        if common is not None:
+            self._add(common, ends[1], rows, sizes)
+        self.system, self.frames, self.parts = system, int(sizes[0]), int(sizes[2])
+        cut = [rows[:, a:b].reshape(len(rows), *s) for (a, b), s in zip(pairwise(ends), shapes, strict=True)]
+        self.js, self.pmf = [each[0] for each in cut[::3]], [each[0] for each in cut[2::3]]
+        self.inside = [js - outside[0] for js, outside in zip(self.js, cut[1::3], strict=True)]
+        self.spreads = [Spread(*each[:3], *map(int, sizes)) for each in cut[::3]]
+        self.drawn = [(js[3:], pmf[3:]) for js, pmf in zip(cut[::3], cut[2::3], strict=True)]
+        self.extremes: list[Limits] = np.split(extremes, np.cumsum(axes)[:-1])
 
-    def add(self, one: Reduction, goes_on: bool = False) -> "Totals":
-        """With one more; its first part `goes_on` from the last one of those before."""
-        self._begun -= goes_on
-        last, size = (self._last, self._last_size) if goes_on else (np.zeros_like(self._last), 0)
-        sizes, counts = one.sizes.copy(), one.count
-        # (a + b)² is what the whole part adds, and a² is there.
-        before = np.where(one.part == 0, last[one.cell], 0)
-        self._add(self._counts, one.cell, counts)
-        self._add(self._squares, one.cell, counts * (counts + 2 * before))
-        self._add(self._products, one.cell, counts * (sizes[one.part] + np.where(one.part == 0, size, 0)))
-        self._products += sizes[0] * last
-        self.frames += int(sizes.sum())
-        self._squared_frames += int((sizes**2).sum() + 2 * sizes[0] * size)
-        self._occupied += int(np.count_nonzero(sizes)) - bool(sizes[0] and size)
-        for draw, times in zip(self.drawn, self._draws, strict=True):
-            self._add(draw, one.cell, counts * times[self._begun + one.part])
-        ends = one.part == len(sizes) - 1
-        self._last = last.copy() if len(sizes) == 1 else np.zeros_like(last)
-        self._add(self._last, one.cell[ends], counts[ends])
-        self._last_size = int(sizes[-1]) + (size if len(sizes) == 1 else 0)
-        self._begun += len(sizes)
-        self.low, self.high = np.minimum(self.low, one.low), np.maximum(self.high, one.high)
-        keys = np.concatenate([self._length, one.length])
-        self._length, inverse = np.unique(keys, return_inverse=True)
-        weights = np.concatenate([self._lengths, one.lengths])
-        self._lengths = np.bincount(inverse, weights, minlength=len(self._length)).astype(np.int64)
-        self.moments = self.moments + one.moments
-        self.wrong_hands = self.wrong_hands + one.wrong_hands
-        self.mirror_images += one.mirror_images
-        self.phi_positive += one.phi_positive
-        return self
+    def _add(self, matrix: csr_array, first: int, rows: np.ndarray, sizes: np.ndarray) -> None:
+        """Add parts, whose histogram of the `first` bins has all their frames."""
+        own = matrix[:, :first].sum(axis=1)
+        sizes += own.sum(), (own**2).sum(), np.count_nonzero(own)
+        rows[0] += matrix.sum(axis=0)
+        rows[1] += matrix.power(2).sum(axis=0)
+        rows[2] += matrix.T @ own
+        if self._draws is not None:
+            rows[3:] += (matrix.T @ self._draws[:, self._begun : self._begun + len(own)].T).T
+        self._begun += len(own)
 
-    def _add(self, row: Row, cell: Int[np.ndarray, "n"], count: Int[np.ndarray, "n"]) -> None:
-        # Whole numbers below 2⁵³ are exact as weights.
-        row += np.bincount(cell, count, minlength=len(row)).astype(np.int64)
-
-    def js(self, projection: int, inside: bool = False) -> Counts:
-        """The histogram of a projection on the bins of JS; what lies `inside` the limits alone."""
-        return self.cells.js(self._counts, projection, inside)
-
+    @property
     def shown(self) -> Counts:
-        """Of the projection that stands for all, what lies inside its limits, on the bins of JS."""
-        return self.js(self.system.projections.index(self.system.shown), inside=True)
-
-    def pmf(self, projection: int) -> Counts:
-        """The histogram of a projection on the bins of the PMF error."""
-        return self.cells.pmf(self._counts, projection)
-
-    def spread(self, projection: int) -> Spread:
-        """How the parts spread on the bins of JS."""
-        counts, squares, products = (
-            self.cells.js(row, projection) for row in (self._counts, self._squares, self._products)
-        )
-        return Spread(counts, squares, products, self.frames, self._squared_frames, self._occupied)
-
-    def extremes(self, projection: int) -> Limits:
-        """Least and greatest point along each axis of a projection."""
-        axes = [len(each.grid.limits) for each in self.system.projections]
-        place = slice(sum(axes[:projection]), sum(axes[: projection + 1]))
-        return np.stack([self.low[place], self.high[place]], axis=1)
+        """Of the projection that stands for all, what lies within its limits."""
+        return self.inside[self.system.projections.index(self.system.shown)]
 
     def mean_and_spread(self, pair: int) -> tuple[float, float]:
         """Mean and standard deviation (nm) of a length, by the place of its pair among all."""
@@ -220,8 +178,8 @@ class Totals:
 
     def lengths(self, pair: int) -> tuple[Int[np.ndarray, "bins"], Int[np.ndarray, "bins"]]:
         """Occupied bins of a length, in their order, and how often each is."""
-        begin, end = np.searchsorted(self._length, [pair * _FAR, (pair + 1) * _FAR])
-        return self._length[begin:end] % _FAR, self._lengths[begin:end]
+        begin, end = np.searchsorted(self._lengths.indices, [pair * _FAR, (pair + 1) * _FAR])
+        return self._lengths.indices[begin:end] % _FAR, self._lengths.data[begin:end]
 
 
 def wasserstein(first: Totals, second: Totals, pair: int) -> float:
@@ -266,18 +224,21 @@ class FrameSet:
                 yield frames[chosen[begin : begin + len(frames)]]
                 begin += len(frames)
 
-        return in_parts(replace(self.totals.system, bonds=(), far_pairs=(), hands=()), blocks, [len(numbers)])
+        bare = replace(self.totals.system, bonds=(), far_pairs=(), hands=())
+        return in_parts(bare, blocks, [len(numbers)])
 
 
 def in_parts(system: System, blocks: Blocks, sizes: Sequence[int]) -> FrameSet:
     """A set of finite frames that consists of parts of these sizes, one after another."""
-    totals, ends, begin, last = Totals(system), np.cumsum(sizes), 0, -1
-    for frames in blocks():
-        if len(frames):
+
+    def reductions() -> Iterator[Reduction]:
+        ends, begin = np.cumsum(sizes), 0
+        for frames in blocks():
             part = np.searchsorted(ends, np.arange(begin, begin + len(frames)), side="right")
-            totals.add(reduce(system, frames, part - part[0]), goes_on=bool(part[0] == last))
-            begin, last = begin + len(frames), part[-1]
-    return FrameSet(totals, blocks)
+            yield reduce(system, frames, part, len(sizes))
+            begin += len(frames)
+
+    return FrameSet(Totals(system, reductions(), alike=True), blocks)
 
 
 def held(system: System, frames: Frames) -> FrameSet:

@@ -65,7 +65,7 @@ def summarise(
         step_temperature_sum=float(steps_themselves),
     )
     flat = trajectories.reshape(-1, *system.shape)
-    return summary, reduce(system, flat, np.repeat(np.arange(chains), frames))
+    return summary, reduce(system, flat, np.repeat(np.arange(chains), frames), chains)
 
 
 class ChunkStore:
@@ -108,9 +108,8 @@ class ChunkStore:
         With `draws`, the sums of so many draws of whole chains as well, where there are several chains.
         """
         chains = sum(self._read(index, Summary).chains for index in range(chunks)) if draws else 0
-        totals = Totals(system, draws_of(chains, draws) if chains > 1 else None)
-        for index in range(chunks):
-            totals.add(self._read(index, Reduction))
+        reductions = (self._read(index, Reduction) for index in range(chunks))
+        totals = Totals(system, reductions, draws_of(chains, draws) if chains > 1 else None)
         return FrameSet(totals, lambda: self.blocks(system, chunks))
 
     def blocks(self, system: System, chunks: int) -> Iterator[Frames]:

@@ -227,11 +227,8 @@ def _board(chosen: Chosen, result: RunResult) -> None:
         for metric, value in vars(scores).items()
         if np.isfinite(value)
     }
-    pictures = {
-        name.replace("-", "_"): figures.to_rgb_array(figure)
-        for name, (_, figure) in figures.free_energies(drawn(chosen)).items()
-    }
-    board.evaluated(chosen.run, scalars, pictures)
+    _, figure = next(iter(figures.free_energies(drawn(chosen)).values()))
+    board.evaluated(chosen.run, scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
 def report(runs: Sequence[Run], display: Display) -> None:

@@ -49,12 +49,14 @@ def molecule(sequence: str, bead_map: str = "backbone", bond: float = 0.14) -> S
 def simulated(system: System, chains: np.ndarray) -> FrameSet:
     """As chunks of three chains are committed and added."""
     finite = chains[system.finite(chains)]
-    totals = Totals(system, draws_of(len(chains), RESAMPLES) if len(chains) > 1 else None)
-    for begin in range(0, len(chains), 3):
-        some = chains[begin : begin + 3]
-        part = np.repeat(np.arange(len(some)), chains.shape[1])
-        totals.add(reduce(system, some.reshape(-1, *system.shape), part))
-    return FrameSet(totals, lambda: iter([finite]))
+    chunks = [chains[begin : begin + 3] for begin in range(0, len(chains), 3)]
+    parts = [np.repeat(np.arange(len(some)), chains.shape[1]) for some in chunks]
+    reductions = (
+        reduce(system, some.reshape(-1, *system.shape), part, len(some))
+        for some, part in zip(chunks, parts, strict=True)
+    )
+    draws = draws_of(len(chains), RESAMPLES) if len(chains) > 1 else None
+    return FrameSet(Totals(system, reductions, draws), lambda: iter([finite]))
 
 
 def judged(

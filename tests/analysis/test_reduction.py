@@ -32,11 +32,11 @@ def cut(frames: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def assert_alike(one: Totals, other: Totals) -> None:
     assert one.frames == other.frames
     for place in range(len(one.system.projections)):
-        np.testing.assert_array_equal(one.js(place), other.js(place))
-        np.testing.assert_array_equal(one.pmf(place), other.pmf(place))
-        np.testing.assert_array_equal(one.extremes(place), other.extremes(place))
-        for name, value in vars(one.spread(place)).items():
-            np.testing.assert_array_equal(value, vars(other.spread(place))[name], name)
+        np.testing.assert_array_equal(one.js[place], other.js[place])
+        np.testing.assert_array_equal(one.pmf[place], other.pmf[place])
+        np.testing.assert_array_equal(one.extremes[place], other.extremes[place])
+        for name, value in vars(one.spreads[place]).items():
+            np.testing.assert_array_equal(value, vars(other.spreads[place])[name], name)
     for pair in range(len(one.system.pairs)):
         assert one.mean_and_spread(pair) == pytest.approx(other.mean_and_spread(pair), rel=1e-9)
         for found, expected in zip(one.lengths(pair), other.lengths(pair), strict=True):
@@ -52,17 +52,15 @@ def test_totals_are_those_of_all_frames_at_once(system: System):
     assert totals.frames == 600
     for place, projection in enumerate(system.projections):
         points = projection(frames)
-        np.testing.assert_array_equal(totals.js(place), histogram(points, projection.grid))
-        np.testing.assert_array_equal(totals.pmf(place), pmf_histogram(points, projection.grid))
+        np.testing.assert_array_equal(totals.js[place], histogram(points, projection.grid))
+        np.testing.assert_array_equal(totals.pmf[place], pmf_histogram(points, projection.grid))
         inside = (
             (points >= np.transpose(projection.grid.limits)[0])
             & (points <= np.transpose(projection.grid.limits)[1])
         ).all(axis=1)
-        np.testing.assert_array_equal(
-            totals.js(place, inside=True), histogram(points[inside], projection.grid)
-        )
+        np.testing.assert_array_equal(totals.inside[place], histogram(points[inside], projection.grid))
         extremes = np.stack([points.min(axis=0), points.max(axis=0)], axis=1)
-        np.testing.assert_array_equal(totals.extremes(place), extremes)
+        np.testing.assert_array_equal(totals.extremes[place], extremes)
     for number, (_, pair) in enumerate(system.pairs):
         lengths = distances(frames, np.array([pair]))[:, 0]
         assert totals.mean_and_spread(number) == pytest.approx((lengths.mean(), lengths.std()), rel=1e-9)
@@ -84,7 +82,7 @@ def test_blocks_of_any_size_give_the_same_totals(system: System, size: int):
         parts = np.split(projection(frames), np.cumsum(sizes)[:-1])
         spread = Spread.of(np.stack([histogram(part, projection.grid) for part in parts]))
         for name, value in vars(spread).items():
-            np.testing.assert_array_equal(vars(pieces.totals.spread(place))[name], value, name)
+            np.testing.assert_array_equal(vars(pieces.totals.spreads[place])[name], value, name)
         assert js_floor(spread, spread) > 0
 
 
@@ -92,19 +90,18 @@ def test_draws_count_whole_parts_as_often_as_they_are_drawn():
     chains = frames_of(TOY, 600).reshape(12, 50, 2)
     draws = draws_of(12, 5)
     assert (draws.sum(axis=1) == 12).all()
-    totals = Totals(TOY, draws)
-    for some in (chains[:5], chains[5:]):
-        totals.add(reduce(TOY, some.reshape(-1, 2), np.repeat(np.arange(len(some)), 50)))
-    each = np.stack([histogram(chain, TOY.shown.grid) for chain in chains])
-    for row, times in zip(totals.drawn, draws, strict=True):
-        np.testing.assert_array_equal(totals.cells.js(row, 0), np.tensordot(times, each, 1))
+    some = chains[:5], chains[5:]
+    each = (reduce(TOY, part.reshape(-1, 2), np.repeat(np.arange(len(part)), 50), len(part)) for part in some)
+    counts = np.stack([histogram(chain, TOY.shown.grid) for chain in chains])
+    for found, times in zip(Totals(TOY, each, draws).drawn[0][0], draws, strict=True):
+        np.testing.assert_array_equal(found, np.tensordot(times, counts, 1))
 
 
 def test_frames_that_are_not_finite_are_left_out():
     frames = frames_of(MOLECULE, 60)
     broken = frames.copy()
     broken[[3, 40], 2, 1] = np.nan, np.inf
-    totals = Totals(MOLECULE).add(reduce(MOLECULE, broken, np.zeros(60, int)))
+    totals = Totals(MOLECULE, [reduce(MOLECULE, broken, np.zeros(60, int), 1)])
     assert_alike(totals, held(MOLECULE, np.delete(frames, [3, 40], axis=0)).totals)
 
 

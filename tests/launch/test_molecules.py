@@ -57,6 +57,22 @@ def test_a_peptide_is_judged_by_its_torsions_and_bonds(finished: tuple[Path, Res
     assert name in (finished[0] / "report.html").read_text()
 
 
+def test_beads_without_torsions_are_trained_and_judged_by_their_lengths(
+    finished: tuple[Path, Result], guest: User
+):
+    bare = guest.run("run", "dipeptides-small", "--name", "bare", *SMALL, "--data.beads", "calpha")
+    assert (bare.returncode, bare.stderr) == (0, "")
+    path = guest.home / "runs" / "bare"
+    ((_, system),) = json.loads((path / "metrics.json").read_text())["systems"].items()
+    assert [*system["molecule"]["bonds"]] == ["GLY1-CA ALA2-CA"]
+    assert (system["molecule"]["torsions"], system["molecule"]["mirror_images"]) == (None, None)
+    assert 0 < system["corrected"]["floor"]["js"] < system["corrected"]["sim"]["js"]
+    assert "GLY1-CA ALA2-CA" in (path / "report.html").read_text()
+    figures = {figure.name for figure in (path / "figures").iterdir()}
+    assert figures == {"distances.png", "losses.png", "fokker-planck-error.png"}
+    assert mdtraj.load(next(path.glob("trajectories/*-simulate-1.pdb"))).n_atoms == 2
+
+
 def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):
     for kind, count in (("sample", 40), ("simulate", 200)):
         (path,) = (finished[0] / "trajectories").glob(f"*-{kind}-1.xtc")
