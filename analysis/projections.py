@@ -25,16 +25,12 @@ Frames = Float[np.ndarray, "*batch beads 3"] | Float[np.ndarray, "*batch 2"]
 Part = TypeVar("Part")
 Pair = tuple[int, int]
 Measure = Callable[[Frames], Float[np.ndarray, "*batch values"]]
-"""What is measured: some values of each frame. A dataclass, as it travels to other processes."""
+"""What is measured: some values of each frame. Travels to other processes."""
 
 
-@dataclass(frozen=True)
-class Coordinates:
-    """A particle's own."""
-
-    def __call__(self, frames: Frames) -> Float[np.ndarray, "*batch values"]:
-        """The frames themselves."""
-        return frames
+def coordinates(frames: Frames) -> Float[np.ndarray, "*batch values"]:
+    """Of a particle, its own."""
+    return frames
 
 
 @dataclass(frozen=True)

@@ -122,23 +122,21 @@ class Totals:
 
         `draws` say how often each part counts in each of some draws of parts.
         """
-        shapes, ends = cells_of(system)
-        count = 0 if draws is None else len(draws)
-        rows, self._draws, self._begun = np.zeros((3 + count, ends[-1]), np.int64), draws, 0
-        sizes, common = np.zeros(3, np.int64), None
-        axes = [len(projection.grid.limits) for projection in system.projections]
-        extremes = np.array([[np.inf, -np.inf]] * sum(axes), np.float32)  # Points of more digits keep theirs.
+        self.system, self._draws, self._begun = system, draws, 0
+        count, (_, ends) = 0 if draws is None else len(draws), cells_of(system)
+        self._rows, self._sizes, common = np.zeros((3 + count, ends[-1]), int), np.zeros(3, int), None
+        axes = sum(len(projection.grid.limits) for projection in system.projections)
+        low, high = np.full((2, axes), [[np.inf], [-np.inf]], np.float32)  # Of more digits they get them.
         self.moments, self.wrong_hands = np.zeros((2, len(system.pairs))), np.zeros(len(system.hands), int)
-        self._lengths = csr_array((1, max(1, len(system.pairs)) * _FAR), dtype=np.int64)
+        self._lengths = csr_array((1, max(1, len(system.pairs)) * _FAR), dtype=int)
         self.mirror_images = self.phi_positive = 0
         for one in reductions:
             matrix = csr_array((one.count, (one.part, one.cell)), shape=(one.parts, ends[-1]))
             if alike:
                 common = matrix if common is None else common + matrix
             else:
-                self._add(matrix, ends[1], rows, sizes)
-            least, greatest = np.minimum(extremes[:, 0], one.low), np.maximum(extremes[:, 1], one.high)
-            extremes = np.stack([least, greatest], axis=1)
+                self._add(matrix)
+            low, high = np.minimum(low, one.low), np.maximum(high, one.high)
             place = np.zeros_like(one.length), one.length
             more = csr_array((one.lengths, place), shape=self._lengths.shape)
             self._lengths = csr_array(self._lengths + more)
@@ -146,25 +144,35 @@ class Totals:
             self.mirror_images += one.mirror_images
             self.phi_positive += one.phi_positive
         if common is not None:
-            self._add(common, ends[1], rows, sizes)
-        self.system, self.frames, self.parts = system, int(sizes[0]), int(sizes[2])
-        cut = [rows[:, a:b].reshape(len(rows), *s) for (a, b), s in zip(pairwise(ends), shapes, strict=True)]
-        self.js, self.pmf = [each[0] for each in cut[::3]], [each[0] for each in cut[2::3]]
-        self.inside = [js - outside[0] for js, outside in zip(self.js, cut[1::3], strict=True)]
-        self.spreads = [Spread(*each[:3], *map(int, sizes)) for each in cut[::3]]
-        self.drawn = [(js[3:], pmf[3:]) for js, pmf in zip(cut[::3], cut[2::3], strict=True)]
-        self.extremes: list[Limits] = np.split(extremes, np.cumsum(axes)[:-1])
+            self._add(common)
+        self._split(np.stack([low, high], axis=1))
 
-    def _add(self, matrix: csr_array, first: int, rows: np.ndarray, sizes: np.ndarray) -> None:
-        """Add parts, whose histogram of the `first` bins has all their frames."""
-        own = matrix[:, :first].sum(axis=1)
-        sizes += own.sum(), (own**2).sum(), np.count_nonzero(own)
-        rows[0] += matrix.sum(axis=0)
-        rows[1] += matrix.power(2).sum(axis=0)
-        rows[2] += matrix.T @ own
+    def _add(self, matrix: csr_array) -> None:
+        """Add histograms of parts, of which the first has all frames."""
+        own = matrix[:, : cells_of(self.system)[1][1]].sum(axis=1)
+        self._sizes += own.sum(), (own**2).sum(), np.count_nonzero(own)
+        self._rows[0] += matrix.sum(axis=0)
+        self._rows[1] += matrix.power(2).sum(axis=0)
+        self._rows[2] += matrix.T @ own
         if self._draws is not None:
-            rows[3:] += (matrix.T @ self._draws[:, self._begun : self._begun + len(own)].T).T
+            self._rows[3:] += (matrix.T @ self._draws[:, self._begun : self._begun + len(own)].T).T
         self._begun += len(own)
+
+    def _split(self, extremes: Float[np.ndarray, "axes 2"]) -> None:
+        """Into what belongs to each projection."""
+        shapes, ends = cells_of(self.system)
+        rows, sizes = self._rows, [*map(int, self._sizes)]
+        parts = [
+            rows[:, a:b].reshape(len(rows), *s) for (a, b), s in zip(pairwise(ends), shapes, strict=True)
+        ]
+        js, outside, pmf = parts[::3], parts[1::3], parts[2::3]
+        self.frames = sizes[0]
+        self.js, self.pmf = [each[0] for each in js], [each[0] for each in pmf]
+        self.inside = [all_of[0] - beyond[0] for all_of, beyond in zip(js, outside, strict=True)]
+        self.spreads = [Spread(*each[:3], *sizes) for each in js]
+        self.drawn = [(one[3:], other[3:]) for one, other in zip(js, pmf, strict=True)]
+        axes = [len(projection.grid.limits) for projection in self.system.projections]
+        self.extremes: list[Limits] = np.split(extremes, np.cumsum(axes)[:-1])
 
     @property
     def shown(self) -> Counts:

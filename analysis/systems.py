@@ -12,12 +12,12 @@ from ..data.config import MoleculesConfig, MuellerBrownConfig
 from ..data.shards import Dataset
 from .metrics import MUELLER_BROWN
 from .projections import (
-    Coordinates,
     Distances,
     Frames,
     Measure,
     Pair,
     Projection,
+    coordinates,
     far_pairs,
     label_of,
     projections_of,
@@ -96,14 +96,13 @@ class System:
     ) -> "System":
         """A particle in the plane of the Müller-Brown potential."""
         low, high = zip(*MUELLER_BROWN_RANGE, strict=True)
-        plane = Coordinates()
         return cls(
             name,
             (2,),
             kT,
             (mass,),
-            (Projection(name, plane, MUELLER_BROWN),),
-            Bounds(plane, low, high),
+            (Projection(name, coordinates, MUELLER_BROWN),),
+            Bounds(coordinates, low, high),
             trajectories=tuple(trajectories),
         )
 

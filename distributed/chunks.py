@@ -88,7 +88,8 @@ class ChunkStore:
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
         with replacing(self.path(index)) as partial:
             np.savez(partial, trajectories=frames, sha256=digest, **_named(summary), **_named(reduction))
-        remove_partials(self.path(index))  # Of workers that were killed.
+        for path in (self.path(index), self.part(index)):
+            remove_partials(path)  # Of workers that were killed.
 
     def summary(self, index: int) -> Summary | None:
         """Summary of a finished chunk, None if it is not there. FileError if it is damaged."""

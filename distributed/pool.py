@@ -1,8 +1,8 @@
 """The pool of long-lived actors that draws samples and runs simulations, chunk by chunk.
 
-Chunks of one fixed shape, so that an actor compiles once. Actors commit frames to disk and return summaries,
-which the driver adds up as they arrive; a finished chunk never runs again. Works and the actors that compute
-them stand together, hence the length.
+Chunks of one fixed shape, so that an actor compiles once. Actors commit frames and what they are reduced to,
+and return summaries, which the driver adds up as they arrive; a finished chunk never runs again. Works and
+the actors that compute them stand together, hence the length.
 """
 
 import time

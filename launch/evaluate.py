@@ -164,7 +164,7 @@ def _of_system(run: Run, sampling: pool.Work, simulation: pool.Work) -> SystemRe
             )
     # A floor is that of as many frames: fewer lie farther from any reference.
     count = min(iid.totals.frames, sim.totals.frames)
-    if run.split != INDEPENDENT and system.name in Dataset(run.data).systems_with(INDEPENDENT):
+    if system.name in Dataset(run.data).systems_with(INDEPENDENT):
         independent = _split(run, system, INDEPENDENT)
         floor = evaluation.floor_against(reference, independent, count)
     else:

@@ -6,7 +6,7 @@ import pytest
 from scipy.constants import N_A, k
 
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN
-from fokker.analysis.projections import Coordinates
+from fokker.analysis.projections import coordinates
 from fokker.analysis.systems import BOLTZMANN, Bounds, System
 from fokker.data import shards
 from fokker.data.bead_map import BeadMap
@@ -57,7 +57,7 @@ def test_a_frame_with_a_broken_bond_or_without_a_number_is_not_physical():
 
 
 def test_bounds_are_closed_and_hold_what_is_finite_only():
-    bounds = Bounds(Coordinates(), (-1.0, -2.0), (5.0, 6.0))
+    bounds = Bounds(coordinates, (-1.0, -2.0), (5.0, 6.0))
     nan, inf = np.nan, np.inf
     batch = np.array(
         [[(-1, -2), (5, 6), (2, 2)], [(5.01, 0), (0, -2.01), (nan, 0)], [(inf, 0), (0, -inf), (0, 0)]]
