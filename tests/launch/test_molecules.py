@@ -66,7 +66,7 @@ def test_beads_without_torsions_are_trained_and_judged_by_their_lengths(
     ((_, system),) = json.loads((path / "metrics.json").read_text())["systems"].items()
     assert [*system["molecule"]["bonds"]] == ["GLY1-CA ALA2-CA"]
     assert (system["molecule"]["torsions"], system["molecule"]["mirror_images"]) == (None, None)
-    assert 0 < system["corrected"]["floor"]["js"] < system["corrected"]["sim"]["js"]
+    assert all(0 < system["corrected"][kind]["js"] < 0.7 for kind in ("iid", "sim", "floor"))
     assert "GLY1-CA ALA2-CA" in (path / "report.html").read_text()
     figures = {figure.name for figure in (path / "figures").iterdir()}
     assert figures == {"distances.png", "losses.png", "fokker-planck-error.png"}
