@@ -1,32 +1,30 @@
-"""What a run is judged by: samples and a simulation of one system beside its reference."""
+"""What a run is judged by: samples and a simulation of one system beside its reference.
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import combinations
-from typing import Any
+The sets are never held: their histograms are sums, and the paper's JS, whose bins span the extremes of both,
+takes one more pass over them.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
 
-from ..data.beads import Beads
-from ..data.chirality import chiral_centres, wrong_hand
-from .metrics import (
-    DEFINITIONS,
-    Plane,
-    Points,
-    compare,
-    histogram,
-    js_divergence,
-    js_floor,
-    pmf_error,
-    pmf_histogram,
-    reported,
+from .metrics import js_divergence, js_floor, pmf_error
+from .reduction import FrameSet, Totals, held, wasserstein
+from .results import (
+    Comparison,
+    FrameCounts,
+    Length,
+    Metrics,
+    MirrorImages,
+    SampleCounts,
+    SampleResult,
+    Scores,
+    SimulationCounts,
+    Structure,
+    SystemResult,
+    Torsions,
 )
-from .observables import distances, sign_changes, wasserstein
 from .systems import System
-
-Metrics = dict[str, dict[str, float]]
-"""Definition to metric to value, as `compare` gives them."""
 
 FLOOR_DRAWS = 3
 RESAMPLES = 20
@@ -35,229 +33,166 @@ PARTS = 8
 """Parts that a reference of fewer trajectories is cut into, to see how far they spread."""
 
 
-def floor(points: Points, count: int, plane: Plane, seed: int) -> Metrics:
-    """What `count` independent points would score: both metrics between sets of one distribution.
+def compared(reference: FrameSet, other: FrameSet) -> list[Comparison]:
+    """Both metrics of a set, on every projection. ValueError for an empty one."""
+    one, two = reference.totals, other.totals
+    places = range(len(one.system.projections))
+    ends = [np.stack(both) for both in zip(one.extremes, two.extremes, strict=True)]
+    limits = [np.stack([both[..., 0].min(axis=0), both[..., 1].max(axis=0)], axis=1) for both in ends]
+    found = []
+    for i, p, q in zip(places, reference.within(limits), other.within(limits), strict=True):
+        pmf = pmf_error(one.pmf[i], two.pmf[i])
+        found.append(
+            Comparison(
+                paper=Scores(js_divergence(p, q), pmf),
+                corrected=Scores(js_divergence(one.js[i], two.js[i]), pmf),
+            )
+        )
+    return found
 
-    From disjoint random parts of the points. Between a reference of n and a set of m points the noise is that
-    of two sets of 2/(1/n + 1/m); where half of the points are fewer, the metric is carried on from a quarter
-    to a half of them, along the power of the size that it follows there.
+
+def floor_of(reference: FrameSet, count: int, seed: int) -> list[Comparison]:
+    """What `count` independent frames would score on every projection: metrics of sets of one distribution.
+
+    From disjoint random parts of the reference. Between a reference of n and a set of m frames the noise is
+    that of two sets of 2/(1/n + 1/m); where half of the frames are fewer, the metric is carried on from a
+    quarter to a half of them, along the power of the size that it follows there.
     """
-    half, random = len(points) // 2, np.random.default_rng(seed)
-    wanted = 2 / (1 / len(points) + 1 / count)
-
-    def between(size: int) -> Metrics:
-        drawn = [random.permutation(points)[: 2 * size] for _ in range(FLOOR_DRAWS)]
-        return _combine([compare(pair[:size], pair[size:], plane) for pair in drawn], np.mean)
-
-    if wanted <= half:
-        return between(int(wanted))
-    doublings = np.log2(wanted / half)
-    sizes = [between(half), between(half // 2)]
-    return _combine(sizes, lambda values: values[0] * (values[0] / values[1]) ** doublings)
-
-
-def floor_of(system: System, reference: np.ndarray, count: int, seed: int) -> Metrics:
-    """The floor of a system's reference frames, a mean over its planes."""
-    planes = range(len(system.planes))
-    return _combine([floor(system.points(reference, i), count, system.plane, seed) for i in planes], np.mean)
+    total, random = reference.totals.frames, np.random.default_rng(seed)
+    half, wanted = total // 2, 2 / (1 / total + 1 / count)
+    sizes = [int(wanted)] if wanted <= half else [half, half // 2]
+    means = []
+    for size in sizes:
+        drawn = []
+        for _ in range(FLOOR_DRAWS):
+            order = random.permutation(total)
+            halves = (reference.some(part) for part in (order[:size], order[size : 2 * size]))
+            drawn.append([each.numbers for each in compared(*halves)])
+        means.append(np.mean(drawn, axis=0))
+    if len(sizes) == 2:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means[0] *= (means[0] / means[1]) ** np.log2(wanted / half)
+    return [*map(Comparison.of, means[0])]
 
 
-def _combine(results: Sequence[Any], how: Callable[[list[float]], Any]) -> Any:
-    """The values at one place of nested dictionaries, made one, at every place."""
-    if isinstance(results[0], Mapping):
-        return {key: _combine([result[key] for result in results], how) for key in results[0]}
-    return float(how([*results]))
+def floor_against(reference: FrameSet, independent: FrameSet, count: int) -> list[Comparison]:
+    """The same, of a system of which there is an independent reference as well: that scores it."""
+    total = independent.totals.frames
+    chosen = np.random.default_rng(0).choice(total, min(count, total), replace=False)
+    return compared(reference, independent.some(chosen))
+
+
+def parts_of(system: System, split: str, frames: int) -> list[int]:
+    """Frames of each independent part of a reference: trajectories, cut where there are few of them.
+
+    One part where the trajectories are not known.
+    """
+    known = [count for own, count in system.trajectories if own == split]
+    if sum(known) != frames:
+        return [frames]
+    blocks = -(-PARTS // len(known))
+    return [len(block) for count in known for block in np.array_split(np.arange(count), blocks)]
 
 
 def judge(
     system: System,
-    reference: np.ndarray,
-    samples: np.ndarray,
-    chains: Float[np.ndarray, "chains frames *shape"],
-    floor: Metrics,
-    lengths: Sequence[int] = (),
-) -> dict[str, Any]:
+    reference: FrameSet,
+    iid: FrameSet,
+    sim: FrameSet,
+    floor: Sequence[Comparison],
+    sample: FrameCounts,
+    simulate: SimulationCounts,
+    crossings: int,
+) -> SystemResult:
     """Metrics of samples and of a simulation against the reference, each beside its floor.
 
     `floor_sim` is the floor of the simulation's own JS, by the spread over its chains; not a number for one
-    chain. `lengths` are the frames of the trajectories that the reference consists of, one after another;
-    without them its frames count as independent. Frames that are not finite are left out. ValueError if there
-    are no others.
+    chain. `crossings` are those of φ in all chains. ValueError if a set is empty.
     """
-    finite = system.finite(chains)
-    sets = {"reference": reference, "iid": samples[system.finite(samples)], "sim": chains[finite]}
-    middle, each = len(system.planes) // 2, {}
-    walks, points, lowest = chains, {}, []
-    for index, name in enumerate(system.planes):
-        with np.errstate(invalid="ignore"):
-            angles = system.points(chains, index)
-        here = {kind: system.points(sets[kind], index) for kind in ("reference", "iid")}
-        here["sim"] = angles[finite]
-        each[name] = _compared(here, system.plane)
-        lowest.append(_floor_of_chains(system.plane, here["reference"], lengths, _walked(angles, finite)))
-        if index == middle:
-            walks, points = angles, here
-    result: dict[str, Any] = _combine([*each.values()], np.mean)
-    for definition in DEFINITIONS:
-        result[definition]["floor"] = floor[definition]
-    result["corrected"]["floor_sim"] = {"js": float(np.mean(lowest))}
-    if len(each) > 1:
-        result["residues"] = each
-    if len(chains) > 1:
-        result["sim_error"] = _chain_error(system.plane, points["reference"], _walked(walks, finite))
-    if system.beads is not None:
-        result["molecule"] = {
-            **_structure(system.beads, sets),
-            "phi_positive": {kind: float((part[:, 0] > 0).mean()) for kind, part in points.items()},
-            "phi_crossings": sign_changes(walks[..., 0]),
-        }
-    return result
+    every, found = [], (compared(reference, iid), compared(reference, sim))
+    for place, comparisons in enumerate(zip(*found, floor, strict=True)):
+        metrics = Metrics.of(dict(zip(("iid", "sim", "floor"), comparisons, strict=True)))
+        spread = sim.totals.spreads[place]
+        own = js_floor(reference.totals.spreads[place], spread) if spread.parts > 1 else np.nan
+        metrics.corrected["floor_sim"] = Scores(own, np.nan)
+        every.append(metrics)
+    means, sets = Metrics.mean(every), {"reference": reference.totals, "iid": iid.totals, "sim": sim.totals}
+    return SystemResult(
+        means.paper,
+        means.corrected,
+        _by_projection(system, every),
+        _chain_error(system, reference.totals, sim.totals),
+        structure(system, sets, crossings),
+        sample,
+        simulate,
+    )
 
 
-def _walked(
-    points: Float[np.ndarray, "chains frames 2"], finite: Bool[np.ndarray, "chains frames"]
-) -> list[Points]:
-    """The finite points of each chain."""
-    return [walk[kept] for walk, kept in zip(points, finite, strict=True)]
-
-
-def _floor_of_chains(
-    plane: Plane, reference: Points, lengths: Sequence[int], chains: Sequence[Points]
-) -> float:
-    """JS that such chains would have from such a reference if both were of one distribution."""
-    if sum(len(chain) > 0 for chain in chains) < 2:
-        return np.nan
-    parts = [reference]
-    if lengths and sum(lengths) == len(reference):
-        blocks = -(-PARTS // len(lengths))
-        each = np.split(reference, np.cumsum(lengths)[:-1])
-        parts = [block for trajectory in each for block in np.array_split(trajectory, blocks)]
-    p, q = (np.stack([histogram(part, plane, plane.js_bins) for part in of]) for of in (parts, chains))
-    return js_floor(p, q)
-
-
-def lengths_of(description: Mapping[str, Any], split: str) -> tuple[int, ...]:
-    """Frames of the trajectories of a split, as the description of a system in a dataset has them."""
-    known = description.get("trajectories", ())
-    return tuple(part["frames"] for part in known if part["split"] == split)
-
-
-def _compared(points: Mapping[str, Points], plane: Plane) -> dict[str, Any]:
-    """By definition, the metrics of every set against the reference."""
-    found = {
-        kind: compare(points["reference"], points[kind], plane) for kind in points if kind != "reference"
-    }
-    return {
-        definition: {kind: values[definition] for kind, values in found.items()} for definition in DEFINITIONS
-    }
-
-
-def judge_samples(
-    system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0
-) -> dict[str, Any]:
+def judge_samples(system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0) -> SampleResult:
     """Metrics of one set of frames, whoever made them, against a reference, beside their floor.
 
     Raises ValueError if no frame is finite.
     """
     finite = samples[system.finite(samples)]
-    sets = {"reference": reference, "samples": finite}
-    each = {
-        name: _compared({kind: system.points(part, i) for kind, part in sets.items()}, system.plane)
-        for i, name in enumerate(system.planes)
-    }
-    result: dict[str, Any] = _combine([*each.values()], np.mean)
-    lowest = floor_of(system, reference, len(finite), seed)
-    for definition in DEFINITIONS:
-        result[definition]["floor"] = lowest[definition]
-    if len(each) > 1:
-        result["residues"] = each
-    whole = system.physical(finite)
-    result["frames"] = {
-        "count": len(samples),
-        "not_finite": len(samples) - len(finite),
-        "broken_bonds": int((~whole).sum()),
-    }
-    if system.beads is not None:
-        result["molecule"] = {
-            **_structure(system.beads, sets),
-            "phi_positive": {
-                kind: float((system.points(part)[:, 0] > 0).mean()) for kind, part in sets.items()
-            },
-        }
-    return result
+    sets = {kind: held(system, part) for kind, part in (("reference", reference), ("samples", finite))}
+    found = compared(sets["reference"], sets["samples"])
+    lowest = floor_of(sets["reference"], len(finite), seed)
+    every = [Metrics.of({"samples": a, "floor": b}) for a, b in zip(found, lowest, strict=True)]
+    means, whole = Metrics.mean(every), system.physical(finite)
+    return SampleResult(
+        means.paper,
+        means.corrected,
+        _by_projection(system, every),
+        structure(system, {kind: one.totals for kind, one in sets.items()}),
+        SampleCounts(len(samples), len(samples) - len(finite), int((~whole).sum())),
+    )
 
 
-def _chain_error(plane: Plane, reference: Points, chains: Sequence[Points]) -> dict[str, float]:
+def _by_projection(system: System, every: Sequence[Metrics]) -> dict[str, Metrics]:
+    names = [projection.name for projection in system.projections]
+    return dict(zip(names, every, strict=True)) if len(every) > 1 else {}
+
+
+def _chain_error(system: System, reference: Totals, sim: Totals) -> Scores | None:
     """Standard deviation of the corrected metrics over draws of whole chains, which are independent."""
-    js_all = np.stack([histogram(chain, plane, plane.js_bins) for chain in chains])
-    pmf_all = np.stack([pmf_histogram(chain, plane) for chain in chains])
-    js_reference = histogram(reference, plane, plane.js_bins)
-    pmf_reference = pmf_histogram(reference, plane)
-    random = np.random.default_rng(0)
-    found = []
-    for _ in range(RESAMPLES):
-        weights = np.bincount(random.integers(len(chains), size=len(chains)), minlength=len(chains))
-        js_sum, pmf_sum = (np.tensordot(weights, counts, 1) for counts in (js_all, pmf_all))
-        if js_sum.any():
-            found.append((js_divergence(js_reference, js_sum), pmf_error(pmf_reference, pmf_sum)))
-    js_sd, pmf_sd = np.std(found, axis=0, ddof=1) if len(found) > 1 else (np.nan, np.nan)
-    return {"js": float(js_sd), "pmf": float(pmf_sd)}
-
-
-def _structure(beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Bonds and distances of all pairs of Cα: length and spread (nm) in every set, W1 of the others.
-
-    And frames of the wrong hand.
-    """
-    carbons = [bead for bead, atom in enumerate(beads.atoms) if atom == "CA"]
-    return {
-        "bonds": _lengths(beads, beads.bonds, sets),
-        "ca_distances": _lengths(beads, [*combinations(carbons, 2)], sets),
-        "mirror_images": _mirror_images(beads, sets),
-    }
-
-
-def _mirror_images(beads: Beads, sets: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
-    """How many frames of every set, and what share, have a residue of the wrong hand (D), and which have.
-
-    None where the beads have no hand. A reference of D-residues has them too: then they are right.
-    """
-    _, labels = chiral_centres(beads)
-    if not labels:
+    place = system.projections.index(system.shown)
+    if not len(sim.drawn[place][0]):
         return None
-    found = {}
-    for kind, frames in sets.items():
-        wrong = wrong_hand(beads, _flat(frames))
-        count, shares = int(wrong.any(axis=1).sum()), wrong.mean(axis=0).tolist()
-        residues = {label: share for label, share in zip(labels, shares, strict=True) if share}
-        found[kind] = {"count": count, "share": count / len(wrong), "residues": residues}
-    return found
+    found = [
+        (js_divergence(reference.js[place], js), pmf_error(reference.pmf[place], pmf))
+        for js, pmf in zip(*sim.drawn[place], strict=True)
+        if js.any()
+    ]
+    return Scores(*map(float, np.std(found, axis=0, ddof=1) if len(found) > 1 else (np.nan, np.nan)))
 
 
-def _lengths(
-    beads: Beads, pairs: Sequence[tuple[int, int]], sets: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    others = [kind for kind in sets if kind != "reference"]
-    found = {}
-    for first, second in pairs:
-        index = np.array([[first, second]])
-        lengths = {kind: distances(_flat(frames), index)[:, 0] for kind, frames in sets.items()}
-        found[f"{beads.labels[first]} {beads.labels[second]}"] = {
-            kind: _spread(values) for kind, values in lengths.items()
-        } | {f"w1_{kind}": wasserstein(lengths["reference"], lengths[kind]) for kind in others}
-    return found
+def structure(system: System, sets: Mapping[str, Totals], crossings: int | None = None) -> Structure | None:
+    """Bonds and distances, wrong hands and modes of a molecule in every set; None of a particle."""
+    if not system.pairs:
+        return None
+    lengths = {label: _length(sets, number) for number, (label, _) in enumerate(system.pairs)}
+    torsions = Torsions({kind: one.phi_positive / one.frames for kind, one in sets.items()}, crossings)
+    return Structure(
+        {label: lengths[label] for label, _ in system.bonds},
+        {label: lengths[label] for label, _ in system.far_pairs},
+        {kind: _mirror_images(system, one) for kind, one in sets.items()} if system.hands else None,
+        torsions if system.shown.grid.periodic else None,
+    )
 
 
-def _flat(frames: np.ndarray) -> np.ndarray:
-    return frames.reshape(-1, *frames.shape[-2:])
+def _length(sets: Mapping[str, Totals], pair: int) -> Length:
+    return Length(
+        {kind: one.mean_and_spread(pair) for kind, one in sets.items()},
+        {
+            kind: wasserstein(sets["reference"], one, pair)
+            for kind, one in sets.items()
+            if kind != "reference"
+        },
+    )
 
 
-def _spread(values: Float[np.ndarray, "n"]) -> list[float]:
-    return [float(values.mean()), float(values.std())]
-
-
-def mean(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means of JS and PMF over systems, and their standard deviations under `sd` where there are several."""
-    parts = [reported(result) for result in results]
-    means = _combine(parts, np.mean)
-    return means if len(results) == 1 else means | {"sd": _combine(parts, partial(np.std, ddof=1))}
+def _mirror_images(system: System, one: Totals) -> MirrorImages:
+    shares = zip((label for label, _ in system.hands), (one.wrong_hands / one.frames).tolist(), strict=True)
+    return MirrorImages(
+        one.mirror_images, one.mirror_images / one.frames, {label: share for label, share in shares if share}
+    )

@@ -9,28 +9,77 @@ from jaxtyping import Float, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .metrics import Plane, Points, free_energy
-from .observables import torsion_profile
+from .metrics import Counts, Grid, free_energy
+from .reduction import Totals
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-PROFILE_BINS = 64
 HIGHEST = 10.0
 """Free energies above this many kT are drawn alike: one sample in 22,000 of the deepest bin."""
+MOST_PANELS = 4
+"""Distances of a system that are drawn."""
+
+Sets = Mapping[str, Totals]
+"""The sets of a system that are drawn side by side, by their titles."""
 
 
-def free_energy_surfaces(rows: Mapping[str, Mapping[str, Points]], plane: Plane) -> Figure:
+def free_energies(systems: Mapping[str, Sets]) -> dict[str, tuple[str, Figure]]:
+    """By name, captions and figures of the free energies of systems, by what each is projected to."""
+    found, shown = {}, {label: next(iter(sets.values())).system.shown.grid for label, sets in systems.items()}
+    planes = {label: sets for label, sets in systems.items() if len(shown[label].limits) == 2}
+    if planes:
+        surfaces = {label: {kind: one.shown for kind, one in sets.items()} for label, sets in planes.items()}
+        found["free-energy"] = (
+            "Free energy of the training data, of independent samples and of the simulation.",
+            free_energy_surfaces(surfaces, shown[next(iter(planes))]),
+        )
+    torsions = {label: _along_each(sets) for label, sets in planes.items() if shown[label].periodic}
+    if torsions:
+        found["torsions"] = "Free energy along each torsion.", free_energy_profiles(torsions)
+    distances = {label: _distances(sets) for label, sets in systems.items() if label not in planes}
+    if distances:
+        found["distances"] = "Free energy along bonds and other distances.", free_energy_profiles(distances)
+    return found
+
+
+Panel = tuple[str, tuple[float, float], Mapping[str, Counts]]
+"""Label and limits of an axis, and the histogram of every set along it."""
+
+
+def _along_each(sets: Sets) -> list[Panel]:
+    """The axes of the projection that is shown, over each of which the others are summed."""
+    grid = next(iter(sets.values())).system.shown.grid
+    return [
+        (label, limits, {kind: one.shown.sum(axis=1 - axis) for kind, one in sets.items()})
+        for axis, (label, limits) in enumerate(zip(grid.labels, grid.limits, strict=True))
+    ]
+
+
+def _distances(sets: Sets) -> list[Panel]:
+    projections = next(iter(sets.values())).system.projections
+    places = np.linspace(0, len(projections) - 1, min(len(projections), MOST_PANELS)).round().astype(int)
+    return [
+        (
+            projections[place].grid.labels[0],
+            projections[place].grid.limits[0],
+            {kind: one.inside[place] for kind, one in sets.items()},
+        )
+        for place in places
+    ]
+
+
+def free_energy_surfaces(rows: Mapping[str, Mapping[str, Counts]], grid: Grid) -> Figure:
     """One row of panels for each method, −ln p in kT on a common scale; empty bins stay white.
 
-    Points beyond the limits are not drawn: collected in the outermost bins they would look like a wall.
+    Of points within the limits: the others, collected in the outermost bins, would look like a wall.
     """
-    lines = [{title: _surface(points, plane) for title, points in row.items()} for row in rows.values()]
+    lines = [{title: _surface(counts) for title, counts in row.items()} for row in rows.values()]
     columns = max(len(line) for line in lines)
     highest = np.concatenate([s.compressed() for line in lines for s in line.values()]).max(initial=1.0)
     figure = Figure(figsize=(3.1 * columns + 0.9, 3.0 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
     image = None
-    (left, right), (bottom, top) = plane.limits
+    (left, right), (bottom, top) = grid.limits
     for panels, label, line in zip(axes, rows, lines, strict=True):
         for panel, (title, surface) in zip(panels, line.items(), strict=True):
             image = panel.imshow(
@@ -41,7 +90,7 @@ def free_energy_surfaces(rows: Mapping[str, Mapping[str, Points]], plane: Plane)
                 vmin=0,
                 vmax=min(highest, HIGHEST),
             )
-            panel.set(title=title, xlabel=plane.labels[0], ylabel=f"{label}\n{plane.labels[1]}".strip())
+            panel.set(title=title, xlabel=grid.labels[0], ylabel=f"{label}\n{grid.labels[1]}".strip())
             panel.label_outer()
     assert image is not None
     extend = "max" if highest > HIGHEST else "neither"
@@ -49,29 +98,30 @@ def free_energy_surfaces(rows: Mapping[str, Mapping[str, Points]], plane: Plane)
     return figure
 
 
-def _surface(points: Points, plane: Plane) -> np.ma.MaskedArray:
-    """Free energy of the points within the limits, empty bins masked."""
-    x, y = points.T
-    counts = np.histogram2d(x, y, bins=plane.js_bins, range=plane.limits)[0].astype(int)
+def _surface(counts: Counts) -> np.ma.MaskedArray:
+    """Free energy of the bins, empty ones masked."""
     if not counts.any():
         return np.ma.masked_all(counts.shape)
     return np.ma.masked_invalid(free_energy(counts))
 
 
-def torsion_profiles(rows: Mapping[str, Mapping[str, Points]], labels: tuple[str, str]) -> Figure:
-    """One row for each system: free energies (kT) along both torsions, a line for each set of points."""
-    figure = Figure(figsize=(8, 2.8 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 2, sharey="row", squeeze=False)
-    centres = np.linspace(-np.pi, np.pi, PROFILE_BINS + 1)[:-1] + np.pi / PROFILE_BINS
-    for panels, (name, sets) in zip(axes, rows.items(), strict=True):
-        for axis, (panel, label) in enumerate(zip(panels, labels, strict=True)):
-            for colour, (kind, points) in zip(cycle(COLOURS), sets.items(), strict=False):
-                profile = torsion_profile(points[:, axis], PROFILE_BINS)
-                panel.plot(centres, np.where(np.isfinite(profile), profile, np.nan), color=colour, label=kind)
-            panel.set(xlabel=label, xlim=(-np.pi, np.pi), ylim=(0, None))
+def free_energy_profiles(rows: Mapping[str, Sequence[Panel]]) -> Figure:
+    """One row of panels for each system, −ln p in kT along an axis, with a line for each set."""
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(4 * columns, 2.8 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
+    for panels, (name, row) in zip(axes, rows.items(), strict=True):
+        for panel in panels[len(row) :]:
+            panel.set_axis_off()
+        for panel, (label, (low, high), sets) in zip(panels, row, strict=False):
+            for colour, (kind, counts) in zip(cycle(COLOURS), sets.items(), strict=False):
+                edges = np.linspace(low, high, len(counts) + 1)
+                profile = _surface(counts).filled(np.nan)
+                panel.plot((edges[:-1] + edges[1:]) / 2, profile, color=colour, label=kind)
+            panel.set(xlabel=label, xlim=(low, high), ylim=(0, None))
             panel.spines[["top", "right"]].set_visible(False)
         panels[0].set_ylabel(f"{name}\nfree energy (kT)".strip())
-    axes[0, 1].legend(frameon=False)
+    axes[0, 0].legend(frameon=False)
     return figure
 
 

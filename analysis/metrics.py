@@ -1,76 +1,89 @@
-"""How far a set of points is from a reference, on a plane such as (x, y) or (φ, ψ).
+"""How far a set of points is from a reference, on one or two axes such as (x, y), (φ, ψ) or a length.
 
 Each metric is named by its definition: `paper` is what the authors' code computes, so that numbers compare;
 `corrected` is what it should have been. Where they agree, both hold the same value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.spatial.distance import jensenshannon
 
-Points = Float[np.ndarray, "_ 2"]  # Sets that are compared may differ in size.
-Counts = Int[np.ndarray, "bins bins"]
-PartCounts = Int[np.ndarray, "_ bins bins"]
-Rectangle = tuple[tuple[float, float], tuple[float, float]]
-Definition = Literal["paper", "corrected", "text"]
-DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
-"""Those that are reported."""
-COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
-"""What a table of results shows of each definition, in the order of the paper."""
+from .results import Comparison, Definition, Scores
+
+Points = Float[np.ndarray, "_ axes"]  # Sets that are compared may differ in size.
+Counts = Int[np.ndarray, "*bins"]
+Limits = Float[np.ndarray, "axes 2"]
+"""Lower and upper end of each axis."""
 
 EMPTY = 1e-6
 """Proportion of an empty bin in the PMF error."""
 
 
 @dataclass(frozen=True)
-class Plane:
-    """The plane where distributions are compared, and its bins a side.
+class Grid:
+    """Where distributions are compared: axes, their limits, and the number of bins along each."""
 
-    `limits` bound the bins; beyond `physical` a simulation has left the system.
-    """
-
-    labels: tuple[str, str]
-    limits: Rectangle
-    physical: Rectangle
+    labels: tuple[str, ...]
+    limits: tuple[tuple[float, float], ...]
     js_bins: int
     pmf_bins: int = 64
+    periodic: bool = False
+    """Angles, whose limits are the same place."""
+
+    def shape(self, bins: int) -> tuple[int, ...]:
+        """Of a histogram with so many bins along each axis."""
+        return (bins,) * len(self.limits)
 
 
 # The longest reference trajectories stay between (−3.0, −0.9) and (1.3, 3.0).
-MUELLER_BROWN = Plane(("x", "y"), ((-1.8, 1.1), (-0.5, 2.0)), ((-4.0, 2.0), (-2.0, 4.0)), js_bins=100)
-RAMACHANDRAN = Plane(("φ", "ψ"), ((-pi, pi), (-pi, pi)), ((-pi, pi), (-pi, pi)), js_bins=64)
+MUELLER_BROWN = Grid(("x", "y"), ((-1.8, 1.1), (-0.5, 2.0)), js_bins=100)
+RAMACHANDRAN = Grid(("φ", "ψ"), ((-pi, pi), (-pi, pi)), js_bins=64, periodic=True)
 
 
-def physical(points: Float[np.ndarray, "*batch 2"], plane: Plane) -> Bool[np.ndarray, "*batch"]:
-    """Whether each point lies within the physical range; what is not finite does not."""
-    low, high = np.transpose(plane.physical)
-    return ((points >= low) & (points <= high)).all(axis=-1)
+def bins_of(points: Points, grid: Grid) -> Int[np.ndarray, "_"]:
+    """Number of the bin of each point among the `js_bins` a side; what lies outside is in the outermost.
 
-
-def histogram(points: Points, plane: Plane, bins: int) -> Counts:
-    """Counts on `bins` fixed bins a side; what lies outside is counted in the outermost bins.
-
-    The histograms of parts add up to that of the whole. Raises ValueError for points that are not finite.
+    Raises ValueError for points that are not finite.
     """
-    return _count(points, plane, [np.linspace(*limit, bins + 1)[1:-1] for limit in plane.limits])
+    return _bins(points, [np.linspace(*limit, grid.js_bins + 1)[1:-1] for limit in grid.limits])
 
 
-def pmf_histogram(points: Points, plane: Plane) -> Counts:
-    """Counts on `pmf_bins` a side, of which the outer two collect what lies outside the limits."""
-    return _count(points, plane, [np.linspace(*limit, plane.pmf_bins - 1) for limit in plane.limits])
+def pmf_bins_of(points: Points, grid: Grid) -> Int[np.ndarray, "_"]:
+    """The same of the `pmf_bins` a side, of which the outer two collect what lies outside the limits."""
+    return _bins(points, [np.linspace(*limit, grid.pmf_bins - 1) for limit in grid.limits])
 
 
-def _count(points: Points, plane: Plane, inner_edges: list[np.ndarray]) -> Counts:
+def _bins(points: Points, inner_edges: Sequence[np.ndarray]) -> Int[np.ndarray, "_"]:
     if not np.isfinite(points).all():
         raise ValueError("points that are not finite must be counted and dropped before they are compared")
-    x, y = (np.searchsorted(edges, points[:, i], side="right") for i, edges in enumerate(inner_edges))
-    shape = len(inner_edges[0]) + 1, len(inner_edges[1]) + 1
-    return np.bincount(x * shape[1] + y, minlength=shape[0] * shape[1]).reshape(shape)
+    found = np.zeros(len(points), np.int64)
+    for axis, edges in enumerate(inner_edges):
+        found = found * (len(edges) + 1) + np.searchsorted(edges, points[:, axis], side="right")
+    return found
+
+
+def histogram(points: Points, grid: Grid) -> Counts:
+    """Counts on the bins of the JS divergence. The histograms of parts add up to that of the whole."""
+    shape = grid.shape(grid.js_bins)
+    return np.bincount(bins_of(points, grid), minlength=int(np.prod(shape))).reshape(shape)
+
+
+def pmf_histogram(points: Points, grid: Grid) -> Counts:
+    """Counts on the bins of the PMF error."""
+    shape = grid.shape(grid.pmf_bins)
+    return np.bincount(pmf_bins_of(points, grid), minlength=int(np.prod(shape))).reshape(shape)
+
+
+def histogram_within(points: Points, limits: Limits, grid: Grid) -> Counts:
+    """Counts on as many bins as JS has between other limits, which for the paper are the pooled extremes."""
+    return np.histogramdd(points, bins=grid.js_bins, range=[(low, high) for low, high in limits])[0].astype(
+        int
+    )
 
 
 def js_divergence(p: Counts, q: Counts) -> float:
@@ -81,32 +94,60 @@ def js_divergence(p: Counts, q: Counts) -> float:
     return float(jensenshannon(p.ravel(), q.ravel()) ** 2)
 
 
-def js_floor(first: PartCounts, second: PartCounts) -> float:
-    """JS divergence (nats) to expect of two sets of one distribution, each given as independent parts of it.
+@dataclass(frozen=True)
+class Spread:
+    """What the histograms of independent parts of a set add up to: the variance of a bin needs no more."""
+
+    counts: Counts
+    squares: Counts
+    """Of the counts of each part."""
+    products: Counts
+    """Of the counts of each part and its size."""
+    frames: int
+    squared_frames: int
+    """Of the sizes of the parts."""
+    parts: int
+    """Those that are not empty."""
+
+    @classmethod
+    def of(cls, parts: Int[np.ndarray, "_ *bins"]) -> "Spread":
+        """Of a histogram for each part."""
+        sizes = parts.reshape(len(parts), -1).sum(axis=1)
+        return cls(
+            parts.sum(axis=0),
+            (parts**2).sum(axis=0),
+            np.tensordot(sizes, parts, 1),
+            int(sizes.sum()),
+            int((sizes**2).sum()),
+            int(np.count_nonzero(sizes)),
+        )
+
+    def proportions(self) -> tuple[Float[np.ndarray, "*bins"], Float[np.ndarray, "*bins"]]:
+        """Proportion of each bin, and its variance; parts may differ in size."""
+        pooled = self.counts / self.frames
+        if self.parts < 2:
+            return pooled, pooled * (1 - pooled) / self.frames
+        spread = self.squares - 2 * pooled * self.products + pooled**2 * self.squared_frames
+        return pooled, self.parts / (self.parts - 1) * spread / self.frames**2
+
+
+def js_floor(first: Spread, second: Spread) -> float:
+    """JS divergence (nats) to expect of two sets of one distribution, each given by independent parts of it.
 
     ⅛ Σ_b [Var(p̂_b) + Var(q̂_b)]/m_b over the occupied bins b, with the mean m of both proportions: the second
     order of the divergence. The variances are those of the mean over parts (chains, trajectories), by how the
     parts spread; of a set that is one part, those of independent frames, p (1 − p)/n. For independent frames
     it is (K − 1)/8 (1/n₁ + 1/n₂) with K occupied bins.
     """
-    (p, p_variance), (q, q_variance) = (_proportions(parts) for parts in (first, second))
+    (p, p_variance), (q, q_variance) = first.proportions(), second.proportions()
     mean = 0.5 * (p + q)
     occupied = mean > 0
     return float(np.sum((p_variance + q_variance)[occupied] / mean[occupied]) / 8)
 
 
-def _proportions(parts: PartCounts) -> tuple[np.ndarray, np.ndarray]:
-    """Proportion of each bin, and its variance; parts may differ in size."""
-    sizes = parts.sum(axis=(1, 2))
-    total, count = sizes.sum(), np.count_nonzero(sizes)
-    pooled = parts.sum(axis=0) / total
-    if count < 2:
-        return pooled, pooled * (1 - pooled) / total
-    spread = np.sum((parts - sizes[:, None, None] * pooled) ** 2, axis=0)
-    return pooled, count / (count - 1) * spread / total**2
-
-
-def js(reference: Points, points: Points, plane: Plane, definition: Definition) -> float:
+def js(
+    reference: Points, points: Points, grid: Grid, definition: Literal[Definition, "text"] = "corrected"
+) -> float:
     """Jensen–Shannon divergence (nats) of two sets of points.
 
     `paper`: bins between the pooled extremes, so one stray point changes every bin. `corrected`: fixed bins.
@@ -116,16 +157,12 @@ def js(reference: Points, points: Points, plane: Plane, definition: Definition) 
     if not (len(reference) and len(points)):
         raise ValueError(f"no points to compare: {len(reference)} of the reference, {len(points)} others")
     if definition == "corrected":
-        p, q = (histogram(part, plane, plane.js_bins) for part in (reference, points))
-        return js_divergence(p, q)
+        return js_divergence(histogram(reference, grid), histogram(points, grid))
     pooled = np.concatenate([reference, points])
-    limits = list(zip(pooled.min(axis=0), pooled.max(axis=0), strict=True))
-    p, q = (
-        np.histogram2d(part[:, 0], part[:, 1], bins=plane.js_bins, range=limits)[0].astype(int)
-        for part in (reference, points)
-    )
+    limits = np.stack([pooled.min(axis=0), pooled.max(axis=0)], axis=1)
     more = 1 if definition == "text" else 0
-    return js_divergence(p + more, q + more)
+    p, q = (histogram_within(part, limits, grid) + more for part in (reference, points))
+    return js_divergence(p, q)
 
 
 def pmf_error(reference: Counts, points: Counts) -> float:
@@ -143,36 +180,17 @@ def pmf_error(reference: Counts, points: Counts) -> float:
     return float(np.sum(weight * difference**2))
 
 
-def compare(reference: Points, points: Points, plane: Plane) -> dict[str, dict[str, float]]:
-    """Both metrics in both definitions: {"paper": {"js": …, "pmf": …}, "corrected": {…}}."""
-    pmf = pmf_error(pmf_histogram(reference, plane), pmf_histogram(points, plane))
-    return {
-        definition: {"js": js(reference, points, plane, definition), "pmf": pmf} for definition in DEFINITIONS
-    }
+def compare(reference: Points, points: Points, grid: Grid) -> Comparison:
+    """Both metrics of points that are held at once, in both definitions."""
+    pmf = pmf_error(pmf_histogram(reference, grid), pmf_histogram(points, grid))
+    return Comparison(
+        paper=Scores(js(reference, points, grid, "paper"), pmf),
+        corrected=Scores(js(reference, points, grid, "corrected"), pmf),
+    )
 
 
-def free_energy(counts: Int[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]:
+def free_energy(counts: Counts) -> Float[np.ndarray, "*bins"]:
     """−ln p in units of kT, its minimum at 0; empty bins are infinite."""
     with np.errstate(divide="ignore"):
         energy = -np.log(counts / counts.sum())
     return energy - energy.min()
-
-
-def reported(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of metrics.json, or of one system in it, that `table` shows."""
-    return {definition: metrics[definition] for definition in DEFINITIONS}
-
-
-def table(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, ...]]:
-    """Rows of metrics.json for people, below `TABLE_HEADER`; what is not known is left empty."""
-    rows = []
-    for definition, values in metrics.items():
-        for metric in ("js", "pmf"):
-            iid, sim, floor = (values[kind][metric] for kind in ("iid", "sim", "floor"))
-            numbers = (f"{iid:.4f}", f"{sim:.4f}", f"{floor:.4f}", f"{iid / floor:.2f}", f"{sim / floor:.2f}")
-            own = values.get("floor_sim", {}).get(metric)
-            rows.append((definition, metric.upper(), *numbers, "" if own is None else f"{own:.4f}"))
-    return rows
-
-
-TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim floor")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .metrics import TABLE_HEADER, table
+from .results import TABLE_HEADER, Metrics
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, column names, lines."""
@@ -23,8 +23,7 @@ class Report:
 
     title: str
     subtitle: str
-    metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """{"paper": {"iid": {"js": …, "pmf": …}, "sim": …, "floor": …}, "corrected": …}"""
+    metrics: Metrics
     warnings: Sequence[str]
     """What a reader has to know first: chains that left the range, frames that are not finite."""
     figures: Sequence[tuple[str, bytes]]
@@ -48,7 +47,7 @@ def render(report: Report) -> str:
         report=report,
         mark=MADE_FROM,
         header=TABLE_HEADER,
-        rows=table(report.metrics),
+        rows=report.metrics.table(),
         images=[(caption, base64.b64encode(png).decode()) for caption, png in report.figures],
         settings=flatten(report.config),
     )

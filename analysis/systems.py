@@ -1,23 +1,49 @@
-"""A system as it is judged: from its configurations to points on a plane, and what is physical."""
+"""A system as it is judged: what its frames are projected to, and which of them are physical."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..data.beads import Beads, require_torsions
+from ..data.beads import Beads
+from ..data.chirality import chiral_centres
 from ..data.config import MoleculesConfig, MuellerBrownConfig
 from ..data.shards import Dataset
-from .metrics import MUELLER_BROWN, RAMACHANDRAN, Plane, physical
-from .observables import dihedrals, distances
+from .metrics import MUELLER_BROWN
+from .projections import (
+    Distances,
+    Frames,
+    Measure,
+    Pair,
+    Projection,
+    coordinates,
+    far_pairs,
+    label_of,
+    projections_of,
+)
 
 BOLTZMANN = 0.00831446261815324
 """In kJ/(mol K)."""
 BROKEN = 0.5
 """Relative change of its mean length beyond which a bond is broken."""
+MUELLER_BROWN_RANGE = ((-4.0, 2.0), (-2.0, 4.0))
+"""Beyond it a particle has left the potential."""
 
-Frames = Float[np.ndarray, "*batch beads 3"] | Float[np.ndarray, "*batch 2"]
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is measured of a frame that is physical lies within these, one after another."""
+
+    measure: Measure
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
+        """Whether each frame does; what is not finite does not."""
+        with np.errstate(invalid="ignore"):
+            values = self.measure(frames)
+            return np.asarray(((values >= self.low) & (values <= self.high)).all(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -25,81 +51,114 @@ class System:
     """One system of a dataset. Units: nm, ps, amu, kJ/mol; Müller-Brown has its own."""
 
     name: str
-    plane: Plane
+    shape: tuple[int, ...]
+    """Of a frame."""
     kT: float
     masses: tuple[float, ...]
     """Of each bead, or of the one particle."""
+    projections: tuple[Projection, ...]
+    """By which it is judged."""
+    physical: Bounds
     norm: float = 1.0
     """What turns positions into normalised units."""
+    temperature_unit: float = 1.0
+    """kT of one unit of temperature, as users give it: K for molecules, kT itself for Müller-Brown."""
+    trajectories: tuple[tuple[str, int], ...] = ()
+    """Split and number of frames of those that its dataset consists of, where they are known."""
     beads: Beads | None = None
-    bond_means: tuple[float, ...] = ()
+    """Of a molecule, which alone has the following."""
+    bonds: tuple[tuple[str, Pair], ...] = ()
+    far_pairs: tuple[tuple[str, Pair], ...] = ()
+    """Others whose distances are judged."""
+    hands: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Residues that have one, and its `chiral_centres`."""
 
     @classmethod
     def of(cls, dataset: Dataset, name: str, config: MuellerBrownConfig | MoleculesConfig) -> "System":
         """A system of a dataset that was made with these settings."""
         if isinstance(config, MuellerBrownConfig):
-            return cls(name, MUELLER_BROWN, config.temperature, (config.mass,))
+            chains = (("train", config.frames // config.chains),) * config.chains
+            return cls.particle(name, config.temperature, config.mass, chains)
         description = dataset.description(name)
-        beads = Beads.from_json(description["beads"])
+        known = [(part["split"], part["frames"]) for part in description.get("trajectories", ())]
+        return cls.molecule(
+            name,
+            Beads.from_json(description["beads"]),
+            description["bond_means"],
+            config.temperature,
+            dataset.norm,
+            known,
+        )
+
+    @classmethod
+    def particle(
+        cls, name: str, kT: float, mass: float, trajectories: Sequence[tuple[str, int]] = ()
+    ) -> "System":
+        """A particle in the plane of the Müller-Brown potential."""
+        low, high = zip(*MUELLER_BROWN_RANGE, strict=True)
         return cls(
             name,
-            RAMACHANDRAN,
-            BOLTZMANN * config.temperature,
+            (2,),
+            kT,
+            (mass,),
+            (Projection(name, coordinates, MUELLER_BROWN),),
+            Bounds(coordinates, low, high),
+            trajectories=tuple(trajectories),
+        )
+
+    @classmethod
+    def molecule(
+        cls,
+        name: str,
+        beads: Beads,
+        bond_means: Sequence[float],
+        temperature: float,
+        norm: float = 1.0,
+        trajectories: Sequence[tuple[str, int]] = (),
+    ) -> "System":
+        """A molecule at a temperature in K, of mean bond lengths in nm.
+
+        Raises MoleculeError for one that nothing can be judged by.
+        """
+        low, high = ((1 - BROKEN) * np.asarray(bond_means), (1 + BROKEN) * np.asarray(bond_means))
+        centres, labels = chiral_centres(beads)
+        return cls(
+            name,
+            (len(beads), 3),
+            BOLTZMANN * temperature,
             tuple(beads.masses.tolist()),
-            dataset.norm,
+            projections_of(beads, bond_means, scale=1 / norm),
+            Bounds(Distances(beads.bonds), tuple(low.tolist()), tuple(high.tolist())),
+            norm,
+            BOLTZMANN,
+            tuple(trajectories),
             beads,
-            tuple(description["bond_means"]),
+            tuple((label_of(beads, pair), pair) for pair in beads.bonds),
+            tuple((label_of(beads, pair), pair) for pair in far_pairs(beads)),
+            tuple(zip(labels, map(tuple, centres.tolist()), strict=True)),
         )
 
     @property
-    def temperature_unit(self) -> float:
-        """kT of one unit of temperature, as users give it: K for molecules, kT itself for Müller-Brown."""
-        return BOLTZMANN if self.beads else 1.0
-
-    @cached_property
-    def _torsions(self) -> np.ndarray:
-        """Beads of φ and ψ of every pair."""
-        assert self.beads is not None
-        require_torsions(self.beads)
-        return np.asarray([[phi.beads, psi.beads] for phi, psi in self.beads.ramachandran])
+    def shown(self) -> Projection:
+        """The projection that stands for all: that of the residue in the middle."""
+        return self.projections[len(self.projections) // 2]
 
     @property
-    def planes(self) -> tuple[str, ...]:
-        """Names of the planes on which it is judged: the residues with both torsions; a toy has one."""
-        if self.beads is None:
-            return (self.name,)
-        numbers = [phi.residue for phi, _ in self.beads.ramachandran[: len(self._torsions)]]
-        return tuple(f"{self.beads.residues[number]}{number + 1}" for number in numbers)
+    def pairs(self) -> tuple[tuple[str, Pair], ...]:
+        """Labels and beads of all lengths that are judged, bonds first."""
+        return self.bonds + self.far_pairs
 
-    def points(self, frames: Frames, plane: int | None = None) -> Float[np.ndarray, "*batch 2"]:
-        """Where the frames lie on a plane: themselves, or the torsions (φ, ψ) in radians of a residue.
-
-        Unless it is given, that of the residue in the middle.
-        """
-        if self.beads is None:
-            return frames
-        batch, torsions = frames.shape[:-2], self._torsions
-        chosen = torsions[len(torsions) // 2 if plane is None else plane]
-        return dihedrals(frames.reshape(-1, *frames.shape[-2:]), chosen).reshape(*batch, 2)
-
-    def bonds(self, frames: Frames) -> Float[np.ndarray, "frames bonds"]:
-        """Bond lengths (nm) of a molecule's frames, one frame after another."""
-        assert self.beads is not None
-        return distances(frames.reshape(-1, *frames.shape[-2:]), np.asarray(self.beads.bonds))
+    def phi(self, frames: Frames) -> Float[np.ndarray, "*batch"]:
+        """φ (radians) of the residue in the middle; not a number where there are no torsions."""
+        if not self.shown.grid.periodic:
+            return np.full(frames.shape[: -len(self.shape)], np.nan)
+        with np.errstate(invalid="ignore"):
+            return self.shown(frames)[..., 0]
 
     def centred(self, frames: Frames) -> Frames:
         """Frames of a molecule with their mean position at 0, which the dynamics let drift."""
-        return frames if self.beads is None else frames - frames.mean(axis=-2, keepdims=True)
+        return frames if len(self.shape) == 1 else frames - frames.mean(axis=-2, keepdims=True)
 
     def finite(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
         """Whether every number of a frame is finite."""
-        return np.asarray(np.isfinite(frames).all(axis=(-1,) if self.beads is None else (-2, -1)))
-
-    def physical(self, frames: Frames) -> Bool[np.ndarray, "*batch"]:
-        """Whether a frame is of this system: inside its range, or with no broken bond; not if not finite."""
-        if self.beads is None:
-            return physical(frames, self.plane)
-        means = np.asarray(self.bond_means)
-        with np.errstate(invalid="ignore"):
-            whole = (np.abs(self.bonds(frames) - means) < BROKEN * means).all(axis=-1)
-        return np.asarray(whole).reshape(frames.shape[:-2])
+        return np.asarray(np.isfinite(frames).all(axis=tuple(range(-len(self.shape), 0))))

@@ -55,9 +55,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from fokker.analysis.evaluation import floor
+    from fokker.analysis.evaluation import floor_of
     from fokker.analysis.metrics import compare
     from fokker.analysis.observables import sign_changes
+    from fokker.analysis.projections import Distances
+    from fokker.analysis.reduction import held
     from fokker.analysis.systems import System
     from fokker.data.bead_map import BeadMap
     from fokker.data.convert import convert_all, finish_conversion
@@ -77,8 +79,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     dataset = finish_conversion(folder, [molecule_data], {"name": "alanine-dipeptide", "units": "nm"})
     split, system = dataset.split("train"), System.of(dataset, molecule_data.name, config.data)
     assert system.beads is not None
-    reference = split.read()
-    points = system.points(reference)
+    reference, bonds = split.read(), Distances(system.beads.bonds)
+    points = system.shown(reference)
     molecule = molecule_of(system.beads, dataset.springs, dataset.norm)
     molecules, mass = molecules_of(dataset, split.shape), jnp.asarray(system.masses)[:, None]
     frames = round(0.8 * arguments.picoseconds / FRAME_PICOSECONDS)
@@ -139,17 +141,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
                 start = jnp.asarray(reference[np.sort(chosen)])
                 walks = np.asarray(walk(state.average, start, key)).swapaxes(0, 1)
                 finite = system.finite(walks)
-                angles = system.points(walks)
-                found = compare(points, angles[finite], system.plane)["corrected"]
-                spread = system.bonds(walks[finite]).std(axis=0) / system.bonds(reference).std(axis=0)
+                angles = system.shown(walks)
+                found = compare(points, angles[finite], system.shown.grid).corrected
+                spread = bonds(walks[finite]).std(axis=0) / bonds(reference).std(axis=0)
                 rows.append(
                     {
                         "minutes": spent / 60,
                         "steps": done,
-                        "js": found["js"],
-                        "pmf": found["pmf"],
+                        "js": found.js,
+                        "pmf": found.pmf,
                         "phi_positive": float((angles[finite][:, 0] > 0).mean()),
-                        "phi_crossings": sign_changes(angles),
+                        "phi_crossings": sign_changes(angles[..., 0]),
                         "bond_spread": float(spread.max()),
                         "not_finite": int((~finite).sum()),
                     }
@@ -168,10 +170,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         f"{'bonds':>7}"
     )
     figures = {term: run(term) for term in arguments.terms.split(",")}
-    lowest = floor(points, arguments.chains * frames, system.plane, 0)["corrected"]
-    print(f"{'floor':<14} {'':>8} {'':>7} {lowest['js']:8.4f} {lowest['pmf']:8.3f}")
+    lowest = floor_of(held(system, reference), arguments.chains * frames, 0)[0].corrected
+    print(f"{'floor':<14} {'':>8} {'':>7} {lowest.js:8.4f} {lowest.pmf:8.3f}")
     device = jax.devices()[0].device_kind
-    print(json.dumps({"benchmark": "consistency", "device": device, "floor": lowest, **figures}))
+    print(json.dumps({"benchmark": "consistency", "device": device, "floor": vars(lowest), **figures}))
 
 
 if __name__ == "__main__":

@@ -229,10 +229,10 @@ def require_embeddable(beads: Beads, embedding: str = "features") -> None:
 
 
 def require_torsions(beads: Beads) -> None:
-    """Raise MoleculeError for a molecule without φ and ψ, on which it would be judged."""
+    """Raise MoleculeError for a molecule without φ and ψ, along which it would be drawn."""
     if not beads.ramachandran:
         raise MoleculeError(
-            f"{beads.name}: its beads hold no pair of torsions φ and ψ, on which it is judged: use a map "
+            f"{beads.name}: its beads hold no pair of torsions φ and ψ to draw it by: use a map "
             "with N, CA and C, and a molecule of two residues or more, caps included"
         )
 

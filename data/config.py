@@ -1,6 +1,6 @@
 """The data's settings. Free of JAX, so that the command line starts at once."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,6 +14,13 @@ BOLTZMANN = 0.00831446261815324
 @dataclass(frozen=True, config=STRICT)
 class MuellerBrownConfig:
     """Langevin dynamics of one particle in the Müller-Brown potential; natural units of the potential."""
+
+    # What is asked of molecules too: it has no files and no peptides, and is judged by one split.
+    path: ClassVar[None] = None
+    sequences: ClassVar[None] = None
+    held_out: ClassVar[None] = None
+    beads: ClassVar[str] = "none"
+    evaluate: ClassVar[str] = "train"
 
     kind: Literal["mueller-brown"] = "mueller-brown"
     frames: Count = 100_000

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from . import springs
 from .bead_map import BeadMap
 from .beads import Beads
-from .config import MoleculesConfig
+from .config import DataConfig, MoleculesConfig
 from .files import replacing, sha256_of, write_json
 from .found import Found
 from .places import SPLITS
@@ -73,7 +73,7 @@ def paths_of(text: str) -> list[Path]:
     return [Path(part.strip()).expanduser().absolute() for part in text.split(",") if part.strip()]
 
 
-def known_temperature(config: MoleculesConfig) -> float | None:
+def known_temperature(config: DataConfig) -> float | None:
     """What the data are known to have in K; None if they do not tell, or are to be made.
 
     Reads no frame. Raises MoleculeError if they cannot be opened, or are of several temperatures.

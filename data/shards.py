@@ -11,7 +11,7 @@ length of the first axis, the number of beads.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,12 +119,17 @@ class Dataset:
         """Names of the systems, in the order of their numbers."""
         return tuple(self.manifest["systems"])
 
-    def systems_of(self, split: str) -> tuple[str, ...]:
-        """Names of the systems that have a split. DatasetError if none has."""
+    def systems_with(self, split: str) -> tuple[str, ...]:
+        """Names of the systems that have a split, if any has."""
         parts = self.manifest["systems"]
-        found = tuple(name for name, part in parts.items() if part["splits"].get(split))
+        return tuple(name for name, part in parts.items() if part["splits"].get(split))
+
+    def systems_of(self, split: str) -> tuple[str, ...]:
+        """The same. DatasetError if none has."""
+        found = self.systems_with(split)
         if not found:
-            known = dict.fromkeys(split for part in parts.values() for split in part["splits"])
+            parts = self.manifest["systems"].values()
+            known = dict.fromkeys(split for part in parts for split in part["splits"])
             raise DatasetError(f"{self.directory} has no split {split!r}, only {', '.join(known)}")
         return found
 
@@ -224,6 +229,17 @@ class Split:
     def system_of(self, frames: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
         """Number of the system that each of these frames is of."""
         return np.asarray(self.systems, np.int32)[self._shard_of(frames)]
+
+    def blocks(self, size: int) -> Iterator[Frames]:
+        """All frames in their order, up to `size` at a time; read, as pages of a memory map would stay."""
+        for shard in self.shards:
+            assert isinstance(shard, np.memmap) and shard.filename  # noqa: PT018
+            row = int(np.prod(shard.shape[1:]))
+            for begin in range(0, len(shard), size):
+                count = min(size, len(shard) - begin)
+                offset = shard.offset + begin * row * shard.itemsize
+                frames = np.fromfile(shard.filename, shard.dtype, count * row, offset=offset)
+                yield frames.reshape(count, *shard.shape[1:])
 
     def read(self) -> Frames:
         """All frames in memory, unfilled. ValueError if they differ in shape."""

@@ -1,15 +1,18 @@
 """Frames of a molecule in files that other programs open."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import mdtraj
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from mdtraj.formats import XTCTrajectoryFile
 
 from .beads import Beads
 from .extents import extent_of
 from .files import FileError, replacing
-from .opening import quietly, writable
+from .opening import quietly, readable, writable
 from .residues import MoleculeError
 
 _FARTHEST = 1e6
@@ -17,43 +20,82 @@ _FARTHEST = 1e6
 _FARTHEST_IN_PDB = 99.0
 """In nm."""
 
+Frames = Float[np.ndarray, "frames beads 3"]
 
-def write(beads: Beads, frames: Float[np.ndarray, "frames beads 3"], path: Path) -> int:
+
+def write(beads: Beads, frames: Frames, path: Path) -> int:
     """Write frames (nm) as an XTC file, and the first of them beside it as PDB, whose atoms are the beads.
 
     XTC keeps 0.001 nm. Chains follow one another. Both files appear whole or not at all. Frames that are not
     finite, or out of all bounds, are left out; gives their number. Raises MoleculeError if no other is there,
     FileError for what cannot be written.
     """
-    with np.errstate(invalid="ignore"):
-        good = (np.abs(frames) < _FARTHEST).all(axis=(1, 2))
+    good = _kept(frames)
     if not good.any():
         raise MoleculeError(f"{path}: none of {len(frames)} frames is finite: there is nothing to write")
-    kept, topology = frames[good], beads.topology()
-    for target, part in ((path, kept), (path.with_suffix(".pdb"), _in_view(kept[:1]))):
-        with replacing(target) as partial:
-            _save(mdtraj.Trajectory(part, topology), partial, target)
+    write_part(frames, path)
+    _write_pdb(beads, frames[good][0], path.with_suffix(".pdb"))
     return int((~good).sum())
 
 
-def _in_view(frame: Float[np.ndarray, "1 beads 3"]) -> Float[np.ndarray, "1 beads 3"]:
+def write_part(frames: Frames, path: Path, first: int = 0) -> None:
+    """Write the frames that XTC can keep, with their numbers counted from `first` as steps and times.
+
+    The parts of a trajectory are joined as bytes, in whatever order they were written. Raises FileError.
+    """
+    good = _kept(frames)
+    numbers = first + np.flatnonzero(good)
+    with replacing(path) as partial:
+        with quietly(), writable(partial) as name, XTCTrajectoryFile(name, "w") as file:
+            if len(numbers):
+                file.write(
+                    np.asarray(frames[good], np.float32),
+                    time=numbers.astype(np.float32),
+                    step=numbers.astype(np.int32),
+                )
+        extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
+        if extent is None or extent.problem is not None or extent.frames != len(numbers):
+            raise _cut(path, len(numbers))
+
+
+def join(beads: Beads, parts: Sequence[Path], path: Path) -> None:
+    """Join what `write_part` wrote; the first frame stands beside it as PDB, as after `write`.
+
+    Raises MoleculeError if no frame is there, FileError for what cannot be read or written.
+    """
+    if not any(part.stat().st_size for part in parts):
+        raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
+    with replacing(path) as partial, open(partial, "wb") as target:
+        for part in parts:
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, target)
+    with quietly(), readable(path) as name, XTCTrajectoryFile(name) as file:
+        first, *_ = file.read(n_frames=1)
+    _write_pdb(beads, first[0], path.with_suffix(".pdb"))
+
+
+def _kept(frames: Frames) -> Bool[np.ndarray, "frames"]:
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(frames) < _FARTHEST).all(axis=(1, 2)))
+
+
+def _write_pdb(beads: Beads, frame: Float[np.ndarray, "beads 3"], path: Path) -> None:
+    with replacing(path) as partial:
+        with quietly(), writable(partial) as name:
+            mdtraj.Trajectory(_in_view(frame)[None], beads.topology()).save(name)
+        if not partial.read_bytes().rstrip().endswith(b"END"):
+            raise _cut(path, 1)
+
+
+def _in_view(frame: Float[np.ndarray, "beads 3"]) -> Float[np.ndarray, "beads 3"]:
     """As it is if PDB has digits enough for it, which a molecule that has drifted far or burst is not."""
     if np.abs(frame).max() < _FARTHEST_IN_PDB:
         return frame
-    return np.clip(frame - frame.mean(axis=1, keepdims=True), -_FARTHEST_IN_PDB, _FARTHEST_IN_PDB)
+    return np.clip(frame - frame.mean(axis=0), -_FARTHEST_IN_PDB, _FARTHEST_IN_PDB)
 
 
-def _save(trajectory: mdtraj.Trajectory, partial: Path, target: Path) -> None:
-    """Write, and see whether all is there: on a full disk mdtraj writes less and says nothing."""
-    with quietly(), writable(partial) as name:
-        trajectory.save(name)
-    extent = extent_of(partial)
-    if partial.suffix == ".xtc":
-        complete = extent is not None and extent.problem is None and extent.frames == len(trajectory)
-    else:
-        complete = partial.read_bytes().rstrip().endswith(b"END")
-    if not complete:
-        raise FileError(
-            f"{target} cannot be written: less than {len(trajectory)} frames have arrived: nothing is "
-            "half-written; free some space, or choose another place, and go on"
-        )
+def _cut(target: Path, frames: int) -> FileError:
+    return FileError(
+        f"{target} cannot be written: less than {frames} frames have arrived: nothing is "
+        "half-written; free some space, or choose another place, and go on"
+    )

@@ -1,8 +1,8 @@
 """The pool of long-lived actors that draws samples and runs simulations, chunk by chunk.
 
-Chunks of one fixed shape, so that an actor compiles once. Actors commit frames to disk and return summaries,
-which the driver adds up as they arrive; a finished chunk never runs again. Works and the actors that compute
-them stand together, hence the length.
+Chunks of one fixed shape, so that an actor compiles once. Actors commit frames and what they are reduced to,
+and return summaries, which the driver adds up as they arrive; a finished chunk never runs again. Works and
+the actors that compute them stand together, hence the length.
 """
 
 import time
@@ -28,6 +28,7 @@ from ..data.fence import Fence, FencedError
 from ..data.files import FileError
 from ..data.molecules import padded_frames
 from ..data.shards import Dataset
+from ..data.trajectories import write_part
 from ..model import langevin, trained
 from ..model.config import SampleConfig, SimulateConfig
 from ..model.keys import generator_of, key_of
@@ -181,8 +182,8 @@ class Simulation(_OfModel):
         frames = Dataset(self.data).split(self.split, self.system.name)
         random = generator_of(self.seed, "start", self.system.name, self.number, index)
         chosen = random.integers(len(frames), size=self.config.chunk)
-        if self.config.first_phi_positive and index == 0 and self.system.beads is not None:
-            rare = np.flatnonzero(self.system.points(frames.read())[:, 0] > 0)
+        if self.config.first_phi_positive and index == 0:
+            rare = np.flatnonzero(self.system.phi(frames.read()) > 0)
             if len(rare):
                 chosen[0] = rare[0]
         return self._padded(frames.gather(chosen))
@@ -232,8 +233,12 @@ class PoolWorker:
         if done := _done(work, store, index):
             return done
         trajectories, temperatures = work.compute(index)
-        summary = summarise(trajectories, temperatures, work.system, work.steps, timer.seconds())
-        store.commit(index, trajectories, summary)
+        seconds, system = timer.seconds(), work.system
+        summary, reduction = summarise(trajectories, temperatures, system, work.steps, seconds)
+        if system.beads is not None:
+            frames = trajectories.reshape(-1, *system.shape)
+            write_part(frames, store.part(index), first=index * work.frames)
+        store.commit(index, trajectories, summary, reduction)
         metrics.count(work.tags, chains=summary.chains)
         return summary
 

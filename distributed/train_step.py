@@ -112,7 +112,8 @@ def make_train_step(
             def add(total: Any, part: Any) -> tuple[Any, None]:
                 return jax.tree.map(jnp.add, total, part_gradient(parameters, part)), None
 
-            split = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), rows)
+            parts = config.accumulate
+            split = jax.tree.map(lambda a: a.reshape(parts, len(a) // parts, *a.shape[1:]), rows)
             none = jnp.zeros((), x0.dtype)
             zeros = Losses(none, none), jax.tree.map(jnp.zeros_like, parameters)
             total, _ = jax.lax.scan(add, zeros, split)

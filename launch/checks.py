@@ -5,9 +5,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from ..analysis.projections import require_projections
 from ..data.bead_map import BeadMap
-from ..data.beads import Beads, require_embeddable, require_torsions
-from ..data.config import MoleculesConfig
+from ..data.beads import Beads, require_embeddable
 from ..data.convert import known_temperature, sources_of
 from ..data.files import require_writable
 from ..data.pooling import pool
@@ -30,8 +30,6 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
     `data` is where the run's dataset lies, or will; `given` are the settings that were typed. Raises
     ConfigError if another temperature was asked for, MoleculeError for data that cannot be opened.
     """
-    if not isinstance(config.data, MoleculesConfig):
-        return config
     made = Dataset(data).manifest["source"].get("conditions", {}) if (data / MANIFEST).exists() else None
     known = known_temperature(config.data) if made is None else made.get("temperature")
     asked = config.data.temperature
@@ -50,18 +48,15 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
 def require_judgeable(run: Run) -> list[Beads]:
     """The molecules of a run that are to be judged, all of which networks can take and a report be made of.
 
-    Reads topologies alone. Raises MoleculeError for one that is too long or, where it is to be judged, has no
-    φ and ψ under its bead map, and ConfigError if none is to be judged.
+    Reads topologies alone. Raises MoleculeError for one that is too long or, where it is to be judged, is a
+    single bead, and ConfigError if none is to be judged.
     """
-    config = run.config.data
-    if not isinstance(config, MoleculesConfig):
-        return []
-    molecules = _molecules(run, config)
+    config, molecules = run.config.data, _molecules(run)
     for beads, _ in molecules:
         require_embeddable(beads, getattr(run.config.network, "embedding", "features"))
     judged = [beads for beads, splits in molecules if config.evaluate in splits]
     for beads in judged:
-        require_torsions(beads)
+        require_projections(beads)
     if molecules and not judged:
         known = ", ".join(sorted({split for _, splits in molecules for split in splits}))
         raise ConfigError(
@@ -80,8 +75,8 @@ def require_room(run: Run, judged: Collection[Beads] = ()) -> None:
     config = run.config
     numbers = max((3 * len(beads) for beads in judged), default=2)
     frames = max(1, len(judged)) * (config.sample.samples + config.simulate.frames)
-    # Twice: as chunks, and for other programs.
-    require_writable(run.directory, SPARE + 2 * 4 * numbers * frames)
+    # As chunks, as parts of files for other programs, and joined.
+    require_writable(run.directory, SPARE + 3 * 4 * numbers * frames)
 
 
 def require_storage(directory: Path, config: ClusterConfig) -> list[str]:
@@ -95,9 +90,9 @@ def require_storage(directory: Path, config: ClusterConfig) -> list[str]:
     return storage.require(directory, joined)
 
 
-def _molecules(run: Run, config: MoleculesConfig) -> list[Molecule]:
+def _molecules(run: Run) -> list[Molecule]:
     """Those of the dataset that is there, or of what it will be made of; none if nothing is known yet."""
-    bead_map = BeadMap.parse(config.beads)
+    config, bead_map = run.config.data, BeadMap.parse(run.config.data.beads)
     for place in (run.data, *([Path(config.path).expanduser()] if config.path else [])):
         if (place / MANIFEST).exists():
             return _of_dataset(Dataset(place))
@@ -115,6 +110,7 @@ def _of_dataset(dataset: Dataset) -> list[Molecule]:
     return [
         (Beads.from_json(dataset.description(name)["beads"]), dataset.manifest["systems"][name]["splits"])
         for name in dataset.systems
+        if "beads" in dataset.description(name)
     ]
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
+from ..analysis.results import MadeFrom, Part
 from ..data.shards import MANIFEST, Dataset
 from ..distributed import pool
 from ..distributed.chunks import ChunkStore
@@ -68,20 +68,17 @@ class Chosen:
         return all(job.trained for job in self.run.jobs) and self.samples.origin == self.run.origin
 
     @cached_property
-    def made_from(self) -> dict[str, Any]:
-        """What metrics of them are metrics of: numbers, settings, and hashes of all frames."""
-        parts = ((SAMPLES, self.samples, self.sampling), (SIMULATION, self.simulation, self.simulated))
-        described: dict[str, Any] = {
-            name: {
-                "result": result.number,
-                "settings": to_dict(result.settings),
-                "frames": {
-                    work.system.name: ChunkStore(work.directory).sha256(work.chunks) for work in works
-                },
-            }
-            for name, result, works in parts
-        }
-        return described | {"origin": asdict(self.samples.origin)}
+    def made_from(self) -> MadeFrom:
+        """What metrics of them are metrics of."""
+        samples, simulation = (
+            Part(
+                result.number,
+                to_dict(result.settings),
+                {work.system.name: ChunkStore(work.directory).sha256(work.chunks) for work in works},
+            )
+            for result, works in ((self.samples, self.sampling), (self.simulation, self.simulated))
+        )
+        return MadeFrom(samples, simulation, asdict(self.samples.origin))
 
     @property
     def words(self) -> str:

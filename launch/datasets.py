@@ -1,7 +1,7 @@
 """Datasets as users make them and look at them: OpenMM references, conversion to beads, inspection."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 import ray
 
 from ..analysis import figures
-from ..analysis.metrics import RAMACHANDRAN
-from ..analysis.systems import System
+from ..analysis.metrics import RAMACHANDRAN, Counts, histogram
+from ..analysis.projections import Projection, ramachandran
+from ..analysis.reduction import BLOCK
 from ..data import fence, files
 from ..data.bead_map import BeadMap
+from ..data.beads import Beads, require_torsions
 from ..data.building import require_openmm
 from ..data.config import MoleculesConfig
 from ..data.convert import check, finish_conversion, paths_of, sources_of
@@ -185,19 +187,19 @@ def _inspect_dataset(dataset: Dataset, figure: Path | None, display: Display, ea
     display.stage("", conditions_line([Conditions(**source["conditions"])]))
     rows, parts, drawn = [], [], {}
     for name in dataset.systems:
-        system, known = System.of(dataset, name, MoleculesConfig()), _trajectories_of(dataset, name)
-        assert system.beads is not None
+        beads = Beads.from_json(dataset.description(name)["beads"])
+        planes, known = ramachandran(beads), _trajectories_of(dataset, name)
         for split in dataset.manifest["systems"][name]["splits"]:
             frames = dataset.split(split, name)
             positive = UNKNOWN
-            if system.beads.ramachandran:
-                points = system.points(frames.read())
-                positive = f"{(points[:, 0] > 0).mean():.4f}"
-                drawn[f"{name} ({split})"] = {"reference": points}
+            if planes:
+                counts = _counts(planes, frames.blocks(BLOCK))
+                positive = f"{counts[len(counts) // 2 :].sum() / counts.sum():.4f}"
+                drawn[f"{name} ({split})"] = {"reference": counts}
             mine = [part for part in known if part["split"] == split]
             spacing = common_spacing([part["spacing"] for part in mine])
-            counts = len(mine) or 1, len(frames)
-            rows.append((name, system.beads.sequence, split, *counts, spacing, len(system.beads), positive))
+            sizes = len(mine) or 1, len(frames)
+            rows.append((name, beads.sequence, split, *sizes, spacing, len(beads), positive))
         parts += [(part["name"], name, part["split"], part["frames"], part["spacing"]) for part in known]
     splits = dict.fromkeys(row[2] for row in rows)
     if len(splits) == 1:
@@ -215,7 +217,7 @@ def _trajectories_of(dataset: Dataset, name: str) -> list[dict[str, Any]]:
 
 
 def _draw_beside(
-    drawn: Mapping[str, Mapping[str, np.ndarray]], beside: Path, asked: Path | None, display: Display
+    drawn: Mapping[str, Mapping[str, Counts]], beside: Path, asked: Path | None, display: Display
 ) -> None:
     """Draw to the file that is asked for, or into the folder of the dataset if it can be written."""
     if not drawn:
@@ -244,22 +246,31 @@ def _inspect_sources(config: MoleculesConfig, figure: Path | None, display: Disp
     display.stage("", conditions_line([source.conditions for source in sources]))
     founds, drawn = {}, {}
     for molecule in pools:
-        system = System(molecule.name, RAMACHANDRAN, 1.0, (), beads=molecule.beads(bead_map))
-        founds[molecule.name] = []
+        beads = molecule.beads(bead_map)
+        if figure is not None:
+            require_torsions(beads)
+        planes, founds[molecule.name] = ramachandran(beads), []
         for source in molecule.sources:
             found, label = Found(), f"{molecule.name} ({source.split or DEFAULT_SPLIT})"
             for block in source.coarse_blocks(bead_map, found=found):
                 if figure is not None:
-                    drawn.setdefault(label, []).append(system.points(block))
+                    before = drawn.setdefault(label, {}).get("reference", 0)
+                    drawn[label]["reference"] = before + _counts(planes, [block])
             founds[molecule.name].append(found)
     summarise(pools, founds, display, each)
     if figure is not None:
-        _draw(
-            {label: {"reference": np.concatenate(points)} for label, points in drawn.items()}, figure, display
-        )
+        _draw(drawn, figure, display)
 
 
-def _draw(rows: Mapping[str, Mapping[str, np.ndarray]], path: Path, display: Display) -> None:
+def _counts(planes: Sequence[Projection], blocks: Iterable[np.ndarray]) -> Counts:
+    """Of the residue in the middle."""
+    plane, counts = planes[len(planes) // 2], np.zeros(RAMACHANDRAN.shape(RAMACHANDRAN.js_bins), int)
+    for block in blocks:
+        counts += histogram(plane(block), RAMACHANDRAN)
+    return counts
+
+
+def _draw(rows: Mapping[str, Mapping[str, Counts]], path: Path, display: Display) -> None:
     picture = figures.free_energy_surfaces(rows, RAMACHANDRAN)
     files.write(path, figures.to_png(picture))
     display.stage("figure", str(path))

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.metrics import TABLE_HEADER, reported, table
+from ..analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
 from ..distributed.events import LOUD, Event
 from ..distributed.pool import Tally
 from ..distributed.progress import Progress
@@ -53,10 +52,10 @@ def size(number: float | int) -> str:
     return f"{number:.0f} B"
 
 
-def heat(simulation: Mapping[str, Any]) -> str:
+def heat(simulation: SimulationCounts) -> str:
     """Temperatures and time step of a simulation in one line; nothing where they were not measured."""
-    half, step = (simulation.get(f"{kind}_temperature") for kind in ("kinetic", "step"))
-    rms, largest = (simulation.get(f"{kind}_omega_dt") for kind in ("rms", "largest"))
+    half, step = simulation.kinetic_temperature, simulation.step_temperature
+    rms, largest = simulation.rms_omega_dt, simulation.largest_omega_dt
     parts = [
         f"simulation at {half:.4g}" if half is not None else "",
         f"{step:.4g} at the steps" if step is not None else "",
@@ -95,7 +94,7 @@ class Display:
         """Announce a stage, or say that it is skipped."""
         self.console.print(Text.assemble((f"{name:<10}", "bold"), text), soft_wrap=True)
 
-    def metrics(self, name: str, metrics: Mapping) -> None:
+    def metrics(self, name: str, metrics: RunResult | SystemResult) -> None:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
         grid = Table(
             *TABLE_HEADER,
@@ -106,11 +105,11 @@ class Display:
         )
         for column in grid.columns[2:]:
             column.justify = "right"
-        for row in table(reported(metrics)):
+        for row in metrics.table():
             grid.add_row(*row)
         self.console.print(Text(f"{name}\n", "italic"))
         self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
-        if line := heat(metrics.get("simulate") or {}):
+        if line := heat(metrics.simulate):
             self.console.print(Text(f" {line}\n"), soft_wrap=True)
 
     @contextmanager

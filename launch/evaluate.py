@@ -2,29 +2,30 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import fields, replace
 
 import numpy as np
 import ray
 
-from ..analysis import evaluation, figures
-from ..analysis.metrics import DEFINITIONS, compare
+from ..analysis import evaluation, figures, results
+from ..analysis.reduction import BLOCK, FrameSet, Totals, in_parts
+from ..analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
 from ..analysis.systems import System
 from ..data import trajectories
-from ..data.config import MuellerBrownConfig
-from ..data.files import FileError, read_json, sha256, write_json
+from ..data.files import FileError, sha256, write_json
 from ..data.shards import Dataset
 from ..distributed import cluster, pool, tasks
-from ..distributed.chunks import ChunkStore
+from ..distributed.chunks import ChunkStore, Summary
 from . import board, reporting
 from .chosen import Chosen
 from .display import Display
 from .run import SAMPLES, SIMULATION, Run, StageError
 
 METRICS, TRAJECTORIES = "metrics.json", "trajectories"
-HEAT = ("kinetic_temperature", "step_temperature", "rms_omega_dt")
 FIRST = "samples 1, simulation 1"
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
+INDEPENDENT = "reference"
+"""Split that is an independent reference, where a dataset has one."""
 
 
 def evaluate(runs: Sequence[Run], display: Display) -> None:
@@ -45,86 +46,91 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         if chosen.current
     }
     for chosen in wanted:
-        run, metrics = chosen.run, _metrics(chosen)
-        metrics["fokker_planck_error"] = {}
-        if run.directory in of_experts:
-            metrics["fokker_planck_error"], margins = ray.get([*of_experts[run.directory]])
-            _add_margins(metrics, margins)
-        metrics["made_from"] = chosen.made_from
+        result = _result(chosen)
+        if chosen.run.directory in of_experts:
+            curves, margins = ray.get([*of_experts[chosen.run.directory]])
+            result = _with_margins(replace(result, fokker_planck_error=curves), margins)
         _write_trajectories(chosen)
-        _put_aside(run, chosen)
-        write_json(run.directory / METRICS, metrics)
-        _board(chosen, metrics)
+        _put_aside(chosen)
+        write_json(chosen.run.directory / METRICS, results.to_json(result))
+        _board(chosen, result)
     for chosen in every:
-        run, metrics = chosen.run, read_json(chosen.run.directory / METRICS)
+        run, result = chosen.run, results.read(chosen.run.directory / METRICS)
         if chosen.words != FIRST:
             display.stage("", chosen.words)
-        display.metrics(run.name, metrics)
-        if len(metrics["systems"]) > 1:
-            for name, result in metrics["systems"].items():
-                display.metrics(name, result)
+        display.metrics(run.name, result)
+        if len(result.systems) > 1:
+            for name, of_system in result.systems.items():
+                display.metrics(name, of_system)
 
 
-def _of(run: Run) -> dict[str, Any] | None:
-    """What the metrics of a run that are there were made from."""
-    path = run.directory / METRICS
-    if not path.exists():
-        return None
+def _of(run: Run) -> MadeFrom | None:
+    """What the metrics of a run that are there were made from; None where they have to be made again."""
     try:
-        return read_json(path).get("made_from")
-    except (FileError, AttributeError):
-        return None  # Damaged: they are made again.
+        return results.read(run.directory / METRICS).made_from
+    except (FileNotFoundError, FileError):
+        return None
 
 
-def _put_aside(run: Run, chosen: Chosen) -> None:
+def _put_aside(chosen: Chosen) -> None:
     """Keep the metrics and the report of other results, under the numbers of those."""
-    made_from = _of(run)
+    made_from = _of(chosen.run)
     if not made_from:
         return
-    numbers = "-".join(str(made_from[kind]["result"]) for kind in (SAMPLES, SIMULATION))
+    numbers = f"{made_from.sample.result}-{made_from.simulate.result}"
     if numbers == f"{chosen.samples.number}-{chosen.simulation.number}":
         return
     for name in (METRICS, reporting.REPORT, reporting.FIGURES):
-        path = run.directory / name
+        path = chosen.run.directory / name
         if path.exists():
             kept = path.with_stem(f"{path.stem}-{numbers}")
             shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
             path.rename(kept)
 
 
-def _metrics(chosen: Chosen) -> dict:
-    """Metrics of every system, and their means at the top."""
-    run, dataset = chosen.run, Dataset(chosen.run.data)
+def _result(chosen: Chosen) -> RunResult:
+    """Metrics of every system, and their means."""
+    run = chosen.run
     systems = {
-        sampling.system.name: _system_metrics(run, dataset, sampling, simulation)
+        sampling.system.name: _of_system(run, sampling, simulation)
         for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True)
     }
-    metrics: dict = evaluation.mean([*systems.values()])
-    for stage in (SAMPLES, SIMULATION):
-        counts = [result[stage] for result in systems.values()]
-        metrics[stage] = {key: sum(part[key] for part in counts) for key in counts[0] if key not in HEAT}
+    every = [*systems.values()]
+    means = Metrics.mean(every)
     half, step = (
-        _mean_of(result[SIMULATION][f"{kind}_temperature"] for result in systems.values())
+        _mean_of(getattr(result.simulate, f"{kind}_temperature") for result in every)
         for kind in ("kinetic", "step")
     )
-    metrics[SIMULATION] |= _heat(half, step) | {"temperature": run.config.data.temperature}
-    return metrics | {"systems": systems, "data_fingerprint": dataset.fingerprint}
+    return RunResult(
+        means.paper,
+        means.corrected,
+        sd=Metrics.deviation(every) if len(every) > 1 else None,
+        sample=_added([result.sample for result in every]),
+        simulate=SimulationCounts(
+            **vars(_added([result.simulate for result in every])),
+            temperature=run.config.data.temperature,
+            kinetic_temperature=half,
+            step_temperature=step,
+        ),
+        systems=systems,
+        fokker_planck_error={},
+        made_from=chosen.made_from,
+        data_fingerprint=Dataset(run.data).fingerprint,
+    )
 
 
-def _heat(half: float | None, step: float | None) -> dict[str, float | None]:
-    """Kinetic temperatures at half steps and at the steps, and the root mean square of ω dt by them.
-
-    BAOAB is colder at the steps by (ω dt)²/4 for each harmonic mode (`langevin.kinetic_temperatures`).
-    """
-    colder = 1 - step / half if half and step else -1.0
-    return dict(zip(HEAT, (half, step, 2 * colder**0.5 if colder >= 0 else None), strict=True))
+def _added(counts: Sequence[FrameCounts]) -> FrameCounts:
+    return FrameCounts(*(sum(getattr(each, f.name) for each in counts) for f in fields(FrameCounts)))
 
 
-def _add_margins(metrics: dict, largest: Mapping[str, float]) -> None:
-    """The largest ω dt of every system, and of all."""
-    for name, value in largest.items():
-        metrics["systems"][name][SIMULATION]["largest_omega_dt"] = value
-    metrics[SIMULATION]["largest_omega_dt"] = float(np.max([*largest.values()]))
+def _with_margins(result: RunResult, largest: Mapping[str, float]) -> RunResult:
+    """With the largest ω dt of every system, and of all."""
+    systems = {
+        name: replace(one, simulate=replace(one.simulate, largest_omega_dt=largest[name]))
+        for name, one in result.systems.items()
+    }
+    greatest = float(np.max([*largest.values()]))
+    return replace(result, systems=systems, simulate=replace(result.simulate, largest_omega_dt=greatest))
 
 
 def _mean_of(values: Iterable[float | None]) -> float | None:
@@ -132,90 +138,97 @@ def _mean_of(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _system_metrics(run: Run, dataset: Dataset, sampling: pool.Work, simulation: pool.Work) -> dict:
+def sets_of(run: Run, sampling: pool.Work, simulation: pool.Work) -> dict[str, FrameSet]:
+    """Of one system, the reference and what is judged by it."""
     system = sampling.system
-    reference = dataset.split(run.split, system.name).read()
-    samples = ChunkStore(sampling.directory).read(sampling.chunks)
-    chains = ChunkStore(simulation.directory).trajectories(simulation.chunks)
-    simulated = int(system.finite(chains).sum())
-    for stage, count in ((SAMPLES, len(samples)), (SIMULATION, simulated)):
-        if not count:
+    return {
+        "reference": _split(run, system, run.split),
+        "iid": ChunkStore(sampling.directory).frames(system, sampling.chunks),
+        "sim": ChunkStore(simulation.directory).frames(system, simulation.chunks, evaluation.RESAMPLES),
+    }
+
+
+def _split(run: Run, system: System, name: str) -> FrameSet:
+    split = Dataset(run.data).split(name, system.name)
+    sizes = evaluation.parts_of(system, name, len(split))
+    return in_parts(system, lambda: split.blocks(BLOCK), sizes)
+
+
+def _of_system(run: Run, sampling: pool.Work, simulation: pool.Work) -> SystemResult:
+    system, sets = sampling.system, sets_of(run, sampling, simulation)
+    reference, iid, sim = sets.values()
+    for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
+        if not one.totals.frames:
             raise StageError(
                 f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
                 f"one of the settings {stage}.* asks too much of it"
             )
     # A floor is that of as many frames: fewer lie farther from any reference.
-    count = min(len(samples), simulated)
-    if system.beads is None:
-        independent = dataset.split("reference", system.name).read()
-        drawn = np.random.default_rng(0).choice(independent, min(count, len(independent)), replace=False)
-        floor = compare(reference, drawn, system.plane)
+    count = min(iid.totals.frames, sim.totals.frames)
+    if system.name in Dataset(run.data).systems_with(INDEPENDENT):
+        independent = _split(run, system, INDEPENDENT)
+        floor = evaluation.floor_against(reference, independent, count)
     else:
-        floor = evaluation.floor_of(system, reference, count, run.config.data.seed)
-    lengths = _lengths(run, dataset, system)
-    result = evaluation.judge(system, reference, samples, chains, floor, lengths)
-    for name, work in ((SAMPLES, sampling), (SIMULATION, simulation)):
-        total = pool.tally(work)[0].total
-        assert total is not None
-        result[name] = {
-            "frames": total.frames,
-            "frames_not_finite": total.not_finite,
-            "chains": total.chains,
-            "chains_left_range": total.chains_left,
-            "chains_not_finite": total.chains_not_finite,
-        }
-        if name == SIMULATION:
-            finite = total.chains - total.chains_not_finite
-            sums = (total.temperature_sum, total.step_temperature_sum)
-            half, step = (value / finite / system.temperature_unit if finite else None for value in sums)
-            result[name] |= _heat(half, step)
-    return result
+        floor = evaluation.floor_of(reference, count, run.config.data.seed)
+    samples, simulated = (_summary_of(work) for work in (sampling, simulation))
+    finite = simulated.chains - simulated.chains_not_finite
+    half, step = (
+        value / finite / system.temperature_unit if finite else None
+        for value in (simulated.temperature_sum, simulated.step_temperature_sum)
+    )
+    heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
+    counts = SimulationCounts(**vars(_counts(simulated)), **heat)
+    return evaluation.judge(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings)
 
 
-def _lengths(run: Run, dataset: Dataset, system: System) -> tuple[int, ...]:
-    """Frames of each trajectory of the reference, where they are known."""
-    config = run.config.data
-    if isinstance(config, MuellerBrownConfig):
-        return (config.frames // config.chains,) * config.chains
-    return evaluation.lengths_of(dataset.description(system.name), run.split)
+def _summary_of(work: pool.Work) -> Summary:
+    total = pool.tally(work)[0].total
+    assert total is not None
+    return total
+
+
+def _counts(total: Summary) -> FrameCounts:
+    return FrameCounts(
+        total.frames, total.not_finite, total.chains, total.chains_left, total.chains_not_finite
+    )
 
 
 def _write_trajectories(chosen: Chosen) -> None:
-    """Samples and simulations of molecules as files that other programs open."""
-    for works, result in ((chosen.sampling, chosen.samples), (chosen.simulated, chosen.simulation)):
+    """Join samples and simulations of molecules to files that other programs open."""
+    for kind, works, result in (
+        (SAMPLES, chosen.sampling, chosen.samples),
+        (SIMULATION, chosen.simulated, chosen.simulation),
+    ):
         for work in works:
             if work.system.beads is not None:
-                frames = ChunkStore(work.directory).read(work.chunks)
-                kind = SAMPLES if isinstance(work, pool.Sampling) else SIMULATION
-                name = f"{work.system.name}-{kind}-{result.number}.xtc"
-                trajectories.write(work.system.beads, frames, chosen.run.directory / TRAJECTORIES / name)
+                store = ChunkStore(work.directory)
+                path = chosen.run.directory / TRAJECTORIES / f"{work.system.name}-{kind}-{result.number}.xtc"
+                trajectories.join(work.system.beads, [store.part(i) for i in range(work.chunks)], path)
 
 
-def surfaces(chosen: Chosen) -> dict[str, dict[str, np.ndarray]]:
-    """Of every system, the three sets of points whose free energies are drawn side by side."""
-    run, dataset, found = chosen.run, Dataset(chosen.run.data), {}
+def drawn(chosen: Chosen) -> dict[str, dict[str, Totals]]:
+    """Of every system, the three sets whose free energies are drawn side by side."""
+    run, found = chosen.run, {}
     for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
-        system = sampling.system
-        frames = {
-            "reference": dataset.split(run.split, system.name).read(),
-            "iid": ChunkStore(sampling.directory).read(sampling.chunks),
-            "simulation": ChunkStore(simulation.directory).read(simulation.chunks),
+        label = "" if len(run.systems) == 1 else sampling.system.name
+        sets = sets_of(run, sampling, simulation)
+        found[label] = {
+            title: sets[kind].totals
+            for title, kind in (("reference", "reference"), ("iid", "iid"), ("simulation", "sim"))
         }
-        label = "" if len(run.systems) == 1 else system.name
-        found[label] = {kind: system.points(part) for kind, part in frames.items()}
     return found
 
 
-def _board(chosen: Chosen, metrics: dict) -> None:
-    """Metrics and free-energy surfaces for TensorBoard."""
+def _board(chosen: Chosen, result: RunResult) -> None:
+    """Metrics and free energies for TensorBoard."""
     scalars = {
         f"{metric}_{definition}/{kind}": value
-        for definition in DEFINITIONS
-        for kind, values in metrics[definition].items()
-        for metric, value in values.items()
+        for definition, sets in result
+        for kind, scores in sets.items()
+        for metric, value in vars(scores).items()
         if np.isfinite(value)
     }
-    figure = figures.free_energy_surfaces(surfaces(chosen), chosen.run.systems[0].plane)
+    _, figure = next(iter(figures.free_energies(drawn(chosen)).values()))
     board.evaluated(chosen.run, scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
@@ -232,5 +245,5 @@ def report(runs: Sequence[Run], display: Display) -> None:
         if reporting.made_from(path) == digest:
             display.stage("report", f"skipped: {path} is of these metrics")
             continue
-        reporting.write(run, read_json(source), digest, surfaces(chosen))
+        reporting.write(run, results.read(source), digest, drawn(chosen))
         display.stage("report", str(path))

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import evaluation, figures
-from ..analysis.metrics import RAMACHANDRAN
-from ..analysis.systems import BOLTZMANN, System
+from ..analysis import evaluation, figures, results
+from ..analysis.figures import Sets
+from ..analysis.observables import distances
+from ..analysis.reduction import held
+from ..analysis.results import SampleResult
+from ..analysis.systems import System
 from ..data import files
 from ..data.bead_map import BeadMap
 from ..data.beads import Beads
@@ -40,17 +43,19 @@ def carry_out(arguments: JudgeArguments, display: Display) -> None:
     temperature = _temperature(arguments, samples, references)
     pooled, known = pool(samples, bead_map), pool(references, bead_map)
     pairs = [(part, _reference_of(part, bead_map, known)) for part in pooled]
-    results, rows, drawn = {}, [], {}
+    judged, rows, drawn = {}, [], {}
     for part, reference in pairs:
         beads = reference.beads(bead_map)
         frames, expected = _frames(part, bead_map, display), _frames(reference, bead_map, display)
-        results[part.name], points = _judge(part.name, beads, frames, expected, temperature)
-        rows.append(_row(part.name, results[part.name]))
-        drawn[part.name if len(pooled) > 1 else ""] = points
+        judged[part.name], sets = _judge(part.name, beads, frames, expected, temperature)
+        rows.append(_row(part.name, judged[part.name]))
+        drawn[part.name if len(pooled) > 1 else ""] = sets
     display.table(COLUMNS, rows)
-    display.table(STRUCTURE, [_structure(name, result) for name, result in results.items()])
-    files.write_json(arguments.out, {"reference": arguments.reference, "systems": results})
-    files.write(picture, figures.to_png(figures.free_energy_surfaces(drawn, RAMACHANDRAN)))
+    display.table(STRUCTURE, [_structure(name, result) for name, result in judged.items()])
+    result = results.SampleResults(arguments.reference, judged)
+    files.write_json(arguments.out, results.to_json(result))
+    _, figure = next(iter(figures.free_energies(drawn).values()))
+    files.write(picture, figures.to_png(figure))
     display.stage("evaluate", f"{arguments.out}, {picture}")
 
 
@@ -112,24 +117,28 @@ def _frames(part: Pool, bead_map: BeadMap, display: Display) -> Float[np.ndarray
     return np.concatenate(blocks)
 
 
-def _judge(name: str, beads: Beads, frames: np.ndarray, expected: np.ndarray, temperature: float):
-    """Metrics, and both sets of points."""
-    system = System(name, RAMACHANDRAN, BOLTZMANN * temperature, (), beads=beads)
-    lengths = system.bonds(expected).mean(axis=0)
-    system = replace(system, bond_means=tuple(lengths))
-    points = {"reference": system.points(expected), "samples": system.points(frames)}
-    return evaluation.judge_samples(system, expected, frames), points
+def _judge(
+    name: str, beads: Beads, frames: np.ndarray, expected: np.ndarray, temperature: float
+) -> tuple[SampleResult, Sets]:
+    """Metrics, and what is drawn."""
+    means = distances(expected, np.asarray(beads.bonds, int).reshape(-1, 2)).mean(axis=0)
+    system = System.molecule(name, beads, means.tolist(), temperature)
+    sets = {"reference": expected, "samples": frames[system.finite(frames)]}
+    drawn = {kind: held(system, part).totals for kind, part in sets.items()}
+    return evaluation.judge_samples(system, expected, frames), drawn
 
 
-def _row(name: str, result: dict) -> tuple[str, ...]:
-    corrected, positive = result["corrected"], result["molecule"]["phi_positive"]
-    numbers = [corrected[kind][metric] for metric in ("js", "pmf") for kind in ("samples", "floor")]
-    numbers += [positive["samples"], positive["reference"]]
-    return name, str(result["frames"]["count"]), *(f"{value:.4f}" for value in numbers)
+def _row(name: str, result: SampleResult) -> tuple[str, ...]:
+    scores = [getattr(result.corrected[kind], m) for m in ("js", "pmf") for kind in ("samples", "floor")]
+    torsions = result.molecule.torsions if result.molecule else None
+    positive = (
+        (f"{torsions.phi_positive[kind]:.4f}" for kind in ("samples", "reference")) if torsions else ("", "")
+    )
+    return name, str(result.frames.count), *(f"{value:.4f}" for value in scores), *positive
 
 
-def _structure(name: str, result: dict) -> tuple[str, ...]:
+def _structure(name: str, result: SampleResult) -> tuple[str, ...]:
     """Counts of frames."""
-    mirrored = result["molecule"]["mirror_images"]
-    counts = ("no hand", "") if mirrored is None else (mirrored[k]["count"] for k in ("samples", "reference"))
-    return name, str(result["frames"]["broken_bonds"]), *map(str, counts)
+    mirrored = result.molecule.mirror_images if result.molecule else None
+    counts = (str(mirrored[kind].count) for kind in ("samples", "reference")) if mirrored else ("no hand", "")
+    return name, str(result.frames.broken_bonds), *counts

@@ -1,14 +1,24 @@
 """What the report of a run is made of."""
 
-import math
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
 from ..analysis import figures
-from ..analysis.metrics import COLUMNS, TABLE_HEADER, Points, reported, table
+from ..analysis.figures import Sets
 from ..analysis.report import MADE_FROM, Report, Table, render
+from ..analysis.results import (
+    COLUMNS,
+    TABLE_HEADER,
+    Length,
+    MadeFrom,
+    RunResult,
+    SimulationCounts,
+    Structure,
+    SystemResult,
+)
 from ..data import files
 from ..distributed import parameters as trained
 from ..distributed.history import HISTORY, read_history
@@ -32,70 +42,55 @@ def made_from(path: Path) -> str | None:
     return found[1] if found else None
 
 
-def write(run: Run, metrics: dict, digest: str, surfaces: dict[str, dict[str, Points]]) -> None:
+def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) -> None:
     """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
     # One that is empty or gone cannot be made again; the rest of the report can.
     paths = {job.name: job.directory / HISTORY for job in run.jobs}
     found = {name: read_history(path) for name, path in paths.items() if path.exists()}
     history = {name: losses for name, losses in found.items() if losses}
-    drawn = {
-        "free-energy": (
-            "Free energy of the training data, of independent samples and of the simulation.",
-            figures.free_energy_surfaces(surfaces, run.systems[0].plane),
-        ),
-    }
+    drawn = figures.free_energies(sets)
     if history:
         drawn["losses"] = (
             "Losses of the experts; each is named by its interval of t.",
             figures.loss_curves(history),
         )
-    plane = run.systems[0].plane
-    if run.systems[0].beads is not None:
-        drawn["torsions"] = (
-            "Free energy along each torsion.",
-            figures.torsion_profiles(surfaces, plane.labels),
-        )
-    # null stands for what is not finite.
-    curves = {
-        name: (times, [math.nan if error is None else error for error in errors])
-        for name, (times, errors) in metrics["fokker_planck_error"].items()
-    }
-    if curves:
+    if result.fokker_planck_error:
         drawn["fokker-planck-error"] = (
             "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
-            figures.fokker_planck_curves(curves),
+            figures.fokker_planck_curves(result.fokker_planck_error),
         )
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
     for name, (_, png) in images.items():
         files.write(run.directory / FIGURES / f"{name}.png", png)
-    report = _report(run, metrics, digest, history, list(images.values()))
+    report = _report(run, result, digest, history, list(images.values()))
     files.write(run.directory / REPORT, render(report))
 
 
-def _report(run: Run, metrics: dict, digest: str, history: dict, images: list[tuple[str, bytes]]) -> Report:
-    config, timings = run.config, run.timings()
-    simulated = from_dict(metrics["made_from"]["simulate"]["settings"], SimulateConfig)
+def _report(
+    run: Run, result: RunResult, digest: str, history: dict, images: list[tuple[str, bytes]]
+) -> Report:
+    config, timings, made_from = run.config, run.timings(), result.made_from
+    simulated = from_dict(made_from.simulate.settings, SimulateConfig)
     return Report(
         title=f"{config.preset}: {config.method}",
-        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {metrics['data_fingerprint'][:12]}, "
-        f"samples {metrics['made_from']['sample']['result']}, "
-        f"simulation {metrics['made_from']['simulate']['result']}",
+        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {result.data_fingerprint[:12]}, "
+        f"samples {made_from.sample.result}, simulation {made_from.simulate.result}",
         made_from=digest,
-        metrics=reported(metrics),
-        warnings=warnings(metrics),
+        metrics=result,
+        warnings=warnings(result),
         figures=images,
         tables=[
-            ("Results", ("what", "number", "settings"), _result_rows(metrics["made_from"])),
+            ("Results", ("what", "number", "settings"), _result_rows(made_from)),
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
             ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
-            ("Simulation", ("quantity", "value"), _simulation_rows(metrics["simulate"], simulated)),
-            *_molecule_tables(metrics["systems"]),
+            ("Simulation", ("quantity", "value"), _simulation_rows(result.simulate, simulated)),
+            *_molecule_tables(result.systems),
             (
                 "Versions",
                 ("package", "version"),
                 [("python", python_version()), *((name, version(name)) for name in PACKAGES)],
             ),
-            ("Data", ("quantity", "value"), [("SHA-256 fingerprint", metrics["data_fingerprint"])]),
+            ("Data", ("quantity", "value"), [("SHA-256 fingerprint", result.data_fingerprint)]),
         ],
         config=to_dict(config),
     )
@@ -126,93 +121,82 @@ def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
     )
 
 
-def _result_rows(made_from: dict) -> list[tuple[str, ...]]:
+def _result_rows(made_from: MadeFrom) -> list[tuple[str, ...]]:
     """Which samples and which simulation, and the settings that made them."""
     return [
-        (
-            noun,
-            str(made_from[kind]["result"]),
-            ", ".join(f"{name} {value}" for name, value in made_from[kind]["settings"].items()),
-        )
-        for kind, noun in (("sample", "samples"), ("simulate", "simulation"))
+        (noun, str(part.result), ", ".join(f"{name} {value}" for name, value in part.settings.items()))
+        for noun, part in (("samples", made_from.sample), ("simulation", made_from.simulate))
     ]
 
 
-def _simulation_rows(counts: dict, settings: SimulateConfig) -> list[tuple[str, str]]:
-    half, step, rms, largest = (
-        "not known" if counts.get(name) is None else f"{counts[name]:.{digits}f}"
-        for name, digits in (
-            ("kinetic_temperature", 3),
-            ("step_temperature", 3),
-            ("rms_omega_dt", 2),
-            ("largest_omega_dt", 2),
-        )
-    )
+def _simulation_rows(counts: SimulationCounts, settings: SimulateConfig) -> list[tuple[str, str]]:
+    def known(value: float | None, digits: int) -> str:
+        return "not known" if value is None else f"{value:.{digits}f}"
+
+    half, step = known(counts.kinetic_temperature, 3), known(counts.step_temperature, 3)
     return [
-        ("chains", str(counts["chains"])),
-        ("frames kept", f"{counts['frames']:,}"),
-        ("chains that left the physical range", str(counts["chains_left_range"])),
-        ("chains that became non-finite", str(counts["chains_not_finite"])),
-        ("kinetic temperature, of half-step velocities", f"{half} (bath: {counts['temperature']:g})"),
+        ("chains", str(counts.chains)),
+        ("frames kept", f"{counts.frames:,}"),
+        ("chains that left the physical range", str(counts.chains_left_range)),
+        ("chains that became non-finite", str(counts.chains_not_finite)),
+        ("kinetic temperature, of half-step velocities", f"{half} (bath: {counts.temperature:g})"),
         ("kinetic temperature at the steps, colder by (ω dt)²/4", step),
-        ("ω dt by these temperatures, root mean square", rms),
-        ("largest ω dt, by the mass-weighted Hessian at frames of the data", f"{largest} (stable below 2)"),
+        ("ω dt by these temperatures, root mean square", known(counts.rms_omega_dt, 2)),
+        (
+            "largest ω dt, by the mass-weighted Hessian at frames of the data",
+            f"{known(counts.largest_omega_dt, 2)} (stable below 2)",
+        ),
         ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
     ]
 
 
-def _molecule_tables(systems: dict[str, dict]) -> list[Table]:
-    """Metrics of each peptide and of each residue where there are several, then modes and bonds of each."""
+def _molecule_tables(systems: Mapping[str, SystemResult]) -> list[Table]:
+    """Metrics of each system and each projection where there are several, then modes and lengths."""
     tables: list[Table] = []
     if len(systems) > 1:
-        rows = [(name, *row) for name, result in systems.items() for row in table(reported(result))]
+        rows = [(name, *row) for name, result in systems.items() for row in result.table()]
         tables.append(("Systems", ("system", *TABLE_HEADER), rows))
     for name, result in systems.items():
         rows = [
-            (residue, *(f"{part['corrected'][kind][metric]:.4f}" for kind, metric in COLUMNS))
-            for residue, part in result.get("residues", {}).items()
+            (label, *(f"{getattr(part.corrected[kind], metric):.4f}" for kind, metric in COLUMNS))
+            for label, part in result.projections.items()
         ]
         if rows:
-            header = ("residue", *(f"{metric.upper()} {kind}" for kind, metric in COLUMNS))
-            tables.append((f"{name} by residue (JS corrected)", header, rows))
-    molecules = {name: result["molecule"] for name, result in systems.items() if "molecule" in result}
-    for name, molecule in molecules.items():
-        positive = molecule["phi_positive"]
-        bonds = [
-            (
-                label,
-                *(f"{1000 * bond[kind][0]:.1f} ± {1000 * bond[kind][1]:.1f}" for kind in positive),
-                *(f"{1000 * bond[f'w1_{kind}']:.1f}" for kind in ("iid", "sim")),
-            )
-            for label, bond in (molecule["bonds"] | molecule["ca_distances"]).items()
-        ]
-        modes = ("p(φ > 0)", *(f"{value:.4f}" for value in positive.values()), "", "")
-        crossings = ("φ crossings", "", "", str(molecule["phi_crossings"]), "", "")
-        mirrored = molecule.get("mirror_images")  # Of beads that have a hand.
-        hands = []
-        if mirrored:
-            shares = (f"{mirrored[kind]['share']:.4f}" for kind in positive)
-            hands.append(("mirror images at CA", *shares, "", ""))
-        header = ("bond or Cα distance, length ± spread (pm)", "reference", "iid", "sim", "W1 iid", "W1 sim")
-        tables.append((name, header, [modes, crossings, *hands, *bonds]))
+            part = "residue" if result.molecule and result.molecule.torsions else "distance"
+            header = (part, *(f"{metric.upper()} {kind}" for kind, metric in COLUMNS))
+            tables.append((f"{name} by {part} (JS corrected)", header, rows))
+    tables += [_structure(name, result.molecule) for name, result in systems.items() if result.molecule]
     return tables
 
 
-def warnings(metrics: dict) -> list[str]:
+def _structure(name: str, molecule: Structure) -> Table:
+    kinds, rows = ("reference", "iid", "sim"), []
+    if torsions := molecule.torsions:
+        rows.append(("p(φ > 0)", *(f"{torsions.phi_positive[kind]:.4f}" for kind in kinds), "", ""))
+        rows.append(("φ crossings", "", "", str(torsions.phi_crossings), "", ""))
+    if mirrored := molecule.mirror_images:
+        rows.append(("mirror images at CA", *(f"{mirrored[kind].share:.4f}" for kind in kinds), "", ""))
+    rows += [_length_row(*length) for length in (molecule.bonds | molecule.distances).items()]
+    return name, ("bond or distance, length ± spread (pm)", *kinds, "W1 iid", "W1 sim"), rows
+
+
+def _length_row(label: str, length: Length) -> tuple[str, ...]:
+    spreads = (f"{1000 * mean:.1f} ± {1000 * sd:.1f}" for mean, sd in length.spread.values())
+    return label, *spreads, *(f"{1000 * w1:.1f}" for w1 in length.w1.values())
+
+
+def warnings(result: RunResult) -> list[str]:
     """What went wrong in samples or simulation, in words."""
     texts = []
-    for part, noun in (("sample", "samples"), ("simulate", "chains of the simulation")):
-        counts = metrics[part]
-        if counts["chains_left_range"]:
+    for counts, noun in ((result.sample, "samples"), (result.simulate, "chains of the simulation")):
+        if counts.chains_left_range:
+            texts.append(f"{counts.chains_left_range} of {counts.chains} {noun} left the physical range.")
+        if counts.frames_not_finite:
             texts.append(
-                f"{counts['chains_left_range']} of {counts['chains']} {noun} left the physical range."
-            )
-        if counts["frames_not_finite"]:
-            texts.append(
-                f"{counts['frames_not_finite']} of {counts['frames']} frames of the {noun} are not finite "
+                f"{counts.frames_not_finite} of {counts.frames} frames of the {noun} are not finite "
                 "and were left out of the metrics."
             )
-    largest = metrics["simulate"].get("largest_omega_dt")
+    largest = result.simulate.largest_omega_dt
     if largest is not None and largest > LONG_STEP:
         texts.append(
             f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where 2 is the limit of "

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import ray
 
-from ..analysis import figures
-from ..analysis.metrics import COLUMNS, DEFINITIONS, compare
+from ..analysis import figures, results
+from ..analysis.metrics import compare
+from ..analysis.results import COLUMNS, DEFINITIONS, Comparison, Definition, Metrics, RunResult
 from ..data import files
 from ..data.config import MuellerBrownConfig
 from ..data.shards import Dataset
@@ -100,13 +101,13 @@ def _write(
     root: Path,
     table: str,
     runs: Mapping[Method, Sequence[Run]],
-    references: list[dict[str, Any]],
+    references: list[Metrics],
     display: Display,
 ) -> None:
     """Write the table and its figure, and print the table."""
     rows = {"reference": _cells(references)}
     for method, of_method in runs.items():
-        rows[method] = _cells([files.read_json(run.directory / "metrics.json") for run in of_method])
+        rows[method] = _cells([_result(run) for run in of_method])
     seeds = len(next(iter(runs.values())))
     result = {
         "seeds": seeds,
@@ -119,10 +120,10 @@ def _write(
     files.write(root / f"{table}.md", text)
     # Of several peptides, the first one.
     first = {
-        method: next(iter(evaluate.surfaces(Chosen.of(of_method[0], "reproduce")).values()))
+        method: next(iter(evaluate.drawn(Chosen.of(of_method[0], "reproduce")).values()))
         for method, of_method in runs.items()
     }
-    picture = figures.free_energy_surfaces(first, next(iter(runs.values()))[0].systems[0].plane)
+    _, picture = next(iter(figures.free_energies(first).values()))
     files.write(root / "free-energy.png", figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)
     display.stage(table, f"{root / f'{table}.md'}, {root / f'{table}.json'}, {root / 'free-energy.png'}")
@@ -137,48 +138,51 @@ def _run(root: Path, method: Method, config) -> Run:
     )
 
 
-def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -> list[dict[str, Any]]:
-    """Metrics of what is as good as it can be, filed as those of a run are.
+def _result(run: Run) -> RunResult:
+    return results.read(run.directory / evaluate.METRICS)
+
+
+def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -> list[Metrics]:
+    """Metrics of what is as good as it can be.
 
     Of Müller-Brown, independent trajectories in the true potential against the training data; of molecules
     the floors of the runs, as nothing else is known of them.
     """
     data = runs[0].config.data
     if not isinstance(data, MuellerBrownConfig):
-        found = [files.read_json(run.directory / "metrics.json") for run in runs[:seeds]]
-        return [_alike({definition: m[definition]["floor"] for definition in DEFINITIONS}) for m in found]
-    reference = Dataset(runs[0].data).split("train").read()
-    results = []
+        found = [_result(run) for run in runs[:seeds]]
+        return [_alike(Comparison(m.paper["floor"], m.corrected["floor"])) for m in found]
+    reference, compared = Dataset(runs[0].data).split("train").read(), []
     for seed in range(REFERENCE_SEED, REFERENCE_SEED + seeds):
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
             cluster.connect(runs[0].config.cluster)
             points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
-            compared = compare(reference, points, runs[0].systems[0].plane)
-            files.write_json(path, compared)
+            one = compare(reference, points, runs[0].systems[0].shown.grid)
+            files.write_json(path, one.numbers.tolist())
             display.stage("reference", f"seed {seed}")
-        results.append(_alike(files.read_json(path)))
-    return results
+        compared.append(_alike(Comparison.of(np.array(files.read_json(path)))))
+    return compared
 
 
-def _alike(values: dict[str, Any]) -> dict[str, Any]:
+def _alike(one: Comparison) -> Metrics:
     """The same metrics for samples and for a simulation."""
-    return {definition: {"iid": part, "sim": part} for definition, part in values.items()}
+    return Metrics.of({"iid": one, "sim": one})
 
 
-def _cells(metrics: Sequence[dict[str, Any]]) -> dict[str, list[Cell]]:
+def _cells(every: Sequence[Metrics]) -> dict[str, list[Cell]]:
     """Mean and standard deviation of each column, in both definitions: over seeds, or else over peptides."""
-    cells = {}
-    for definition in DEFINITIONS:
-        rows = [[part[definition][kind][metric] for kind, metric in COLUMNS] for part in metrics]
-        deviations: Sequence[float | None] = [None] * len(COLUMNS)
-        if len(rows) > 1:
-            deviations = [float(value) for value in np.std(rows, axis=0, ddof=1)]
-        elif "sd" in metrics[0]:
-            deviations = [metrics[0]["sd"][definition][kind][metric] for kind, metric in COLUMNS]
-        means = [float(value) for value in np.mean(rows, axis=0)]
-        cells[definition] = [*zip(means, deviations, strict=True)]
-    return cells
+    means = Metrics.mean(every)
+    spread = Metrics.deviation(every) if len(every) > 1 else getattr(every[0], "sd", None)
+
+    def column(definition: Definition, kind: str, metric: str) -> Cell:
+        deviation = None if spread is None else getattr(getattr(spread, definition)[kind], metric)
+        return getattr(getattr(means, definition)[kind], metric), deviation
+
+    return {
+        definition: [column(definition, kind, metric) for kind, metric in COLUMNS]
+        for definition in DEFINITIONS
+    }
 
 
 def markdown(rows: Mapping[str, Mapping[str, Sequence[Cell]]], seeds: int, table: str) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.systems import System
 from ..data import archive, fence
-from ..data.config import MuellerBrownConfig
 from ..data.errors import FokkerError
 from ..data.files import read_json, sha256, sha256_of, write_json
 from ..data.shards import MANIFEST, Dataset
@@ -121,7 +120,7 @@ class Run:
     @property
     def split(self) -> str:
         """Split that they are judged by."""
-        return "train" if isinstance(self.config.data, MuellerBrownConfig) else self.config.data.evaluate
+        return self.config.data.evaluate
 
     @cached_property
     def jobs(self) -> tuple[ExpertJob, ...]:

@@ -73,7 +73,7 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
 def references(run: Run) -> list[Reference]:
     """What a run of molecules without data simulates: its peptides, those of the judged split last."""
     config, settings = run.config.data, run.config.reference
-    assert isinstance(config, MoleculesConfig) and settings is not None  # noqa: PT018
+    assert settings is not None
     splits = (("train", config.sequences), (config.evaluate, config.held_out))
     return [
         Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)

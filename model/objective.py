@@ -128,8 +128,9 @@ def loss(
 
     def rows(part: slice) -> Any:
         def take(a: Array) -> Array:
-            grouped = a.reshape(groups, -1, *a.shape[1:])
-            return grouped[:, part].reshape(-1, *a.shape[1:])
+            # Two beads have no angles, and of an empty array −1 is no length.
+            grouped = a.reshape(groups, len(a) // groups, *a.shape[1:])
+            return jax.lax.collapse(grouped[:, part], 0, 2)
 
         return jax.tree.map(take, (x, t, molecules, weight, probes, partner))
 

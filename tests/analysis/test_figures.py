@@ -13,21 +13,36 @@ from fokker.analysis.figures import (
     COLOURS,
     HIGHEST,
     fokker_planck_curves,
+    free_energies,
+    free_energy_profiles,
     free_energy_surfaces,
     loss_curves,
     to_png,
     to_rgb_array,
 )
-from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Plane
+from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Grid
+from fokker.analysis.reduction import Totals, held
+from fokker.analysis.systems import System
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
 
 # One bin a unit.
-SMALL = Plane(("a", "b"), ((0.0, 4.0), (0.0, 4.0)), ((-9.0, 9.0), (-9.0, 9.0)), js_bins=4)
+SMALL = Grid(("a", "b"), ((0.0, 4.0), (0.0, 4.0)), js_bins=4)
 NOISE = np.random.default_rng(0)
 
 
 def repeated(*counts: tuple[tuple[float, float], int]) -> np.ndarray:
     """So many points at each place."""
     return np.concatenate([np.tile(place, (count, 1)) for place, count in counts]).astype(float)
+
+
+def counts(points: np.ndarray, grid: Grid = SMALL) -> np.ndarray:
+    """What lies within the limits."""
+    return np.histogram2d(*points.T, bins=grid.js_bins, range=grid.limits)[0].astype(int)
+
+
+def noise(grid: Grid) -> np.ndarray:
+    return counts(NOISE.normal(size=(90, 2)), grid)
 
 
 def history(steps: int, residual: list[float] | None = None) -> dict[str, list[float]]:
@@ -58,7 +73,7 @@ def legend(panel: Axes) -> list[str]:
 
 
 def test_surfaces_have_a_row_for_each_method_and_a_panel_for_each_set():
-    row = {"reference": NOISE.normal(size=(90, 2)), "iid": NOISE.normal(size=(80, 2))}
+    row = {"reference": noise(RAMACHANDRAN), "iid": noise(RAMACHANDRAN)}
     figure = free_energy_surfaces({"Mixture": row, "Both": row, "Score": row}, RAMACHANDRAN)
     found = panels(figure)
     assert [panel.get_title() for panel in found] == ["reference", "iid"] * 3
@@ -71,13 +86,13 @@ def test_surfaces_have_a_row_for_each_method_and_a_panel_for_each_set():
 
 
 def test_a_row_without_a_name_is_labelled_by_the_coordinate_alone():
-    (panel,) = panels(free_energy_surfaces({"": {"iid": NOISE.normal(size=(90, 2))}}, MUELLER_BROWN))
+    (panel,) = panels(free_energy_surfaces({"": {"iid": noise(MUELLER_BROWN)}}, MUELLER_BROWN))
     assert panel.get_ylabel() == "y"
     assert panel.images[0].get_extent() == [-1.8, 1.1, -0.5, 2.0]
 
 
 def test_surfaces_show_minus_the_logarithm_with_the_first_coordinate_to_the_right():
-    points = repeated(((0.5, 2.5), 100), ((3.5, 2.5), 20), ((1.5, 0.5), 1))
+    points = counts(repeated(((0.5, 2.5), 100), ((3.5, 2.5), 20), ((1.5, 0.5), 1)))
     shown = image(*panels(free_energy_surfaces({"": {"iid": points}}, SMALL)))
     # Rows are drawn from the bottom, the second coordinate.
     np.testing.assert_allclose([shown[2, 0], shown[2, 3], shown[0, 1]], [0, log(5), log(100)], atol=1e-12)
@@ -87,8 +102,8 @@ def test_surfaces_show_minus_the_logarithm_with_the_first_coordinate_to_the_righ
 def test_panels_share_one_scale_that_ends_at_the_highest_energy_shown():
     rows = {
         "": {
-            "a": repeated(((0.5, 0.5), 9), ((1.5, 1.5), 1)),
-            "b": repeated(((0.5, 0.5), 90), ((1.5, 1.5), 1)),
+            "a": counts(repeated(((0.5, 0.5), 9), ((1.5, 1.5), 1))),
+            "b": counts(repeated(((0.5, 0.5), 90), ((1.5, 1.5), 1))),
         }
     }
     limits = [panel.images[0].get_clim() for panel in panels(free_energy_surfaces(rows, SMALL))]
@@ -96,7 +111,7 @@ def test_panels_share_one_scale_that_ends_at_the_highest_energy_shown():
 
 
 def test_energies_above_the_highest_are_drawn_alike():
-    points = repeated(((0.5, 0.5), 30_000), ((1.5, 1.5), 1))
+    points = counts(repeated(((0.5, 0.5), 30_000), ((1.5, 1.5), 1)))
     figure = free_energy_surfaces({"": {"iid": points}}, SMALL)
     assert panels(figure)[0].images[0].get_clim() == (0, HIGHEST)
     assert log(30_000) > HIGHEST
@@ -105,19 +120,73 @@ def test_energies_above_the_highest_are_drawn_alike():
     assert colorbar.extend == "max"
 
 
+def toy(points: np.ndarray) -> Totals:
+    return held(System.particle("toy", 23.0, 0.5), points).totals
+
+
 def test_points_beyond_the_limits_are_not_drawn():
-    points = repeated(((0.5, 0.5), 10), ((2.5, 2.5), 5))
-    strayed = np.concatenate([points, repeated(((-7, 2.5), 1000), ((2.5, 99), 1000))])
-    one, other = panels(free_energy_surfaces({"": {"points": points, "strayed": strayed}}, SMALL))
+    points = repeated(((0.5, 0.5), 10), ((-0.5, 1.5), 5))
+    strayed = np.concatenate([points, repeated(((-7, 1.5), 1000), ((-0.5, 99), 1000))])
+    _, figure = free_energies({"": {"points": toy(points), "strayed": toy(strayed)}})["free-energy"]
+    one, other = panels(figure)
     np.testing.assert_array_equal(image(one).filled(nan), image(other).filled(nan))
 
 
 def test_a_panel_without_points_stays_white():
-    sets = {"iid": repeated(((0.5, 0.5), 10)), "left": repeated(((9, 9), 10)), "none": np.empty((0, 2))}
+    sets = {"iid": counts(repeated(((0.5, 0.5), 10))), "none": counts(np.empty((0, 2)))}
     figure = free_energy_surfaces({"": sets}, SMALL)
-    assert [image(panel).count() for panel in panels(figure)] == [1, 0, 0]
+    assert [image(panel).count() for panel in panels(figure)] == [1, 0]
     to_png(figure)
-    to_png(free_energy_surfaces({"": {"none": np.empty((0, 2))}}, SMALL))
+    to_png(free_energy_surfaces({"": {"none": sets["none"]}}, SMALL))
+
+
+# Profiles
+
+
+def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
+    beads = Beads.from_sequence(sequence, BeadMap.parse(bead_map))
+    system = System.molecule(sequence, beads, [0.4] * len(beads.bonds), 300.0)
+    return held(system, NOISE.normal(size=(frames, len(beads), 3))).totals
+
+
+def test_a_profile_is_minus_the_logarithm_along_its_axis_and_empty_bins_have_none():
+    sets = {"reference": np.array([100, 0, 25, 50]), "iid": np.array([0, 0, 1, 1])}
+    (panel, other) = free_energy_profiles({"AC": [("d (nm)", (0.0, 2.0), sets)], "KF": []}).axes
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("d (nm)", "AC\nfree energy (kT)")
+    assert legend(panel) == ["reference", "iid"]
+    np.testing.assert_allclose(np.asarray(panel.lines[0].get_xdata()), [0.25, 0.75, 1.25, 1.75])
+    np.testing.assert_allclose(np.asarray(panel.lines[0].get_ydata()), [0, nan, log(4), log(2)])
+    assert not other.axison
+
+
+def test_systems_are_drawn_by_what_they_are_projected_to():
+    plane = {"": {"reference": toy(NOISE.normal(size=(90, 2)))}}
+    assert [*free_energies(plane)] == ["free-energy"]
+    peptides = {name: {"reference": molecule(name, "backbone")} for name in ("KF", "AAA")}
+    drawn = free_energies(peptides)
+    assert [*drawn] == ["free-energy", "torsions"]
+    assert [panel.get_xlabel() for panel in drawn["torsions"][1].axes] == ["φ", "ψ"] * 2
+    both = peptides | {"AGA": {"reference": molecule("AGA", "calpha")}}
+    assert [*free_energies(both)] == ["free-energy", "torsions", "distances"]
+    alone = free_energies({"AGA": both["AGA"]})
+    assert [*alone] == ["distances"]
+    assert [panel.get_xlabel() for panel in alone["distances"][1].axes] == [
+        "ALA1-CA GLY2-CA (nm)",
+        "GLY2-CA ALA3-CA (nm)",
+        "ALA1-CA ALA3-CA (nm)",
+    ]
+
+
+def test_torsions_are_drawn_as_numpy_counts_them():
+    system, frames = molecule("KF", "backbone").system, NOISE.normal(size=(400, 10, 3))
+    shown, angles = held(system, frames).totals, system.shown(frames)
+    axes = free_energies({"": {"iid": shown}})["torsions"][1].axes
+    for axis, panel in enumerate(axes):
+        expected, _ = np.histogram(angles[:, axis], bins=64, range=(-np.pi, np.pi))
+        with np.errstate(divide="ignore"):
+            energy = -np.log(expected / expected.max())
+        drawn = np.asarray(panel.lines[0].get_ydata())
+        np.testing.assert_allclose(drawn, np.where(np.isfinite(energy), energy, nan), atol=1e-12)
 
 
 # Curves
@@ -206,7 +275,7 @@ def chunks(png: bytes) -> list[bytes]:
 
 
 def test_equal_figures_are_equal_png_files_without_date_or_version():
-    points = NOISE.normal(size=(100, 2))
+    points = noise(MUELLER_BROWN)
     one, other = (to_png(free_energy_surfaces({"": {"iid": points}}, MUELLER_BROWN)) for _ in range(2))
     assert one == other
     assert one.startswith(b"\x89PNG\r\n\x1a\n")

@@ -4,9 +4,8 @@ from math import pi
 
 import mdtraj
 import numpy as np
-import pytest
 
-from fokker.analysis.observables import dihedrals, distances, sign_changes, torsion_profile, wasserstein
+from fokker.analysis.observables import dihedrals, distances, sign_changes
 
 FRAMES = np.random.default_rng(0).normal(size=(50, 6, 3)).astype(np.float32)
 QUADRUPLES = np.asarray([[0, 1, 2, 3], [5, 2, 4, 1], [3, 2, 1, 0]])
@@ -36,19 +35,6 @@ def test_distances_are_those_of_mdtraj():
     pairs = np.asarray([[0, 1], [2, 5]])
     expected = mdtraj.compute_distances(trajectory(), pairs, periodic=False)
     np.testing.assert_allclose(distances(FRAMES, pairs), expected, rtol=1e-5)
-
-
-def test_wasserstein_of_a_shift_is_the_shift():
-    values = np.random.default_rng(1).normal(size=200)
-    assert wasserstein(values, values + 0.25) == pytest.approx(0.25)
-
-
-def test_profile_of_a_known_density():
-    angles = np.concatenate([np.full(300, -3.0), np.full(100, 0.05)])
-    profile = torsion_profile(angles, bins=8)
-    assert profile[0] == 0
-    assert profile[4] == pytest.approx(np.log(3))
-    assert np.isinf(np.delete(profile, [0, 4])).all()
 
 
 def test_crossings_of_zero_are_counted_and_those_of_the_seam_are_not():

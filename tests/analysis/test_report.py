@@ -4,24 +4,23 @@ import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from math import nan
 from typing import Any
 
 import pytest
 
 from fokker.analysis import figures
-from fokker.analysis.metrics import TABLE_HEADER
 from fokker.analysis.report import Report, flatten, render
+from fokker.analysis.results import TABLE_HEADER, Metrics, Scores
 
 HOSTILE = "<script>alert('&\"')</script>{{ 7 * 7 }}"
 FINGERPRINT = "9503d768cef06dcb"
 PNG = figures.to_png(figures.fokker_planck_curves({"0-1": ([0.1, 0.2], [1.0, 2.0])}))
-KINDS = {
-    kind: {"js": value, "pmf": 5 * value} for kind, value in (("iid", 0.011), ("sim", 0.015), ("floor", 0.01))
-}
+KINDS = {kind: Scores(value, 5 * value) for kind, value in (("iid", 0.011), ("sim", 0.015), ("floor", 0.01))}
 REPORT = Report(
     title="mueller-brown: both",
     subtitle=f"fokker recipe, seed 0, data {FINGERPRINT}",
-    metrics={"paper": KINDS, "corrected": KINDS | {"floor_sim": {"js": 0.0103}}},
+    metrics=Metrics(KINDS, KINDS | {"floor_sim": Scores(0.0103, nan)}),
     warnings=["3 of 200 chains of the simulation left the physical range."],
     figures=[("Free energy.", PNG), ("Losses.", PNG[::-1])],
     tables=[
@@ -125,7 +124,7 @@ def test_everything_that_comes_from_the_run_is_escaped():
     hostile = Report(
         title=HOSTILE,
         subtitle=HOSTILE,
-        metrics={HOSTILE: KINDS},
+        metrics=REPORT.metrics,
         warnings=[HOSTILE],
         figures=[(HOSTILE, b"png")],
         tables=[(HOSTILE, (HOSTILE,), [(HOSTILE,)])],
@@ -135,8 +134,8 @@ def test_everything_that_comes_from_the_run_is_escaped():
     page = Page(source)
     assert not page.all("script")
     assert page.all("img")[0]["alt"] == HOSTILE
-    # Title twice, subtitle, definition twice, warning, caption, table, column, cell, setting, value.
-    assert page.text.count(HOSTILE) == 12
+    # Title twice, subtitle, warning, caption, table, column, cell, setting, value.
+    assert page.text.count(HOSTILE) == 10
     assert "49" not in page.text, "a template in a string is not carried out"
 
 

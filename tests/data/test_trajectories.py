@@ -1,10 +1,13 @@
 """Frames come back from the files as they were, wherever these lie; what cannot be kept is counted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
+from mdtraj.formats import XTCTrajectoryFile
 
 from fokker.data import trajectories
 from fokker.data.bead_map import BeadMap
@@ -63,13 +66,41 @@ def test_less_than_was_written_is_an_error_and_leaves_nothing(
     lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As on a full disk, of which mdtraj says nothing."""
-    save = mdtraj.Trajectory.save
 
-    def cut(self: mdtraj.Trajectory, name: str) -> None:
-        save(self, name)
+    @contextmanager
+    def cut(name: str, mode: str) -> Iterator[XTCTrajectoryFile]:
+        with XTCTrajectoryFile(name, mode) as file:
+            yield file
         Path(name).write_bytes(Path(name).read_bytes()[:-lost])
 
-    monkeypatch.setattr(mdtraj.Trajectory, "save", cut)
+    monkeypatch.setattr(trajectories, "XTCTrajectoryFile", cut)
     with pytest.raises(FileError, match=r"a\.xtc cannot be written: less than 7 frames"):
         trajectories.write(BEADS, FRAMES, tmp_path / "a.xtc")
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_that_are_joined_are_one_trajectory_of_numbered_frames(tmp_path: Path):
+    """Whoever wrote them and when; frames that cannot be kept leave gaps in the numbers."""
+    parts = [tmp_path / f"{number}.xtc" for number in range(3)]
+    frames = np.stack([FRAMES, 2 * FRAMES, 3 * FRAMES])
+    frames[1, 2, 3, 0] = np.nan
+    for number in (2, 0, 1):
+        trajectories.write_part(frames[number], parts[number], first=7 * number)
+    trajectories.join(BEADS, parts, tmp_path / "new/all.xtc")
+    found = mdtraj.load(tmp_path / "new/all.xtc", top=tmp_path / "new/all.pdb")
+    kept = np.delete(np.arange(21), 9)
+    np.testing.assert_allclose(found.xyz, frames.reshape(21, -1, 3)[kept], atol=6e-4)
+    np.testing.assert_array_equal(found.time, kept)
+    with XTCTrajectoryFile(str(tmp_path / "new/all.xtc")) as file:
+        _, time, step, _ = file.read()
+    np.testing.assert_array_equal(time, kept)
+    np.testing.assert_array_equal(step, kept)
+    np.testing.assert_allclose(mdtraj.load(tmp_path / "new/all.pdb").xyz[0], FRAMES[0], atol=6e-4)
+    assert (tmp_path / "new/all.xtc").read_bytes() == b"".join(part.read_bytes() for part in parts)
+
+
+def test_parts_without_a_frame_join_to_nothing(tmp_path: Path):
+    trajectories.write_part(FRAMES * np.nan, tmp_path / "0.xtc")
+    with pytest.raises(MoleculeError, match=r"all\.xtc: no frame is finite"):
+        trajectories.join(BEADS, [tmp_path / "0.xtc"], tmp_path / "all.xtc")
+    assert not (tmp_path / "all.xtc").exists()

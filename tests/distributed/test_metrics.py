@@ -11,7 +11,6 @@ import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
-from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
 from fokker.distributed import metrics, pool, training
 from fokker.distributed.config import ClusterConfig
@@ -95,7 +94,7 @@ def test_prometheus_reads_what_an_expert_does_and_that_it_was_lost(
 def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, tmp_path: Path):
     jobs = tuple(trained.job for trained in undisturbed)
     settings = SimulateConfig(frames=80, chains=40, chunk=20, stride=2)
-    system = System("gaussian", MUELLER_BROWN, 1.0, (0.5,))
+    system = System.particle("gaussian", 1.0, 0.5)
     found: list[Numbers] = []
 
     def watch(tallies: list[Tally]) -> None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import jax
+import mdtraj
 import numpy as np
 import pytest
 from ray import cloudpickle
 
-from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
+from fokker.data import trajectories
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
 from fokker.data.files import FileError
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
@@ -21,7 +24,7 @@ from fokker.distributed.chunks import ChunkStore, Summary, summarise
 from fokker.distributed.cluster import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.job import ExpertJob
-from fokker.distributed.pool import PoolError, Sampling, Simulation, Tally, Work
+from fokker.distributed.pool import PoolError, PoolWorker, Sampling, Simulation, Tally, Work
 from fokker.model.config import SampleConfig, SimulateConfig
 
 from .conftest import model_of, small_job
@@ -31,7 +34,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot
 SAMPLE = SampleConfig(samples=120, chunk=40, evaluations=6)
 SIMULATE = SimulateConfig(frames=20_000, chains=400, chunk=100, stride=20, burn_in=500, timestep=0.02)
 KT, MASS = 2.0, 0.5
-SYSTEM = System("gaussian", MUELLER_BROWN, KT, (MASS,))
+SYSTEM = System.particle("gaussian", KT, MASS)
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,13 @@ def expected(sampling: Sampling, simulation: Simulation) -> Expected:
     totals: list[Summary] = []
     for work in (sampling, simulation):
         chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
-        summaries = [summarise(frames, kT, work.system, work.steps, 0.0) for frames, kT in chunks.values()]
+        summaries = [summarise(frames, kT, work.system, work.steps, 0.0)[0] for frames, kT in chunks.values()]
         parts.append([chunks[index][0] for index in range(work.chunks)])
         totals.append(sum(summaries[1:], summaries[0]))
     return Expected(parts[0], parts[1], totals)
 
 
-def trajectories(work: Work) -> list[np.ndarray]:
+def frames_of(work: Work) -> list[np.ndarray]:
     return [np.load(ChunkStore(work.directory).path(i))["trajectories"] for i in range(work.chunks)]
 
 
@@ -164,7 +167,7 @@ def test_chunks_are_the_same_whoever_computes_them_in_whatever_order(
     disturbed: Disturbed, expected: Expected
 ):
     for work, wanted in zip(disturbed.works, (expected.sample, expected.simulate), strict=True):
-        for found, chunk in zip(trajectories(work), wanted, strict=True):
+        for found, chunk in zip(frames_of(work), wanted, strict=True):
             np.testing.assert_array_equal(found, chunk)
 
 
@@ -178,6 +181,43 @@ def test_only_the_chunk_of_a_killed_actor_runs_again(disturbed: Disturbed):
     sample, simulate = (Counter(work.computed()) for work in disturbed.works)
     assert sample == {0: 1, 1: 1, 2: 1}
     assert simulate == {0: 1, 1: 1, 2: 2, 3: 1}
+
+
+@dataclass(frozen=True)
+class Peptide:
+    """A work of frames of a molecule that are known."""
+
+    directory: Path
+    frames: int = 12
+    steps: int = 1
+    chunks: int = 2
+
+    @property
+    def system(self) -> System:
+        beads = Beads.from_sequence("AA", BeadMap.parse("calpha"))
+        return System.molecule("AA", beads, [0.38], 300.0)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"run": "test", "kind": "simulation", "system": "AA"}
+
+    def compute(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        frames = np.random.default_rng(index).normal(size=(3, 4, 2, 3)).astype(np.float32)
+        return frames, np.ones((3, 2))
+
+
+def test_an_actor_writes_molecules_as_parts_of_one_trajectory(tmp_path: Path):
+    work = Peptide(tmp_path)
+    actor, store = PoolWorker([work], []), ChunkStore(tmp_path)
+    summaries = [actor.run(0, index) for index in (1, 0)]
+    assert actor.run(0, 1) == summaries[0], "which is there"
+    assert work.system.beads is not None
+    trajectories.join(work.system.beads, [store.part(index) for index in range(2)], tmp_path / "AA.xtc")
+    found = mdtraj.load(tmp_path / "AA.xtc", top=tmp_path / "AA.pdb")
+    expected = np.concatenate([work.compute(index)[0].reshape(-1, 2, 3) for index in range(2)])
+    np.testing.assert_allclose(found.xyz, expected, atol=6e-4)
+    np.testing.assert_array_equal(found.time, np.arange(24))
+    np.testing.assert_array_equal(np.concatenate([*store.blocks(work.system, 2)]), expected)
 
 
 def test_tallies_arrive_one_by_one_and_add_up(disturbed: Disturbed, expected: Expected):
@@ -284,7 +324,7 @@ def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
     assert work.computed()[:3] == [0, 1, 1]
     assert sorted(work.computed()) == [0, 1, 1, 2, 3]
     assert files(work).items() > first.items()
-    for found, chunk in zip(trajectories(work), expected.simulate, strict=True):
+    for found, chunk in zip(frames_of(work), expected.simulate, strict=True):
         np.testing.assert_array_equal(found, chunk)
 
 

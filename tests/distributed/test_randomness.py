@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
 from fokker.data import mueller_brown, shards
 from fokker.data.config import MuellerBrownConfig
@@ -49,7 +48,7 @@ def works(jobs: tuple[ExpertJob, ...]) -> list[Sampling | Simulation]:
     model = model_of(jobs)
     for seed in SEEDS:
         for name in NAMES:
-            system = System(name, MUELLER_BROWN, 2.0, (0.5,))
+            system = System.particle(name, 2.0, 0.5)
             for number in (1, 2):
                 found += [
                     Sampling(model, "run", system, SAMPLE, Path("unused"), seed, number),

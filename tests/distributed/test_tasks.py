@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import ray
 
-from fokker.analysis.metrics import MUELLER_BROWN
 from fokker.analysis.systems import System
 from fokker.data import mueller_brown
 from fokker.data.config import MuellerBrownConfig
@@ -80,7 +79,7 @@ def test_the_largest_step_is_that_of_the_stiffest_mode(make_job: MakeJob, tmp_pa
     expert = replace(SMALLEST, interval=(0, 1), midpoint=0.5, conservative=conservative, consistency_weight=0)
     job = with_zero_network(make_job(expert=expert))
     config = SimulateConfig(frames=10, chains=10, chunk=10, timestep=0.04)
-    system = System("gaussian", MUELLER_BROWN, 2.0, (0.5,))
+    system = System.particle("gaussian", 2.0, 0.5)
     work = Simulation(model_of((job,)), "run", system, job.data, "train", config, tmp_path, seed=0)
     assert tasks.largest_steps([work]) == {"gaussian": pytest.approx(0.04 * 2)}
 

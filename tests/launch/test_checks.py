@@ -102,10 +102,14 @@ def test_molecules_that_can_be_judged_pass(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_map_without_torsions_is_refused_for_what_is_judged_alone(tmp_path: Path):
-    dataset(tmp_path / "made", {"AC": "train", "AKF": "validation"}, "calpha")
-    with pytest.raises(MoleculeError, match=r"AC.* φ and ψ"):
-        checks.require_judgeable(run_on(tmp_path / "made", tmp_path / "run", beads="calpha"))
+def test_a_map_without_torsions_passes_and_a_single_bead_is_refused_where_it_is_judged(tmp_path: Path):
+    dataset(tmp_path / "made", {"AC": "train", "A": "validation"}, "calpha")
+    run = run_on(tmp_path / "made", tmp_path / "run", beads="calpha")
+    assert [len(beads) for beads in checks.require_judgeable(run)] == [2]
+    with pytest.raises(MoleculeError, match=r"^A: one bead has no distance and no torsion"):
+        checks.require_judgeable(
+            run_on(tmp_path / "made", tmp_path / "run", beads="calpha", evaluate="validation")
+        )
 
 
 def test_more_residues_than_a_network_can_tell_apart_are_refused(tmp_path: Path):
@@ -127,11 +131,11 @@ def test_peptides_that_are_still_to_be_made_are_checked_too(tmp_path: Path, sequ
         checks.require_judgeable(Run(config, tmp_path))
 
 
-def test_the_command_refuses_a_map_without_torsions_before_it_makes_a_run(
+def test_the_command_refuses_a_single_bead_before_it_makes_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    dataset(tmp_path / "made", {"AC": "train"}, "calpha")
+    dataset(tmp_path / "made", {"A": "train"}, "calpha")
     assert main(["run", "alanine-dipeptide-small", "--data", "made", "--data.beads", "calpha"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("fokker: error: ")
@@ -146,9 +150,9 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch:
     config = PRESETS["mueller-brown"]("both", "fokker")
     run = Run(config, tmp_path / "run")
     checks.require_room(run)
-    needed = checks.SPARE + 16 * (config.sample.samples + config.simulate.frames)
+    needed = checks.SPARE + 24 * (config.sample.samples + config.simulate.frames)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
-    with pytest.raises(FileError, match=r"run: 0\.0703 GB are free, and about 0\.0703 GB are needed"):
+    with pytest.raises(FileError, match=r"run: 0\.0719 GB are free, and about 0\.0719 GB are needed"):
         checks.require_room(run)
     assert [*run.directory.iterdir()] == []

@@ -3,11 +3,12 @@
 import io
 import re
 from dataclasses import replace
+from math import nan
 
-import numpy as np
 import pytest
 from rich.console import Console
 
+from fokker.analysis.results import FrameCounts, Scores, SimulationCounts, SystemResult
 from fokker.distributed.chunks import Summary
 from fokker.distributed.events import Event
 from fokker.distributed.pool import Tally
@@ -31,13 +32,28 @@ ENDED = Progress(**vars(RUNNING) | {"step": 1500, "consistency": 0.0, "seconds":
 EXPERTS: dict[str, Progress | None] = {"0-0.1": RUNNING, "0.1-0.6": ENDED, "0.6-1": None}
 
 
-def tally(done: int, left: int = 0) -> Tally:
-    counts = np.zeros((2, 2), int)
-    return Tally(
-        done,
-        20,
-        Summary(counts, frames=10 * done, chains=2 * done, chains_left=left, steps=3000, seconds=2.0),
+def result(
+    values: dict[str, Scores],
+    more: dict[str, Scores],
+    half: float | None = None,
+    step: float | None = None,
+    largest: float | None = None,
+) -> SystemResult:
+    simulate = SimulationCounts(400, 0, 40, 0, 0, 300.0, half, step, largest)
+    return SystemResult(
+        values,
+        values | more,
+        projections={},
+        sim_error=None,
+        molecule=None,
+        sample=FrameCounts(400, 0, 40, 0, 0),
+        simulate=simulate,
     )
+
+
+def tally(done: int, left: int = 0) -> Tally:
+    summary = Summary(frames=10 * done, chains=2 * done, chains_left=left, steps=3000, seconds=2.0)
+    return Tally(done, 20, summary)
 
 
 @pytest.fixture
@@ -212,10 +228,8 @@ def test_a_display_works_on_after_an_interrupt(live: Display):
 
 @pytest.mark.parametrize("worst", [0.0123, 190.8668])
 def test_table_of_metrics_fits_80_columns(plain: Display, worst: float):
-    values = {"iid": {"js": 0.6931, "pmf": worst}, "sim": {"js": 0.6931, "pmf": worst}}
-    metrics = values | {"floor": {"js": 0.0101, "pmf": 0.0871}}
-    own = {"floor_sim": {"js": 0.0104}}
-    plain.metrics("fokker-planck 10", {"paper": metrics, "corrected": metrics | own, "other": None})
+    values = {"iid": Scores(0.6931, worst), "sim": Scores(0.6931, worst), "floor": Scores(0.0101, 0.0871)}
+    plain.metrics("fokker-planck 10", result(values, {"floor_sim": Scores(0.0104, nan)}))
     lines = printed(plain).splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert "…" not in printed(plain)
@@ -229,15 +243,9 @@ def test_table_of_metrics_fits_80_columns(plain: Display, worst: float):
 
 
 def test_the_simulation_has_a_line_of_its_temperature_and_its_step(plain: Display):
-    values = {kind: {"js": 0.1, "pmf": 0.2} for kind in ("iid", "sim", "floor")}
-    counts = {
-        "kinetic_temperature": 299.91,
-        "step_temperature": 278.04,
-        "rms_omega_dt": 0.5401,
-        "largest_omega_dt": None,
-    }
-    for simulation in (counts | {"largest_omega_dt": 1.31}, counts, {}):
-        plain.metrics("both", {"paper": values, "corrected": values, "simulate": simulation})
+    values = {kind: Scores(0.1, 0.2) for kind in ("iid", "sim", "floor")}
+    for heat in ((299.91, 278.04, 1.31), (299.91, 278.04, None), (None, None, None)):
+        plain.metrics("both", result(values, {}, *heat))
     found = [line.strip() for line in printed(plain).splitlines() if "simulation" in line]
     known = "simulation at 299.9, 278 at the steps, ω dt 0.54 rms"
     assert found == [f"{known}, ω dt at most 1.31 of 2", known]

@@ -46,7 +46,7 @@ def test_samples_of_the_same_distribution_score_their_floor(capsys: pytest.Captu
     assert 0 < found < 3 * floor
     assert result["frames"] == {"count": 3000, "not_finite": 0, "broken_bonds": 0}
     bond = next(iter(result["molecule"]["bonds"].values()))
-    assert bond["samples"] == pytest.approx(bond["reference"], rel=0.05)
+    assert bond["spread"]["samples"] == pytest.approx(bond["spread"]["reference"], rel=0.05)
     assert Path("m.png").read_bytes()[1:4] == b"PNG"
     assert "mine" in capsys.readouterr().out
 
@@ -69,7 +69,7 @@ def test_a_wider_distribution_is_farther_than_its_floor():
     result = json.loads(Path("metrics.json").read_text())["systems"]["wide"]
     assert result["corrected"]["samples"]["js"] > 3 * result["corrected"]["floor"]["js"]
     bond = next(iter(result["molecule"]["bonds"].values()))
-    assert bond["samples"][1] == pytest.approx(1.5 * bond["reference"][1], rel=0.1)
+    assert bond["spread"]["samples"][1] == pytest.approx(1.5 * bond["spread"]["reference"][1], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,27 @@ def test_a_peptide_is_judged_by_its_torsions_and_bonds(finished: tuple[Path, Res
     assert 0 < system["corrected"]["floor"]["js"] < 0.7
     assert len(system["molecule"]["bonds"]) == len(BEADS.bonds) == 8
     for bond in system["molecule"]["bonds"].values():
-        assert bond["reference"] == pytest.approx([0.14, 0.0042], rel=0.1)
+        assert bond["spread"]["reference"] == pytest.approx([0.14, 0.0042], rel=0.1)
     assert metrics["simulate"]["chains"] == 20
     assert metrics["simulate"]["temperature"] == 310
     assert 100 < metrics["simulate"]["kinetic_temperature"] < 1000, "in K"
     assert name in (finished[0] / "report.html").read_text()
+
+
+def test_beads_without_torsions_are_trained_and_judged_by_their_lengths(
+    finished: tuple[Path, Result], guest: User
+):
+    bare = guest.run("run", "dipeptides-small", "--name", "bare", *SMALL, "--data.beads", "calpha")
+    assert (bare.returncode, bare.stderr) == (0, "")
+    path = guest.home / "runs" / "bare"
+    ((_, system),) = json.loads((path / "metrics.json").read_text())["systems"].items()
+    assert [*system["molecule"]["bonds"]] == ["GLY1-CA ALA2-CA"]
+    assert (system["molecule"]["torsions"], system["molecule"]["mirror_images"]) == (None, None)
+    assert all(0 < system["corrected"][kind]["js"] < 0.7 for kind in ("iid", "sim", "floor"))
+    assert "GLY1-CA ALA2-CA" in (path / "report.html").read_text()
+    figures = {figure.name for figure in (path / "figures").iterdir()}
+    assert figures == {"distances.png", "losses.png", "fokker-planck-error.png"}
+    assert mdtraj.load(next(path.glob("trajectories/*-simulate-1.pdb"))).n_atoms == 2
 
 
 def test_its_trajectories_open_in_other_programs(finished: tuple[Path, Result]):

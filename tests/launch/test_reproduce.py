@@ -4,14 +4,17 @@ import json
 import re
 import signal
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fokker.analysis.results import Metrics, Scores
 from fokker.launch.cli import main
 from fokker.launch.reproduce import PUBLISHED, _cells, markdown
 
 from .conftest import Result, User
+from .test_reporting import RESULT
 
 PAPER = Path(__file__).parents[2] / ".." / "shared" / "paper" / "plainer2025.txt"
 METHODS = ("diffusion", "two-for-one")
@@ -65,7 +68,7 @@ def test_reference_row_compares_independent_trajectories_with_the_shared_data(ta
     seeds = [json.loads(path.read_text()) for path in sorted((root / "reference").glob("*.json"))]
     assert len(seeds) == SEEDS
     for index, metric in enumerate(("js", "js", "pmf", "pmf")):
-        values = [seed["corrected"][metric] for seed in seeds]
+        values = [seed[1][("js", "pmf").index(metric)] for seed in seeds]
         cell = [statistics.mean(values), statistics.stdev(values)]
         assert rows["corrected"][index] == pytest.approx(cell)
     runs = [metrics(root, method, seed) for method in METHODS for seed in range(SEEDS)]
@@ -118,10 +121,10 @@ def test_other_settings_are_refused_before_any_run_is_touched(
 
 def test_statistics_by_hand():
     runs = [
-        {
-            "paper": {"iid": {"js": js, "pmf": 1.0}, "sim": {"js": 4 * js, "pmf": 2.0}},
-            "corrected": {"iid": {"js": 0.5, "pmf": 1.0}, "sim": {"js": js, "pmf": js}},
-        }
+        Metrics(
+            {"iid": Scores(js, 1.0), "sim": Scores(4 * js, 2.0)},
+            {"iid": Scores(0.5, 1.0), "sim": Scores(js, js)},
+        )
         for js in (1.0, 2.0, 6.0)
     ]
     # Mean 3; the squares of −2, −1 and 3 add up to 14, of which each of two degrees of freedom gets 7.
@@ -159,10 +162,10 @@ def test_one_seed_has_no_deviation():
 
 
 def test_peptides_give_the_deviation_of_one_seed_and_quoted_rows_stand_last():
-    kinds = {kind: {"js": 0.1, "pmf": 0.2} for kind in ("iid", "sim", "floor")}
-    spread = {kind: {"js": 0.01, "pmf": 0.02} for kind in kinds}
-    both = {name: kinds for name in ("paper", "corrected")}
-    cells = _cells([{**both, "sd": {name: spread for name in both}}])
+    kinds, spread = (
+        {kind: s for kind in ("iid", "sim", "floor")} for s in (Scores(0.1, 0.2), Scores(0.01, 0.02))
+    )
+    cells = _cells([replace(RESULT, paper=kinds, corrected=kinds, sd=Metrics(spread, spread))])
     assert cells["paper"] == [(0.1, 0.01), (0.1, 0.01), (0.2, 0.02), (0.2, 0.02)]
     lines = markdown({"both": cells}, 1, "table2").splitlines()
     assert "one seed, ± over peptides" in lines[0]

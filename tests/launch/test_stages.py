@@ -10,7 +10,9 @@ import pytest
 import ray
 from rich.console import Console
 
-from fokker.analysis.metrics import MUELLER_BROWN, compare, histogram, js_floor
+from fokker.analysis import results
+from fokker.analysis.metrics import MUELLER_BROWN, Spread, compare, histogram, js_floor
+from fokker.analysis.results import FrameCounts, RunResult
 from fokker.data import shards
 from fokker.data.files import write_json
 from fokker.distributed import parameters
@@ -82,12 +84,12 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
     ):
         for index, chunk in enumerate(chunks):
             both = np.stack([np.full(len(chunk), heat[index]), np.full(len(chunk), 0.91 * heat[index])], 1)
-            summary = summarise(chunk, both, work.system, steps=1, seconds=1.0)
-            ChunkStore(work.directory).commit(index, chunk, summary)
+            counted = summarise(chunk, both, work.system, steps=1, seconds=1.0)
+            ChunkStore(work.directory).commit(index, chunk, *counted)
 
 
-def metrics_of(run: Run) -> dict:
-    return evaluate._metrics(Chosen.of(run, "evaluate"))
+def result_of(run: Run) -> RunResult:
+    return evaluate._result(Chosen.of(run, "evaluate"))
 
 
 # Order
@@ -170,7 +172,7 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
     frames[36] = (9.0, 0.0)  # The same chain has left.
     frames[215] = (-9.0, 0.0)
     give_results(run, samples, frames, temperatures=(20.0, 30.0))
-    metrics = metrics_of(run)
+    result = result_of(run)
     reference = points(500, 0)
     for kind, kept in (
         ("iid", np.delete(samples, 7, axis=0)),
@@ -179,25 +181,22 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         ("floor", np.random.default_rng(0).choice(points(500, 1), 199, replace=False)),
     ):
         expected = compare(reference, kept, MUELLER_BROWN)
-        assert {definition: metrics[definition][kind] for definition in expected} == expected
-    assert metrics["sample"] == {
-        "frames": 200,
-        "frames_not_finite": 1,
-        "chains": 200,
-        "chains_left_range": 1,
-        "chains_not_finite": 1,
-    }
-    assert metrics["simulate"] == {
+        assert (result.paper[kind], result.corrected[kind]) == (expected.paper, expected.corrected)
+    assert result.sample == FrameCounts(
+        frames=200, frames_not_finite=1, chains=200, chains_left_range=1, chains_not_finite=1
+    )
+    assert vars(result.simulate) == {
         "frames": 400,
         "frames_not_finite": 1,
         "chains": 40,
         "chains_left_range": 2,
         "chains_not_finite": 1,
+        "temperature": 23.0,
         "kinetic_temperature": pytest.approx((19 * 20.0 + 20 * 30.0) / 39),
         "step_temperature": pytest.approx(0.91 * (19 * 20.0 + 20 * 30.0) / 39),
-        "rms_omega_dt": pytest.approx(2 * np.sqrt(0.09)),
-        "temperature": 23.0,
+        "largest_omega_dt": None,
     }
+    assert result.simulate.rms_omega_dt == pytest.approx(2 * np.sqrt(0.09))
 
 
 def test_a_run_tells_the_floor_of_its_simulation_from_the_chains_of_both(run: Run):
@@ -205,34 +204,25 @@ def test_a_run_tells_the_floor_of_its_simulation_from_the_chains_of_both(run: Ru
     frames = points(400, 3)
     frames[:] = np.repeat(frames[::10], 10, axis=0)  # Chains that stand still: 40 frames, not 400.
     give_results(run, points(200, 2), frames)
-    found = metrics_of(run)
-    plane = run.systems[0].plane
+    found = result_of(run)
     parts = (
-        np.stack([histogram(part, plane, plane.js_bins) for part in of])
+        Spread.of(np.stack([histogram(part, MUELLER_BROWN) for part in of]))
         for of in (points(500, 0).reshape(100, 5, 2), frames.reshape(40, 10, 2))
     )
-    own = found["corrected"]["floor_sim"]["js"]
+    own = found.corrected["floor_sim"].js
     assert own == pytest.approx(js_floor(*parts))
-    independent = [histogram(of, plane, plane.js_bins)[None] for of in (points(500, 0), points(400, 3))]
+    independent = (Spread.of(histogram(of, MUELLER_BROWN)[None]) for of in (points(500, 0), points(400, 3)))
     assert own > js_floor(*independent)
-    assert "floor_sim" not in found["paper"]
+    assert "floor_sim" not in found.paper
 
 
 def test_the_largest_step_of_all_systems_is_that_of_the_run(run: Run):
-    metrics = {"simulate": {}, "systems": {name: {"simulate": {}} for name in "ab"}}
-    evaluate._add_margins(metrics, {"a": 0.5, "b": 1.25})
-    assert metrics["simulate"] == {"largest_omega_dt": 1.25}
-    assert metrics["systems"]["a"]["simulate"] == {"largest_omega_dt": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("half", "step", "rms"), [(300.0, 278.0, 0.5416), (20.0, 21.0, None), (None, None, None)]
-)
-def test_the_mean_step_is_told_from_both_temperatures(half, step, rms):
-    """278 K of 300 is ω dt = 0.54; where noise makes the steps warmer, nothing is told."""
-    assert evaluate._heat(half, step)["rms_omega_dt"] == (
-        rms if rms is None else pytest.approx(rms, abs=1e-4)
-    )
+    give_results(run, points(200, 2), points(400, 3))
+    one = result_of(run)
+    (system,) = one.systems.values()
+    found = evaluate._with_margins(replace(one, systems={"a": system, "b": system}), {"a": 0.5, "b": 1.25})
+    assert found.simulate.largest_omega_dt == 1.25
+    assert [part.simulate.largest_omega_dt for part in found.systems.values()] == [0.5, 1.25]
 
 
 @pytest.mark.parametrize("lost", ["sample", "simulate"])
@@ -242,17 +232,17 @@ def test_results_without_a_finite_frame_are_an_error_in_words(run: Run, lost: st
     (samples if lost == "sample" else frames)[:] = NAN
     give_results(run, samples, frames)
     with pytest.raises(StageError, match=rf"/{lost} holds no finite frame: .*{lost}\.\*"):
-        metrics_of(run)
+        result_of(run)
 
 
 def test_a_temperature_that_is_not_finite_is_null_for_programs(run: Run):
     give_data(run)
     give_results(run, points(200, 2), points(400, 3), temperatures=(NAN, 30.0))
     path = run.directory / "metrics.json"
-    write_json(path, metrics_of(run))
+    write_json(path, results.to_json(result_of(run)))
     counts = json.loads(path.read_text())["simulate"]
-    names = ("kinetic_temperature", "step_temperature", "rms_omega_dt")
-    assert [counts[name] for name in names] == [None, None, None]
+    assert [counts[name] for name in ("kinetic_temperature", "step_temperature")] == [None, None]
+    assert results.read(path).simulate.rms_omega_dt is None
 
 
 @pytest.mark.parametrize(
