@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data.bound import BoundMolecule, BoundMolecules, Chains, ChainState, Model, load
-    from .runs import Run, Step, preset, train
+    from .runs import Run, Step, compare, preset, train
 
 __all__ = [
     "BoundMolecule",
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "Step",
     "__version__",
+    "compare",
     "load",
     "preset",
     "train",
@@ -24,7 +25,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "data.bound": ("BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "load"),
-    "runs": ("Run", "Step", "preset", "train"),
+    "runs": ("Run", "Step", "compare", "preset", "train"),
 }
 """Where names come from when they are first asked for: JAX takes most of a second to import."""
 

@@ -19,9 +19,9 @@ from ..distributed.chunks import ChunkStore, Summary
 from . import board, reporting
 from .chosen import Chosen
 from .display import Display
-from .run import SAMPLES, SIMULATION, Run, StageError
+from .run import METRICS, SAMPLES, SIMULATION, Run, StageError
 
-METRICS, TRAJECTORIES = "metrics.json", "trajectories"
+TRAJECTORIES = "trajectories"
 FIRST = "samples 1, simulation 1"
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
 INDEPENDENT = "reference"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 CONFIG = "config.json"
+METRICS = "metrics.json"
 TIMINGS = "timings.json"
 SAMPLES, SIMULATION = "sample", "simulate"
 FIXED = (

@@ -153,7 +153,9 @@ def test_two_beads_which_have_no_angles_are_trained(accumulate: int):
     step = make_train_step(
         expert, replace(OBJECTIVE, consistency_fraction=0.125), config, STEPS, 3, molecules
     )
-    state, metrics = jax.jit(step)(initial(expert, config), Batch(jnp.asarray(frames), jnp.zeros(16, jnp.int32)), KEY)
+    state, metrics = jax.jit(step)(
+        initial(expert, config), Batch(jnp.asarray(frames), jnp.zeros(16, jnp.int32)), KEY
+    )
     assert np.isfinite(metrics.denoising)
     assert metrics.consistency != 0
     assert np.isfinite(flat(state)).all()
