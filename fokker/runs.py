@@ -138,19 +138,19 @@ def compare(
 
 def _positions(beads: Beads, given: "Chains | mdtraj.Trajectory | Given") -> np.ndarray:
     """Frames (nm) of the beads."""
-    if isinstance(given, Chains):
-        given = given.positions
-    elif (topology := getattr(given, "topology", None)) is not None:
-        given = given.xyz
-        if topology.n_atoms != len(beads):
-            atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
-            wanted = [*zip(beads.residue_of, beads.atoms, strict=True)]
-            if missing := [bead for bead, place in enumerate(wanted) if place not in atoms]:
-                raise MoleculeError(f"the trajectory has no atom {beads.labels[missing[0]]} of {beads.sequence}")
-            given = given[:, [atoms[place] for place in wanted]]
-    found = np.asarray(given, np.float32)
+    found: Any = given.positions if isinstance(given, Chains) else getattr(given, "xyz", given)
+    topology = getattr(given, "topology", None)
+    if topology is not None and topology.n_atoms != len(beads):
+        atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
+        wanted = [*zip(beads.residue_of, beads.atoms, strict=True)]
+        if missing := [bead for bead, place in enumerate(wanted) if place not in atoms]:
+            raise MoleculeError(f"the trajectory has no atom {beads.labels[missing[0]]} of {beads.sequence}")
+        found = found[:, [atoms[place] for place in wanted]]
+    found = np.asarray(found, np.float32)
     if found.shape[-2:] != (len(beads), 3):
-        raise MoleculeError(f"frames of shape {found.shape} are not of the {len(beads)} beads of {beads.sequence}")
+        raise MoleculeError(
+            f"frames of shape {found.shape} are not of the {len(beads)} beads of {beads.sequence}"
+        )
     return found.reshape(-1, *found.shape[-2:])
 
 

@@ -139,7 +139,7 @@ def _run(root: Path, method: Method, config) -> Run:
 
 
 def _result(run: Run) -> RunResult:
-    return results.read(run.directory / evaluate.METRICS)
+    return results.read(run.directory / METRICS)
 
 
 def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -> list[Metrics]:
