@@ -21,7 +21,7 @@ from .chosen import Chosen
 from .cli.reproduce import Table
 from .config import Config, Method
 from .display import Display
-from .run import Run, locked
+from .run import METRICS, Run, locked
 
 REFERENCE_SEED = 1000
 """First seed of the reference sets, away from those of the training data."""
