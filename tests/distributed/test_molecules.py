@@ -117,7 +117,7 @@ def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, pe
     found = Dataset(peptides)
     frames = found.split("train", "AV").read()[:60]
     system = System.of(found, "AV", MoleculesConfig(temperature=300.0))
-    frames *= -np.sign(system.points(frames)[:, :1, None])  # A mirror image has the other sign of φ.
+    frames *= -np.sign(system.phi(frames)[:, None, None])  # A mirror image has the other sign of φ.
     frames[41] *= -1
     shards.write_system(tmp_path / "data", "AV", found.description("AV"), {"train": frames})
     shards.finish(tmp_path / "data", found.manifest["source"], ("AV",))
@@ -125,7 +125,7 @@ def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, pe
     still = SimulateConfig(frames=20, chains=20, chunk=10, stride=1, timestep=1e-6)
     for forced, signs in ((True, 1), (False, -1)):
         work = Simulation(moved, system, replace(still, first_phi_positive=forced), tmp_path, 3)
-        first, second = (system.points(work.compute(index)[0][:, 0])[:, 0] for index in (0, 1))
+        first, second = (system.phi(work.compute(index)[0][:, 0]) for index in (0, 1))
         assert np.sign(first[0]) == signs
         assert (second < 0).all()
 

@@ -12,7 +12,11 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from fokker.data.bead_map import BeadMap
+from fokker.data.beads import Beads
+from fokker.data.springs import measure, pool
 from fokker.distributed.config import TrainConfig
+from fokker.distributed.molecules import molecule_of
 from fokker.distributed.train_step import (
     AXIS,
     Batch,
@@ -22,7 +26,7 @@ from fokker.distributed.train_step import (
     make_train_step,
     train_block,
 )
-from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
+from fokker.model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
 from fokker.model.experts import Expert
 
 CONFIG = TrainConfig(ema_decay=0.9)
@@ -135,6 +139,27 @@ def test_a_shorter_block_takes_its_steps_only_and_by_the_same_program():
     rest, _ = block(part, jax.tree.map(lambda part: jnp.roll(part, -3, axis=0), batches(5)), 2, KEY)
     np.testing.assert_array_equal(flat(rest), flat(whole))
     assert block._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_beads_which_have_no_angles_are_trained(accumulate: int):
+    beads = Beads.from_sequence("AA", BeadMap.parse("calpha"))
+    frames = np.random.default_rng(0).normal(size=(16, 2, 3)).astype(np.float32)
+    springs = pool([measure(beads, frames)])
+    molecules = jax.tree.map(lambda part: part[None], molecule_of(beads, springs))
+    network = GraphTransformerConfig(precondition=True, bond_width=0.1, heads=2, head_width=4, springs=True)
+    expert = Expert(replace(SMALL, hidden=(8,), consistency_weight=1e-3), network, (2, 3))
+    config = replace(CONFIG, accumulate=accumulate)
+    step = make_train_step(
+        expert, replace(OBJECTIVE, consistency_fraction=0.125), config, STEPS, 3, molecules
+    )
+    state, metrics = jax.jit(step)(
+        initial(expert, config), Batch(jnp.asarray(frames), jnp.zeros(16, jnp.int32)), KEY
+    )
+    assert np.isfinite(metrics.denoising)
+    assert metrics.consistency != 0
+    assert np.isfinite(flat(state)).all()
 
 
 def test_residual_counts_from_its_start_on():
