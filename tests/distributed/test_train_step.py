@@ -141,6 +141,7 @@ def test_a_shorter_block_takes_its_steps_only_and_by_the_same_program():
     assert block._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_beads_which_have_no_angles_are_trained(accumulate: int):
     beads = Beads.from_sequence("AA", BeadMap.parse("calpha"))
