@@ -157,19 +157,12 @@ def judge(arguments: JudgeArguments, display: "Display") -> None:
     judge.carry_out(arguments, display)
 
 
+_reading = partial(parsing.read, hidden=OF_RUNS)
 COMMANDS = {
     "dataset generate": Command("simulate peptides with OpenMM", GenerateArguments, generate),
-    "dataset convert": Command(
-        "map trajectories to beads, in parallel",
-        ConvertArguments,
-        convert,
-        partial(parsing.read, hidden=OF_RUNS),
-    ),
+    "dataset convert": Command("map trajectories to beads, in parallel", ConvertArguments, convert, _reading),
     "dataset inspect": Command(
-        "say what a dataset, a run's data or trajectories hold",
-        InspectArguments,
-        inspect,
-        partial(parsing.read, hidden=OF_RUNS),
+        "say what a dataset, a run's data or trajectories hold", InspectArguments, inspect, _reading
     ),
     "dataset judge": Command(
         "compare the frames that any program made with a reference",

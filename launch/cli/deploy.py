@@ -87,6 +87,8 @@ class Deployment:
     asked: DeployArguments
     run: RunArguments
     """As its job will see it."""
+    job: str
+    """Its name."""
     words: tuple[str, ...]
     """What follows the command in the job."""
     typed: tuple[str, ...]
@@ -101,18 +103,15 @@ class Deployment:
         """Whether workers are on nodes that the cloud may take back."""
         return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
 
-    @property
-    def job(self) -> str:
-        """Its name."""
-        return self.run.directory.name + _ending(self.asked.command)
-
 
 def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
     """The run as its job will see it. Raises UsageError."""
     if typed(argv, "--name") and is_option(argv[0]) and not {*PRESETS} & {*argv}:
         raise UsageError("name a preset: what a run has saved lies on the cluster's volume, not here")
     asked = run.read(kind, command, argv, about, writes=False)
-    target = _target(asked)
+    if asked.target is None:
+        raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
+    target = TARGETS[asked.target]
     machine = _machine(target, asked)
     pod = _pod(target, machine, asked)
     if asked.spot and target.spot is None:
@@ -123,14 +122,8 @@ def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: 
     handed = [*asked.words(), *(words for path, words in decided.items() if path not in asked.given)]
     words = tuple(word for group in handed for word in group)
     this = run.read(RunArguments, command, words, writes=False)
-    _require_name(this.directory.name, asked.command)
-    return Deployment(asked, this, words, (*command.split(), *argv), target, machine, pod)
-
-
-def _target(asked: DeployArguments) -> Target:
-    if asked.target is None:
-        raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
-    return TARGETS[asked.target]
+    job = _job(this.directory.name, asked.command)
+    return Deployment(asked, this, job, words, (*command.split(), *argv), target, machine, pod)
 
 
 def _machine(target: Target, asked: DeployArguments) -> Machine | None:
@@ -152,18 +145,16 @@ def _pod(target: Target, machine: Machine | None, asked: DeployArguments) -> Pod
     return target.pod(machine)
 
 
-def _ending(command: str) -> str:
-    return "" if command == "run" else f"-{command}"
-
-
-def _require_name(run: str, command: str) -> None:
-    """UsageError unless a run's name makes that of a job."""
-    most = JOB_NAME - len(_ending(command))
+def _job(run: str, command: str) -> str:
+    """The name of the job of a run's command."""
+    ending = "" if command == "run" else f"-{command}"
+    most = JOB_NAME - len(ending)
     if len(run) > most or not re.fullmatch(_DNS, run):
         raise UsageError(
             f"--name: Kubernetes takes lower-case letters, digits and '-', at most {most} here and the first "
             f"a letter, not {run!r}"
         )
+    return run + ending
 
 
 def _cluster(target: Target, pod: Pod, asked: DeployArguments) -> dict[str, tuple[str, ...]]:

@@ -76,7 +76,7 @@ class Field:
     @property
     def is_hidden(self) -> bool:
         """Whether nothing sets it."""
-        absent = self.value is None and any(map(is_dataclass, (self.info.annotation, *self._parts)))
+        absent = self.value is None and any(map(is_dataclass, _alternatives(self.info.annotation)))
         known = {*self.hidden, *FOLLOWS, (self.kind, "kind")}
         return absent or (self.kind, self.name) in known or tyro.conf.Suppress in self.info.metadata
 
@@ -84,16 +84,6 @@ class Field:
     def is_positional(self) -> bool:
         """Whether it is a word without an option."""
         return tyro.conf.Positional in self.info.metadata
-
-    @property
-    def is_list(self) -> bool:
-        """Whether several words may follow."""
-        return any(get_origin(part) is tuple for part in self._parts)
-
-    @property
-    def _parts(self) -> tuple[Any, ...]:
-        """What a value may be."""
-        return _alternatives(self.info.annotation)
 
     def option(self, prefix: str) -> Option:
         """What sets it, in the group of this prefix."""
@@ -130,7 +120,7 @@ class Field:
             if isinstance(choices := getattr(check, "func", None), Choices):
                 metavar = f"{{{','.join(choices.names)}}}"
         return PrimitiveConstructorSpec(
-            nargs="*" if self.is_list else 1,
+            nargs="*" if _is_list(annotation) else 1,
             metavar=metavar,
             instance_from_str=lambda words: plain(annotation, words),
             is_instance=lambda value: True,
@@ -150,6 +140,10 @@ class Field:
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     is_union = get_origin(annotation) in (types.UnionType, Union)
     return get_args(annotation) if is_union else (annotation,)
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(part) is tuple for part in _alternatives(annotation))
 
 
 def fields(part: Any, hidden: Hidden = ()) -> Iterator[Field]:
@@ -185,7 +179,7 @@ def plain(annotation: Any, words: Sequence[str]) -> Any:
         if type(None) in parts and words[0].lower() == "none":
             return None
         named = any(words[0] in get_args(part) for part in parts if get_origin(part) is Literal)
-        if named or not any(get_origin(part) is tuple for part in parts):
+        if named or not _is_list(annotation):
             return words[0]
     return list(words)
 
