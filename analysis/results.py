@@ -244,7 +244,7 @@ class SampleResult(Metrics):
 
 @dataclass(frozen=True)
 class SampleResults:
-    """What `fokker evaluate --samples` writes."""
+    """What `fokker dataset judge` writes."""
 
     reference: str
     systems: dict[str, SampleResult] = field(default_factory=dict)

@@ -89,7 +89,8 @@ def python(script: str, cwd: Path, *options: str) -> list[str]:
 def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wheel: Path):
     sources = {f"fokker/{name}": ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
     sources |= {
-        f"fokker/{name}": ROOT / "fokker" / name for name in ("__init__.py", "__main__.py", "py.typed")
+        f"fokker/{name}": ROOT / "fokker" / name
+        for name in ("__init__.py", "__main__.py", "py.typed", "runs.py")
     }
     assert "fokker/analysis/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
@@ -120,8 +121,10 @@ def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path):
 import sys
 sys.path.insert(0, {str(tmp_path / "installed")!r})
 from fokker.analysis import report
+from fokker.analysis.results import Metrics, Scores
 print(report.__file__)
-print(len(report.render(report.Report("t", "s", {{}}, [], [], [], {{}}))) > 1000)
+scores = dict.fromkeys(("iid", "sim", "floor", "floor_sim"), Scores(0.01, 0.1))
+print(len(report.render(report.Report("t", "s", Metrics(scores, scores), [], [], [], {{}}))) > 1000)
 from fokker.launch.cli import parse, slurm
 print(slurm.script(parse(["slurm", "render", "mueller-brown"])).partition("\\n")[0])
 """

@@ -3,7 +3,6 @@
 Long for its table of errors: one line for each, beside what the user reads.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from fokker.data.config import MoleculesConfig
+from fokker.launch import config as launch_config
 from fokker.launch.cli import COMMANDS, main, parse
 from fokker.launch.cli.options import options
 from fokker.launch.cli.reproduce import Table
@@ -49,9 +49,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def save(config: Config, name: str):
-    folder = Path("runs", name)
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(to_dict(config)))
+    launch_config.save(Path("runs", name, "config.json"), config)
 
 
 # Each: what is typed, separated by spaces ('' is an empty word), and what the line on stderr must hold.

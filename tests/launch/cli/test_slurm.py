@@ -1,6 +1,5 @@
 """`fokker slurm render`: what is asked of Slurm, what the run is told, and a script without a fault in it."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from fokker.launch.cli import main, parse
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.cli.slurm import Script, WaitArguments, script
-from fokker.launch.config import to_dict
+from fokker.launch.config import save
 from fokker.launch.presets import PRESETS
 
 ROOT = Path(__file__).parents[3]
@@ -133,8 +132,7 @@ def test_settings_are_handed_on_as_they_were_typed():
 def test_a_run_that_has_begun_needs_no_preset():
     saved = PRESETS["mueller-brown"]("both", "paper")
     saved = replace(saved, cluster=replace(saved.cluster, device="gpu", devices_per_host=4))
-    Path("runs/old").mkdir(parents=True)
-    Path("runs/old/config.json").write_text(json.dumps(to_dict(saved)))
+    save(Path("runs/old/config.json"), saved)
     assert carried_out(render("--name", "old")).config == saved
     assert carried_out(render("--name", "old", "--gpus-per-node", "0")).config.cluster.device == "cpu"
 
