@@ -277,7 +277,7 @@ def test_the_command_sizes_a_run_by_its_plan(user: User):
     assert "on 2 + 1 + 1 hosts" in result.stderr
     assert "fits: " in result.stderr
     assert "--cluster.hosts" not in manifests[-1]["spec"]["entrypoint"]
-    assert not (user.home / "runs").exists()
+    assert not (user.home / "runs" / "mueller-brown-mixture").exists()
 
 
 def test_more_workers_than_can_share_a_batch_are_not_asked_for(capsys: pytest.CaptureFixture[str]):
