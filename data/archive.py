@@ -1,8 +1,8 @@
 """A trained model as one file, `model.safetensors`: what inference needs, and nothing else.
 
-A safetensors archive: the averaged parameters of every expert, named EXPERT/PATH, and as metadata the format
-and a JSON description of about 25 fields. Reading checks it whole. A description of an earlier format goes
-through `MIGRATIONS`.
+A safetensors archive: the averaged parameters of every expert, named EXPERT/PATH, and as metadata one JSON
+description of about 25 fields, with its format. Reading checks it whole. A description of an earlier format
+goes through `MIGRATIONS`. Equal models are equal bytes.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ from .errors import FokkerError
 from .molecules import masses_of, molecule_of, padded
 from .residues import MoleculeError
 
-FILE = "model.safetensors"
+FILE, ABOUT = "model.safetensors", "fokker"
 MIGRATIONS: files.Migrations = ()
 """From each format to the next, the first from 1 to 2: a setting of another name or meaning is one more."""
 FORMAT = 1 + len(MIGRATIONS)
@@ -167,8 +167,8 @@ def write(path: Path, archive: Archive) -> None:
         for index, parameters in enumerate(archive.parameters)
         for name, value in flatten_dict(dict(parameters), sep="/").items()
     }
-    description = json.dumps(_DESCRIPTION.dump_python(archive.description, mode="json"))
-    files.write(path, save(tensors, {"format": str(FORMAT), "description": description}))
+    description = {"format": FORMAT} | _DESCRIPTION.dump_python(archive.description, mode="json")
+    files.write(path, save(tensors, {ABOUT: json.dumps(description)}))
 
 
 def read(path: Path) -> Archive:
@@ -178,7 +178,7 @@ def read(path: Path) -> Archive:
             about = file.metadata() or {}
             names = [*file.keys()]
             # Others than ours hold types that NumPy lacks.
-            tensors = {name: file.get_tensor(name) for name in names} if "description" in about else {}
+            tensors = {name: file.get_tensor(name) for name in names} if ABOUT in about else {}
     except (OSError, SafetensorError, TypeError, AttributeError, ValueError) as error:
         raise ArchiveError(f"{path} is no model that fokker wrote: {_line(error)}") from None
     description = _description(path, about)
@@ -193,23 +193,25 @@ def read(path: Path) -> Archive:
 
 
 def _description(path: Path, about: Mapping[str, str]) -> Description:
-    found = about.get("format", "")
-    if not found.isdigit() or "description" not in about:
-        raise ArchiveError(f"{path} was written before models had a format: train or export the model again")
-    if not 0 < int(found) <= FORMAT:
+    if ABOUT not in about:
+        raise ArchiveError(f"{path} was written before models had a format: train again")
+    try:
+        values = json.loads(about[ABOUT])
+        found = int(values.pop("format"))
+        if found < 1:
+            raise ValueError(f"format {found}")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArchiveError(f"{path} has a damaged description: {_line(error)}") from None
+    if found > FORMAT:
         raise ArchiveError(
             f"{path} is of format {found}, and this version reads up to {FORMAT}: it needs a newer fokker"
         )
     try:
-        return _DESCRIPTION.validate_python(
-            files.migrated(json.loads(about["description"]), int(found), MIGRATIONS)
-        )
+        return _DESCRIPTION.validate_python(files.migrated(values, found, MIGRATIONS))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ArchiveError(f"{path} has a damaged description: {where}: {first['msg']}") from None
-    except (ValueError, TypeError) as error:
-        raise ArchiveError(f"{path} has a damaged description: {_line(error)}") from None
 
 
 def _require_parameters(

@@ -62,6 +62,8 @@ def test_a_model_is_read_as_it_was_written(tmp_path: Path):
     assert found.description == ABOUT
     assert isinstance(found.description.beads, dict)
     np.testing.assert_equal(found.parameters, MODEL.parameters)
+    archive.write(tmp_path / "again", found)
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
     assert found.trained.kT == pytest.approx(BOLTZMANN * 310)
 
 
@@ -83,7 +85,7 @@ def test_the_description_is_of_what_inference_needs_and_no_more(tmp_path: Path):
 
     archive.write(tmp_path / archive.FILE, MODEL)
     with safe_open(str(tmp_path / archive.FILE), framework="numpy") as file:
-        about = json.loads(file.metadata()["description"])
+        about = json.loads(file.metadata()[archive.ABOUT])
     about["experts"] = about["experts"][0]
     about["beads"] = about["springs"] = None
     assert leaves(about) <= 32
@@ -110,23 +112,24 @@ def changed(path: Path, about: dict | None = None, **tensors: np.ndarray | None)
 
 def description(**changes) -> dict[str, str]:
     """Metadata with other values in the description."""
-    values = archive._DESCRIPTION.dump_python(ABOUT, mode="json") | changes
-    return {"description": json.dumps(values)}
-
-
-BEFORE = "was written before models had a format: train or export the model again"
+    values = {"format": 1} | archive._DESCRIPTION.dump_python(ABOUT, mode="json") | changes
+    return {archive.ABOUT: json.dumps(values)}
 
 
 @pytest.mark.parametrize(
     ("about", "tensors", "message"),
     [
-        ({"description": None}, {}, BEFORE),
-        ({"format": None}, {}, BEFORE),
-        ({"format": "x"}, {}, BEFORE),
-        ({"format": "9"}, {}, "is of format 9, and this version reads up to 1: it needs a newer fokker"),
-        ({"format": "0"}, {}, "is of format 0, and this version reads up to 1"),
-        ({"description": "{"}, {}, "has a damaged description: "),
-        ({"description": "[1]"}, {}, "has a damaged description: "),
+        ({archive.ABOUT: None}, {}, "was written before models had a format: train again"),
+        (
+            description(format=9),
+            {},
+            "is of format 9, and this version reads up to 1: it needs a newer fokker",
+        ),
+        (description(format=0), {}, "has a damaged description: format 0"),
+        (description(format="x"), {}, "has a damaged description: invalid literal for int"),
+        ({archive.ABOUT: "{}"}, {}, "has a damaged description: 'format'"),
+        ({archive.ABOUT: "{"}, {}, "has a damaged description: "),
+        ({archive.ABOUT: "[1]"}, {}, "has a damaged description: "),
         (description(norm=-1.0), {}, "has a damaged description: norm: Input should be greater than 0"),
         (description(norm="nan"), {}, "has a damaged description: norm: "),
         (description(springs=[1]), {}, "has a damaged description: springs: "),
@@ -182,6 +185,6 @@ def test_an_earlier_format_goes_through_every_migration_since(
     monkeypatch.setattr(archive, "MIGRATIONS", (rename("scale", "unit"), rename("unit", "norm")))
     monkeypatch.setattr(archive, "FORMAT", 3)
     for number, name in ((1, "scale"), (2, "unit"), (3, "norm")):
-        old = json.dumps(rename("norm", name)(values))
-        path = changed(tmp_path / f"{number}.safetensors", {"format": str(number), "description": old})
+        old = json.dumps({"format": number} | rename("norm", name)(values))
+        path = changed(tmp_path / f"{number}.safetensors", {archive.ABOUT: old})
         assert archive.read(path).description == ABOUT

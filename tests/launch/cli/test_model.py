@@ -8,7 +8,6 @@ import jax
 import mdtraj
 import numpy as np
 import pytest
-from safetensors import safe_open
 
 from fokker.data import archive
 from fokker.data.archive import Archive, Description
@@ -173,8 +172,4 @@ def test_a_run_is_exported_as_its_model(folder: Path, tmp_path: Path, capsys):
     assert "model.safetensors is not there: a run has it when it is trained" in capsys.readouterr().err
     (run / archive.FILE).write_bytes((folder / "good.safetensors").read_bytes())
     assert cli.main(["model", "export", str(run), str(tmp_path / "out.safetensors")]) == 0
-    written, own = (safe_open(path, "numpy") for path in (tmp_path / "out.safetensors", run / archive.FILE))
-    assert written.metadata() == own.metadata()  # Which has no order in the file.
-    assert [*written.keys()] == [*own.keys()]
-    for name in own.keys():  # noqa: SIM118
-        np.testing.assert_array_equal(written.get_tensor(name), own.get_tensor(name))
+    assert (tmp_path / "out.safetensors").read_bytes() == (run / archive.FILE).read_bytes()
