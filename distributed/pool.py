@@ -24,8 +24,7 @@ from ..analysis.systems import System
 from ..data import archive, fence
 from ..data.archive import Bound
 from ..data.errors import FokkerError
-from ..data.fence import Fence, FencedError
-from ..data.files import FileError
+from ..data.fence import Fence
 from ..data.molecules import padded_frames
 from ..data.shards import Dataset
 from ..data.trajectories import write_part
@@ -352,8 +351,8 @@ class _Pool:
             try:
                 summary = ray.get(ended[0])
             except RayTaskError as error:
-                if isinstance(error.cause, (FencedError, FileError)):
-                    raise error.cause from None  # It names the file.
+                if isinstance(error.cause, FokkerError):
+                    raise error.cause from None
                 raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
             except RayError as error:
                 losses[chunk] += 1

@@ -140,7 +140,7 @@ def _positions(beads: Beads, given: "Chains | mdtraj.Trajectory | Given") -> np.
     """Frames (nm) of the beads."""
     found: Any = given.positions if isinstance(given, Chains) else getattr(given, "xyz", given)
     topology = getattr(given, "topology", None)
-    if topology is not None and topology.n_atoms != len(beads):
+    if topology is not None and [atom.name for atom in topology.atoms] != [*beads.atoms]:
         atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
         wanted = [*zip(beads.residue_of, beads.atoms, strict=True)]
         if missing := [bead for bead, place in enumerate(wanted) if place not in atoms]:

@@ -1,5 +1,6 @@
 """A model bound to a molecule answers in nm, ps and kJ/mol, for jit, grad and vmap as for people."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -368,6 +369,20 @@ def test_importing_and_loading_takes_none_of_what_trains(model: Model, tmp_path:
     command = [sys.executable, "-c", program, tmp_path]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_the_snippet_of_the_readme_runs(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    snippet = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    (tmp_path / "runs/dipeptides-small").mkdir(parents=True)
+    model.save(tmp_path / "runs/dipeptides-small" / archive.FILE)
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(snippet, found)
+    assert found["samples"].shape == found["forces"].shape == (20, 10, 3)
+    assert found["more"].positions.shape == (20, 5, 10, 3)
+    assert mdtraj.load("AC.xtc", top="AC.pdb").n_frames == 100
+    assert found["result"].frames.count == 20
 
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -15,9 +15,9 @@ from ray import cloudpickle
 
 from fokker.analysis.systems import System
 from fokker.data import trajectories
+from fokker.data.archive import ArchiveError
 from fokker.data.bead_map import BeadMap
 from fokker.data.beads import Beads
-from fokker.data.files import FileError
 from fokker.data.shards import Dataset
 from fokker.distributed import parameters, pool
 from fokker.distributed.chunks import ChunkStore, Summary, summarise
@@ -333,7 +333,7 @@ def test_a_chunk_that_fails_names_its_file_and_cause_and_leaves_the_finished_one
 ):
     good = replace(sampling, directory=tmp_path / "good")
     bad = replace(sampling, model=tmp_path / "nothing", directory=tmp_path / "bad")
-    with pytest.raises(FileError, match="nothing is no model that fokker wrote"):
+    with pytest.raises(ArchiveError, match="nothing is no model that fokker wrote"):
         pool.run([good, bad], ClusterConfig(simulators=1), silent)
     assert [len(files(work)) for work in (good, bad)] == [3, 0]
 

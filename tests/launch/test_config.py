@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from fokker.launch.config import ConfigError, Method, Recipe, from_dict, load, to_dict
+from fokker.launch import config as config_module
+from fokker.launch.config import ConfigError, Method, Recipe, from_dict, load, save, to_dict
 from fokker.launch.presets import PRESETS
 
 CONFIG = PRESETS["mueller-brown"]("both", "fokker")
@@ -91,8 +92,24 @@ def test_a_missing_group_is_named_without_the_rest():
 
 def test_load_reads_what_was_saved(tmp_path: Path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(to_dict(CONFIG)))
+    save(path, CONFIG)
     assert load(path) == CONFIG
+
+
+def test_an_earlier_format_goes_through_every_migration_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As if `seed` had been called `start`."""
+
+    def rename(values: dict) -> dict:
+        return {"seed" if name == "start" else name: value for name, value in values.items()}
+
+    monkeypatch.setattr(config_module, "MIGRATIONS", (rename,))
+    values = to_dict(CONFIG)
+    for number, name in ((1, "start"), (2, "seed")):
+        old = {"format": number, name: values["seed"]} | {k: v for k, v in values.items() if k != "seed"}
+        (tmp_path / "config.json").write_text(json.dumps(old))
+        assert load(tmp_path / "config.json") == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -100,8 +117,11 @@ def test_load_reads_what_was_saved(tmp_path: Path):
     [
         (b"{", "is not JSON"),
         (b"\xff", "is not JSON"),
-        (b"[]", "another version of fokker: must be a group of settings, not []"),
-        (b'{"preset": "mueller-brown"}', "another version of fokker: method: is missing"),
+        (b"[]", "was saved before runs had a format: begin a new run"),
+        (b'{"preset": "mueller-brown"}', "was saved before runs had a format: begin a new run"),
+        (b'{"format": "x"}', "was saved before runs had a format"),
+        (b'{"format": 2}', "is of format 2: it needs a newer fokker"),
+        (b'{"format": 1, "preset": "mueller-brown"}', "was edited, or is damaged: method: is missing"),
         (None, "does not exist"),
     ],
 )

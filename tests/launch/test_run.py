@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -59,7 +58,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def saved(directory: Path) -> Config:
-    return from_dict(json.loads((directory / "config.json").read_text()))
+    return load(directory / "config.json")
 
 
 # Claims
