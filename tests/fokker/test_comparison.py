@@ -1,5 +1,7 @@
 """Frames are compared with a reference whatever they come in."""
 
+from pathlib import Path
+
 import mdtraj
 import pytest
 
@@ -9,12 +11,13 @@ from fokker.data.beads import coarse_grain
 from fokker.data.residues import MoleculeError
 
 from ..data.molecules import made_up
-from ..data.test_bound import model  # noqa: F401
+
+MODEL = Path(__file__).parents[1] / "data" / "golden" / "format-1.safetensors"
 
 
-def test_chains_are_compared_with_chains_arrays_and_trajectories(model: fokker.Model):  # noqa: F811
+def test_chains_are_compared_with_chains_arrays_and_trajectories():
     """A set beside itself is at 0, beads are found among all atoms, and other molecules are refused."""
-    molecule = model.molecule("GA")
+    molecule = fokker.load(MODEL).molecule("GA")
     topology, positions = made_up("GA", 60)
     atoms = mdtraj.Trajectory(positions, topology)
     samples, _ = coarse_grain(positions, topology, BeadMap.parse("backbone"))
