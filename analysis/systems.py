@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from ..data.beads import Beads
 from ..data.chirality import chiral_centres
-from ..data.config import MoleculesConfig, MuellerBrownConfig
+from ..data.config import BOLTZMANN, MoleculesConfig, MuellerBrownConfig
 from ..data.shards import Dataset
 from .metrics import MUELLER_BROWN
 from .projections import (
@@ -23,8 +23,6 @@ from .projections import (
     projections_of,
 )
 
-BOLTZMANN = 0.00831446261815324
-"""In kJ/(mol K)."""
 BROKEN = 0.5
 """Relative change of its mean length beyond which a bond is broken."""
 MUELLER_BROWN_RANGE = ((-4.0, 2.0), (-2.0, 4.0))

@@ -212,7 +212,7 @@ class BoundMolecule:
         parts = []
         for index, rows in _chunks(_at_least(1, "count", count), settings.chunk):
             own = key_of(key, purpose, self.beads.sequence, index)
-            parts.append(trained.sample(model, settings, own, len(rows), molecule))
+            parts.append(jax.block_until_ready(trained.sample(model, settings, own, len(rows), molecule)))
             watch(min((index + 1) * len(rows), count))
         return self._real(jnp.concatenate(parts)[:count])
 
@@ -243,7 +243,8 @@ class BoundMolecule:
         settings, count, ends, parts = state.settings, len(state.chains.position), [], []
         for index, rows in _chunks(count, settings.chunk):
             now, key = langevin.State(*(part[rows] for part in state.chains)), self._keys(state.key, index)[2]
-            end, found = trained.simulate(model, settings, now, mass, key, frames, state.frames, molecule)
+            made = trained.simulate(model, settings, now, mass, key, frames, state.frames, molecule)
+            end, found = jax.block_until_ready(made)
             ends.append(end)
             parts.append(found)
             watch(min((index + 1) * len(rows), count))

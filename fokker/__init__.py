@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import compare
     from .data.bound import BoundMolecule, BoundMolecules, Chains, ChainState, Model, load
-    from .runs import Run, Step, compare, preset, train
+    from .runs import Run, Step, preset, train
 
 __all__ = [
     "BoundMolecule",
@@ -24,8 +25,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "comparison": ("compare",),
     "data.bound": ("BoundMolecule", "BoundMolecules", "ChainState", "Chains", "Model", "load"),
-    "runs": ("Run", "Step", "compare", "preset", "train"),
+    "runs": ("Run", "Step", "preset", "train"),
 }
 """Where names come from when they are first asked for: JAX takes most of a second to import."""
 

@@ -90,7 +90,7 @@ def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wh
     sources = {f"fokker/{name}": ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
     sources |= {
         f"fokker/{name}": ROOT / "fokker" / name
-        for name in ("__init__.py", "__main__.py", "py.typed", "runs.py")
+        for name in ("__init__.py", "__main__.py", "comparison.py", "py.typed", "runs.py")
     }
     assert "fokker/analysis/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
@@ -109,7 +109,7 @@ def test_wheel_has_licence_and_command(wheel: Path):
         commands = archive.read(f"{info}/entry_points.txt").decode().split("\n")
     assert [line for line in commands if line] == [
         "[console_scripts]",
-        "fokker = fokker.launch.cli.process:main",
+        "fokker = fokker.__main__:main",
     ]
 
 
@@ -131,6 +131,13 @@ print(slurm.script(parse(["slurm", "render", "mueller-brown"])).partition("\\n")
     file, rendered, job = python(script, tmp_path, "-I")
     assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report.py"
     assert (rendered, job) == ("True", "#!/bin/bash")
+
+
+def test_the_command_without_its_extras_says_what_to_install(tmp_path: Path):
+    script = "import sys; sys.modules['tyro'] = None; from fokker.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "fokker: error: tyro is not installed: pip install 'fokker[train,cluster]'\n"
 
 
 def test_the_citation_is_that_of_this_version():
@@ -249,7 +256,7 @@ print(bool(xla_bridge._backends))
 # The locks
 
 LOCKS = {
-    "requirements.lock": ("hdf5", "openmm", "tensorboard"),
+    "requirements.lock": ("cluster", "hdf5", "openmm", "tensorboard", "train"),
     "requirements-dev.lock": ("dev",),
     "requirements-cuda.lock": ("cuda",),
 }

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 import fokker
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import coarse_grain
-from fokker.data.residues import MoleculeError
 from fokker.launch.config import ConfigError
 
 from ..data.molecules import made_up
@@ -89,25 +86,3 @@ def test_settings_are_replaced_by_name():
 def test_the_data_of_a_toy_are_its_own():
     with pytest.raises(ValueError, match="those of mueller-brown are simulated: leave it out"):
         fokker.train(fokker.preset("mueller-brown"), "data.npz")
-
-
-def test_chains_are_compared_with_chains_arrays_and_trajectories(trained: tuple[Path, list[fokker.Step]]):
-    """A set beside itself is at 0, beads are found among all atoms, and other molecules are refused."""
-    molecule = fokker.load(trained[0]).molecule("GA")
-    topology, positions = made_up("GA", 60)
-    atoms = mdtraj.Trajectory(positions, topology)
-    samples, _ = coarse_grain(positions, topology, BeadMap.parse("backbone"))
-    same = fokker.compare(samples, atoms, molecule)
-    assert same.corrected["samples"].js == pytest.approx(0, abs=1e-12)
-    assert same.corrected["floor"].js > 0
-    assert same.frames.count == 60
-    chains = molecule.simulate(4, chains=5, burn_in=0, stride=1)
-    other = fokker.compare(chains, atoms)
-    assert other.frames.count == 20
-    assert fokker.compare(chains.to_mdtraj(), atoms, molecule).corrected == other.corrected
-    with pytest.raises(ValueError, match="which beads are these"):
-        fokker.compare(samples, atoms)
-    with pytest.raises(MoleculeError, match=r"has no atom ALA2-CB of GA"):
-        fokker.compare(chains, mdtraj.Trajectory(made_up("GG")[1], made_up("GG")[0]))
-    with pytest.raises(MoleculeError, match=r"shape \(60, 8, 3\) are not of the 9 beads of GA"):
-        fokker.compare(chains, samples[:, :8])
