@@ -134,9 +134,12 @@ def test_an_exported_model_is_used_for_any_sequence_by_the_command(
         ),
         (
             "model sample GA.pdb --sequence AC",
-            "GA.pdb is no run and no model that `fokker model",
+            "GA.pdb is no model that fokker wrote: ",
         ),
-        ("model sample taken.safetensors", "name --sequence: fokker model sample MODEL --sequence ..."),
+        (
+            "model sample taken.safetensors",
+            "name MODEL and --sequence: fokker model sample MODEL --sequence ...",
+        ),
         ("model sample runs/peptide --sequence AB", "sequence 'AB': residue 2 is 'B'"),
         ("model sample runs/peptide --sequence AC --chains 3", "unknown option --chains: did you mean"),
         ("model simulate runs/peptide --sequence AC --frames no", "--frames: must be a whole number, not"),

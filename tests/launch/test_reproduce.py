@@ -31,7 +31,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def table(user: User, guest: User) -> tuple[Path, Result]:
     """A table whose process was killed in training: its directory, and what the second attempt printed."""
-    words = ["reproduce", "table6", "--seeds", str(SEEDS), "--methods", ",".join(METHODS), *SMALL]
+    words = ["reproduce", "table6", "--seeds", str(SEEDS), "--methods", *METHODS, *SMALL]
     root = guest.home / "runs" / "table6"
     killed = user.stop(words, signal.SIGKILL, when=lambda: any(root.rglob("history.jsonl")))
     assert killed.returncode == -signal.SIGKILL
