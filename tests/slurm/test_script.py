@@ -28,6 +28,8 @@ time.sleep(1000)
 FOKKER = """#!/bin/bash
 if [ "$1" = slurm ]; then
     if [ -e "$TOLD/never-up" ]; then touch "$TOLD/waits"; exec sleep 1000; fi
+    # As the real one does: Slurm can hang in ending a step that is still beginning.
+    until [ -e "$TOLD/ray-0" ] && [ -e "$TOLD/ray-1" ]; do sleep 0.1; done
     exit 0
 fi
 echo "$@" >"$TOLD/run-${SLURM_RESTART_COUNT:-0}"
