@@ -47,8 +47,12 @@ class Command(Training):
 
 def settings(experts: int) -> list[str]:
     """Those of a small run, without what they say of experts that it has not."""
-    pairs = zip(SMALL[::2], SMALL[1::2], strict=True)
-    return [word for pair in pairs if not re.match(rf"--experts\.[{experts}-9]", pair[0]) for word in pair]
+    kept, has = [], True
+    for word in SMALL:
+        if word.startswith("--"):
+            has = not re.match(rf"--experts\.[{experts}-9]", word)
+        kept += [word] if has else []
+    return kept
 
 
 def run(root: Path, experts: int) -> Command:
