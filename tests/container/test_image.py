@@ -61,7 +61,7 @@ print(json.dumps([files, [name for name in {NAMES} if importlib.util.find_spec(n
     files, names = python(image, script)
     assert names == []
     sources = {name: ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
-    sources |= {path.name: path for path in (ROOT / "fokker").glob("*.py")}
+    sources |= {path.name: path for path in (ROOT / "fokker").iterdir() if path.is_file()}
     assert files == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
 
 
