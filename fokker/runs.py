@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .data.bead_map import BeadMap
 from .data.bound import Model, load
 from .data.config import MuellerBrownConfig
 from .data.convert import check, convert_all, finish_conversion, sources_of
+from .data.errors import unknown
 from .data.pooling import pool
 from .data.shards import MANIFEST
 from .distributed.expert import train as train_expert
@@ -42,9 +42,7 @@ class Step:
 def preset(name: str, method: Method = "both", recipe: Recipe = "fokker") -> Config:
     """The settings of an experiment, such as "dipeptides-small". ConfigError for one that is unknown."""
     if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, n=1)
-        hint = f": did you mean {near[0]}?" if near else f": choose from {', '.join(PRESETS)}"
-        raise ConfigError(f"unknown preset {name!r}{hint}")
+        raise ConfigError(unknown(name, tuple(PRESETS)), "preset")
     return PRESETS[name](method, recipe)
 
 

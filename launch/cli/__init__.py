@@ -10,13 +10,13 @@ from typing import Any
 
 from fokker import __version__
 
-from ...data.errors import FokkerError
+from ...data.errors import FokkerError, unknown
 from ...distributed.interrupts import INTERRUPTED
 from ..presets import PRESETS
 from . import checkpoint, clean, completion, dataset, deploy, model, plan, reproduce, run, slurm, submit
 from .command import Command
 from .parsing import WIDTH, Help
-from .values import UsageError, unknown
+from .values import UsageError
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the process of a job."""

@@ -14,6 +14,7 @@ import tyro
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
+from ...data.errors import unknown
 from ...data.files import NAME_BYTES
 from ...model.config import STRICT, Count
 from ..config import Config, Method, Recipe, load
@@ -21,7 +22,7 @@ from ..presets import PRESETS
 from . import parsing
 from .command import Command
 from .options import FLAT, commands_with, options
-from .values import HomePath, UsageError, choice, is_option, typed, unknown
+from .values import HomePath, UsageError, choice, is_option, typed
 
 if TYPE_CHECKING:
     from ..display import Display

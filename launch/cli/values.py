@@ -1,6 +1,5 @@
 """Words as values, and what is said of those that are none."""
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -9,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator
 
-from ...data.errors import FokkerError
+from ...data.errors import FokkerError, unknown
 
 Text = TypeVar("Text", bound=str)
 
@@ -46,14 +45,6 @@ def shown(value: Any) -> list[str]:
     if isinstance(value, tuple | list):
         return [word for part in value for word in shown(part)]
     return ["none" if value is None else str(value).removesuffix(".0")]
-
-
-def unknown(text: str, known: Sequence[str], others: Sequence[str] = ()) -> str:
-    """That a name is not known, and which was meant, also of `others` that belong elsewhere."""
-    near = [name for name in known if text and name.startswith(text)]
-    near = near or [*others] or difflib.get_close_matches(text, known, n=1)
-    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"unknown {text!r}{hint}; choose from {', '.join(known)}"
 
 
 def choice(what: str, text: str, names: Sequence[Text]) -> Text:
