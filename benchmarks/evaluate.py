@@ -75,9 +75,10 @@ def judge(folder: Path, frames: int) -> tuple[float, float]:
     from fokker.launch.chosen import Chosen
 
     chosen, begin = Chosen.of(run_of(folder, frames), "evaluate"), time.perf_counter()
-    evaluate._result(chosen)
+    sets = evaluate.sets_of(chosen)
+    evaluate._result(chosen, sets)
     evaluate._write_trajectories(chosen)
-    for _, figure in figures.free_energies(evaluate.drawn(chosen)).values():
+    for _, figure in figures.free_energies(evaluate.drawn(sets)).values():
         figures.to_png(figure)
     return time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

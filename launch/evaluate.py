@@ -26,6 +26,8 @@ FIRST = "samples 1, simulation 1"
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
 INDEPENDENT = "reference"
 """Split that is an independent reference, where a dataset has one."""
+Sets = Mapping[str, Mapping[str, FrameSet]]
+"""By system, then by kind: reference, iid, sim."""
 
 
 def evaluate(runs: Sequence[Run], display: Display) -> None:
@@ -46,14 +48,15 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         if chosen.current
     }
     for chosen in wanted:
-        result = _result(chosen)
+        sets = sets_of(chosen)
+        result = _result(chosen, sets)
         if chosen.run.directory in of_experts:
             curves, margins = ray.get([*of_experts[chosen.run.directory]])
             result = _with_margins(replace(result, fokker_planck_error=curves), margins)
         _write_trajectories(chosen)
         _put_aside(chosen)
         write_json(chosen.run.directory / METRICS, results.to_json(result))
-        _board(chosen, result)
+        _board(chosen, result, sets)
     for chosen in every:
         run, result = chosen.run, results.read(chosen.run.directory / METRICS)
         if chosen.words != FIRST:
@@ -88,11 +91,11 @@ def _put_aside(chosen: Chosen) -> None:
             path.rename(kept)
 
 
-def _result(chosen: Chosen) -> RunResult:
+def _result(chosen: Chosen, sets: Sets) -> RunResult:
     """Metrics of every system, and their means."""
     run = chosen.run
     systems = {
-        sampling.system.name: _of_system(run, sampling, simulation)
+        sampling.system.name: _of_system(run, sampling, simulation, sets[sampling.system.name])
         for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True)
     }
     every = [*systems.values()]
@@ -138,14 +141,17 @@ def _mean_of(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def sets_of(run: Run, sampling: pool.Work, simulation: pool.Work) -> dict[str, FrameSet]:
-    """Of one system, the reference and what is judged by it."""
-    system = sampling.system
-    return {
-        "reference": _split(run, system, run.split),
-        "iid": ChunkStore(sampling.directory).frames(system, sampling.chunks),
-        "sim": ChunkStore(simulation.directory).frames(system, simulation.chunks, evaluation.RESAMPLES),
-    }
+def sets_of(chosen: Chosen) -> Sets:
+    """Of every system, the reference and what is judged by it; their sums are made here, and once."""
+    found = {}
+    for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
+        system = sampling.system
+        found[system.name] = {
+            "reference": _split(chosen.run, system, chosen.run.split),
+            "iid": ChunkStore(sampling.directory).frames(system, sampling.chunks),
+            "sim": ChunkStore(simulation.directory).frames(system, simulation.chunks, evaluation.RESAMPLES),
+        }
+    return found
 
 
 def _split(run: Run, system: System, name: str) -> FrameSet:
@@ -154,9 +160,10 @@ def _split(run: Run, system: System, name: str) -> FrameSet:
     return in_parts(system, lambda: split.blocks(BLOCK), sizes)
 
 
-def _of_system(run: Run, sampling: pool.Work, simulation: pool.Work) -> SystemResult:
-    system, sets = sampling.system, sets_of(run, sampling, simulation)
-    reference, iid, sim = sets.values()
+def _of_system(
+    run: Run, sampling: pool.Work, simulation: pool.Work, sets: Mapping[str, FrameSet]
+) -> SystemResult:
+    system, (reference, iid, sim) = sampling.system, sets.values()
     for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
         if not one.totals.frames:
             raise StageError(
@@ -206,20 +213,16 @@ def _write_trajectories(chosen: Chosen) -> None:
                 trajectories.join(work.system.beads, [store.part(i) for i in range(work.chunks)], path)
 
 
-def drawn(chosen: Chosen) -> dict[str, dict[str, Totals]]:
+def drawn(sets: Sets) -> dict[str, dict[str, Totals]]:
     """Of every system, the three sets whose free energies are drawn side by side."""
-    run, found = chosen.run, {}
-    for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
-        label = "" if len(run.systems) == 1 else sampling.system.name
-        sets = sets_of(run, sampling, simulation)
-        found[label] = {
-            title: sets[kind].totals
-            for title, kind in (("reference", "reference"), ("iid", "iid"), ("simulation", "sim"))
-        }
-    return found
+    titles = {"reference": "reference", "iid": "iid", "simulation": "sim"}
+    return {
+        "" if len(sets) == 1 else name: {title: own[kind].totals for title, kind in titles.items()}
+        for name, own in sets.items()
+    }
 
 
-def _board(chosen: Chosen, result: RunResult) -> None:
+def _board(chosen: Chosen, result: RunResult, sets: Sets) -> None:
     """Metrics and free energies for TensorBoard."""
     scalars = {
         f"{metric}_{definition}/{kind}": value
@@ -228,7 +231,7 @@ def _board(chosen: Chosen, result: RunResult) -> None:
         for metric, value in vars(scores).items()
         if np.isfinite(value)
     }
-    _, figure = next(iter(figures.free_energies(drawn(chosen)).values()))
+    _, figure = next(iter(figures.free_energies(drawn(sets)).values()))
     board.evaluated(chosen.run, scalars, {"free_energy": figures.to_rgb_array(figure)})
 
 
@@ -245,5 +248,5 @@ def report(runs: Sequence[Run], display: Display) -> None:
         if reporting.made_from(path) == digest:
             display.stage("report", f"skipped: {path} is of these metrics")
             continue
-        reporting.write(run, results.read(source), digest, drawn(chosen))
+        reporting.write(run, results.read(source), digest, drawn(sets_of(chosen)))
         display.stage("report", str(path))

@@ -120,7 +120,7 @@ def _write(
     files.write(root / f"{table}.md", text)
     # Of several peptides, the first one.
     first = {
-        method: next(iter(evaluate.drawn(Chosen.of(of_method[0], "reproduce")).values()))
+        method: next(iter(evaluate.drawn(evaluate.sets_of(Chosen.of(of_method[0], "reproduce"))).values()))
         for method, of_method in runs.items()
     }
     _, picture = next(iter(figures.free_energies(first).values()))

@@ -89,7 +89,8 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
 
 
 def result_of(run: Run) -> RunResult:
-    return evaluate._result(Chosen.of(run, "evaluate"))
+    chosen = Chosen.of(run, "evaluate")
+    return evaluate._result(chosen, evaluate.sets_of(chosen))
 
 
 # Order
