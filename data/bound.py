@@ -2,7 +2,8 @@
 
 Results have the type of the positions: float32, or float64 where JAX computes in it (JAX_ENABLE_X64).
 The functions of a bound molecule take configurations with any axes before theirs, and can be transformed
-by `jit`, `grad` and `vmap`, of which a bound molecule can be an argument as well.
+by `jit`, `grad` and `vmap`, of which a bound molecule can be an argument as well. What it answers, samples
+and simulates stands in one class, and with it the chains that it makes and goes on from, hence the length.
 """
 
 from collections.abc import Callable, Iterator, Sequence

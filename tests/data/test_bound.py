@@ -1,4 +1,7 @@
-"""A model bound to a molecule answers in nm, ps and kJ/mol, for jit, grad and vmap as for people."""
+"""A model bound to a molecule answers in nm, ps and kJ/mol, for jit, grad and vmap as for people.
+
+One small model serves every question that can be put to it, hence the length.
+"""
 
 import re
 import subprocess
