@@ -101,7 +101,8 @@ def free_energy_surfaces(rows: Mapping[str, Mapping[str, Counts]], grid: Grid) -
 def _surface(counts: Counts) -> np.ma.MaskedArray:
     """Free energy of the bins, empty ones masked."""
     if not counts.any():
-        return np.ma.masked_all(counts.shape)
+        # Not masked_all, which leaves what memory held: some numbers make Matplotlib warn, at random.
+        return np.ma.array(np.zeros(counts.shape), mask=True)
     return np.ma.masked_invalid(free_energy(counts))
 
 
