@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..model.schedule import NoiseSchedule
+from ..model.diffusion.schedule import NoiseSchedule
 
 Residuals = Callable[[Float[Array, "frames *shape"], Float[Array, ""]], Float[Array, "frames"]]
 Noise = Callable[[PRNGKeyArray], Float[Array, "frames *shape"]]

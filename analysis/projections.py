@@ -10,8 +10,8 @@ from jaxtyping import Float
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
-from ..data.beads import Beads
-from ..data.residues import MoleculeError
+from ..data.molecules.beads import Beads
+from ..data.molecules.residues import MoleculeError
 from .metrics import RAMACHANDRAN, Grid
 from .observables import dihedrals, distances
 

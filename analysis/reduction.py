@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from ..data.chirality import wrong_hand_at
+from ..data.molecules.chirality import wrong_hand_at
 from .metrics import Counts, Limits, Spread, bins_of, histogram_within, pmf_bins_of
 from .observables import distances
 from .projections import Frames

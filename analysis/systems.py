@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..data.beads import Beads
-from ..data.chirality import chiral_centres
 from ..data.config import BOLTZMANN, MoleculesConfig, MuellerBrownConfig
-from ..data.shards import Dataset
+from ..data.dataset.shards import Dataset
+from ..data.molecules.beads import Beads
+from ..data.molecules.chirality import chiral_centres
 from .metrics import MUELLER_BROWN
 from .projections import (
     Distances,

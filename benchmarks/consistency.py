@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 
 TERMS = {
     "none": {"weight": 0.0},
@@ -44,7 +44,7 @@ def main() -> None:
     unknown = set(arguments.terms.split(",")) - {*TERMS}
     if unknown:
         sys.exit(f"--terms: unknown {', '.join(unknown)}: choose from {', '.join(TERMS)}")
-    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    os.environ.update(joining.worker_environment(on_gpu=arguments.gpu))
     with tempfile.TemporaryDirectory() as folder:
         measure(arguments, Path(folder))
 
@@ -61,14 +61,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     from fokker.analysis.projections import Distances
     from fokker.analysis.reduction import held
     from fokker.analysis.systems import System
-    from fokker.data.bead_map import BeadMap
-    from fokker.data.convert import convert_all, finish_conversion
-    from fokker.data.loader import Plan, blocks
-    from fokker.data.molecules import molecule_of, molecules_of
-    from fokker.data.pooling import pool
-    from fokker.data.readers import open_source
-    from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
-    from fokker.launch.presets import PRESETS
+    from fokker.data.dataset.convert import convert_all, finish_conversion
+    from fokker.data.dataset.loader import Plan, blocks
+    from fokker.data.molecules.arrays import molecule_of, molecules_of
+    from fokker.data.molecules.bead_map import BeadMap
+    from fokker.data.readers.layouts import open_source
+    from fokker.data.readers.pooling import pool
+    from fokker.distributed.runs.presets import PRESETS
+    from fokker.distributed.training.step import Batch, init_state, make_train_step, train_block
     from fokker.model import trained
     from fokker.model.experts import Expert
 

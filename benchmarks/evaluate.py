@@ -19,8 +19,8 @@ CHAINS = 100
 
 def run_of(folder: Path, frames: int):
     """A run of one dipeptide with as many frames of each set."""
-    from fokker.launch.presets import PRESETS
-    from fokker.launch.run import Run
+    from fokker.distributed.runs.presets import PRESETS
+    from fokker.distributed.runs.run import Run
 
     config = PRESETS["dipeptides-small"]("both", "fokker")
     config = replace(
@@ -36,12 +36,12 @@ def make(folder: Path, frames: int) -> None:
     """The dataset, and the chunks of samples and simulation, as actors commit them."""
     import numpy as np
 
-    from fokker.data import shards
-    from fokker.data.bead_map import BeadMap
-    from fokker.data.beads import Beads
+    from fokker.data.dataset import shards
+    from fokker.data.molecules.bead_map import BeadMap
+    from fokker.data.molecules.beads import Beads
     from fokker.data.trajectories import write_part
-    from fokker.distributed.chunks import ChunkStore, summarise
-    from fokker.launch.results import Origin
+    from fokker.distributed.campaigns.chunks import ChunkStore, summarise
+    from fokker.distributed.runs.results import Origin
 
     random, run = np.random.default_rng(0), run_of(folder, frames)
     beads = Beads.from_sequence("AC", BeadMap.parse("backbone"))
@@ -70,9 +70,9 @@ def make(folder: Path, frames: int) -> None:
 
 def judge(folder: Path, frames: int) -> tuple[float, float]:
     """Seconds and peak memory (MB) of metrics, files for other programs and figures."""
-    from fokker.analysis import figures
-    from fokker.launch import evaluate
-    from fokker.launch.chosen import Chosen
+    from fokker.analysis.report import figures
+    from fokker.distributed.runs import evaluate
+    from fokker.distributed.runs.chosen import Chosen
 
     chosen, begin = Chosen.of(run_of(folder, frames), "evaluate"), time.perf_counter()
     sets = evaluate.sets_of(chosen)

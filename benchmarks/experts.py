@@ -17,13 +17,14 @@ from statistics import median
 
 from rich.console import Console
 
-from fokker.distributed import cluster, training
-from fokker.distributed.job import ExpertJob
-from fokker.distributed.sharing import work
-from fokker.launch import stages
-from fokker.launch.display import Display
-from fokker.launch.presets import PRESETS
-from fokker.launch.run import Run
+from fokker.distributed.cluster import joining
+from fokker.distributed.groups import training
+from fokker.distributed.planning.sharing import work
+from fokker.distributed.runs import stages
+from fokker.distributed.runs.display import Display
+from fokker.distributed.runs.presets import PRESETS
+from fokker.distributed.runs.run import Run
+from fokker.distributed.training.job import ExpertJob
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         run = Run(config, Path(directory))
         stages.data([run], Display(Console(quiet=True)))
-        cpus = cluster.cpus()
+        cpus = joining.cpus()
 
         def seconds(label: str, jobs: Sequence[ExpertJob]) -> float:
             # Nothing is shared: a finished expert would not train again, nor a compiled one compile.
@@ -73,7 +74,7 @@ def main() -> None:
             equal_alone = [seconds(f"{job.name} alone", [job]) for job in equal]
             equal_together = seconds("three equal ones together", equal)
             turns.append((together / alone, equal_together / sum(equal_alone)))
-        cluster.leave()
+        joining.leave()
     unequal_ratios, equal_ratios = zip(*turns, strict=True)
     figures = {
         "cpus": cpus,

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 
 BLOCK, PEPTIDE_BLOCK = 64, 2
 """Steps in one call."""
@@ -35,7 +35,7 @@ def main() -> None:
         "--gpu", action="store_true", help="run on JAX's default device, not on one CPU thread"
     )
     arguments = parser.parse_args()
-    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    os.environ.update(joining.worker_environment(on_gpu=arguments.gpu))
     import jax
 
     figures = {
@@ -49,7 +49,7 @@ def mueller_brown() -> dict[str, Callable[[], Any]]:
     """Blocks of training on the toy, by the estimator of the residual."""
     import jax
 
-    from fokker.launch.presets import PRESETS
+    from fokker.distributed.runs.presets import PRESETS
     from fokker.model.experts import Expert
 
     config = PRESETS["mueller-brown"]("fokker-planck", "paper")
@@ -77,10 +77,10 @@ def dipeptides() -> dict[str, Callable[[], Any]]:
     import jax
     import jax.numpy as jnp
 
-    from fokker.data.bead_map import BeadMap
-    from fokker.data.beads import Beads
-    from fokker.data.molecules import molecule_of
-    from fokker.launch.presets import PRESETS
+    from fokker.data.molecules.arrays import molecule_of
+    from fokker.data.molecules.bead_map import BeadMap
+    from fokker.data.molecules.beads import Beads
+    from fokker.distributed.runs.presets import PRESETS
     from fokker.model.experts import Expert
 
     sys.path.insert(0, str(Path(__file__).parents[1]))  # A truth to test against, and no part of the product.
@@ -131,7 +131,7 @@ def block(expert, objective, train, batches, molecules=None) -> Callable[[], Any
     import jax
     import jax.numpy as jnp
 
-    from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
+    from fokker.distributed.training.step import Batch, init_state, make_train_step, train_block
 
     step = make_train_step(expert, objective, train, 10_000, 781, molecules)
     run, state = jax.jit(partial(train_block, step)), init_state(expert, train, 10_000, jax.random.key(2))

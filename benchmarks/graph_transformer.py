@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 
 WIDTH, LAYERS, FEATURES = 128, 3, 24
 
@@ -26,13 +26,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=9, help="times that both run (default 9)")
     parser.add_argument("--gpu", action="store_true", help="run on JAX's default device")
     arguments = parser.parse_args()
-    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    os.environ.update(joining.worker_environment(on_gpu=arguments.gpu))
 
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    from fokker.model.graph_transformer import GraphTransformer
+    from fokker.model.networks.graph_transformer import GraphTransformer
 
     # The edge-tensor version is a truth to test against, and no part of the product.
     sys.path.insert(0, str(Path(__file__).parents[1]))

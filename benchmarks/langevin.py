@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 
 STEPS = 5_000_000
 
@@ -28,7 +28,7 @@ def main() -> None:
         "--gpu", action="store_true", help="run on JAX's default device, not on one CPU thread"
     )
     arguments = parser.parse_args()
-    os.environ.update(cluster.worker_environment(on_gpu=arguments.gpu))
+    os.environ.update(joining.worker_environment(on_gpu=arguments.gpu))
     pooled = pool_seconds(arguments.gpu)
     print(f" 1000 chains in the pool: {STEPS:,} steps in {pooled:.2f} s")
     rates = {chains: one_process(chains) for chains in (1, 100, 1000)}
@@ -49,7 +49,7 @@ def main() -> None:
 def preset():
     """The default recipe, with chains that are not burnt in."""
     from fokker.data.config import MuellerBrownConfig
-    from fokker.launch.presets import PRESETS
+    from fokker.distributed.runs.presets import PRESETS
 
     config = PRESETS["mueller-brown"]("both", "fokker")
     assert isinstance(config.data, MuellerBrownConfig)
@@ -92,13 +92,14 @@ def pool_seconds(gpu: bool) -> float:
     import jax
     import numpy as np
 
-    from fokker.data import shards
-    from fokker.distributed import parameters, pool
-    from fokker.launch.run import Run
+    from fokker.data.dataset import shards
+    from fokker.distributed.campaigns import pool
+    from fokker.distributed.runs.run import Run
+    from fokker.distributed.training import parameters
 
     _, config = preset()
     config = replace(config, cluster=replace(config.cluster, device="gpu" if gpu else "cpu"))
-    cluster.connect(config.cluster)  # Before JAX has threads: it starts processes.
+    joining.connect(config.cluster)  # Before JAX has threads: it starts processes.
     with tempfile.TemporaryDirectory() as directory:
         run = Run(config, Path(directory))
         frames = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
@@ -111,7 +112,7 @@ def pool_seconds(gpu: bool) -> float:
         work = run.simulation(run.simulations.ask(config.simulate, run.origin))
         (tally,) = pool.run(work, config.cluster, lambda _: None)
         seconds = time.perf_counter() - begin
-        cluster.leave()
+        joining.leave()
     assert tally.total is not None
     assert tally.total.steps == STEPS
     return seconds

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 
 PRESETS = ("mueller-brown", "alanine-dipeptide-small")
 BLOCK = {"mueller-brown": 256}
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=PRESETS, help=f"default {' '.join(PRESETS)}")
     arguments = parser.parse_args()
     device = arguments.device
-    os.environ.update(cluster.worker_environment(on_gpu=device != "cpu"))
+    os.environ.update(joining.worker_environment(on_gpu=device != "cpu"))
     print(f"{'preset':<26} {'predicted ms':>13} {'measured ms':>12} {'ratio':>7} {'wall ms':>9}")
     figures = {
         preset: compared(preset, arguments.method, arguments.turns, device) for preset in arguments.presets
@@ -55,11 +55,11 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
     import jax
     import numpy as np
 
-    from fokker.distributed.calibration import this_machine
-    from fokker.distributed.devices import DEVICES
-    from fokker.distributed.prediction import Steps
-    from fokker.launch import presets
-    from fokker.launch.planned_data import sizes
+    from fokker.distributed.cluster.devices import DEVICES
+    from fokker.distributed.planning.calibration import this_machine
+    from fokker.distributed.planning.prediction import Steps
+    from fokker.distributed.planning.sizes import sizes
+    from fokker.distributed.runs import presets
 
     config = presets.PRESETS[preset](method, "fokker")
     data = sizes(config, Path("runs-of-nobody"))
@@ -93,7 +93,7 @@ def compared(preset: str, method: Any, turns: int, device: str) -> dict[str, flo
 
 def real_run(folder: Path) -> dict[str, float]:
     """Milliseconds of a step as `fokker plan` says and as `fokker train` takes, and their ratio."""
-    from fokker.distributed.history import HISTORY, read_history
+    from fokker.distributed.training.history import HISTORY, read_history
 
     def fokker(*words: str) -> None:
         command = [Path(sys.executable).with_name("fokker"), *words, "--name", "run"]
@@ -120,7 +120,7 @@ def block(steps: Any, expert: Any, count: int) -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
-    from fokker.distributed.train_step import Batch, init_state, make_train_step, train_block
+    from fokker.distributed.training.step import Batch, init_state, make_train_step, train_block
     from fokker.model.experts import Expert
 
     model = Expert(expert, steps.network, steps.shape)

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fokker.data import shards
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
-from fokker.distributed import cluster
+from fokker.data.dataset import shards
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.distributed.cluster import joining
 from fokker.distributed.config import ClusterConfig
-from fokker.distributed.history import HISTORY, read_history
-from fokker.distributed.job import ExpertJob
-from fokker.distributed.training import train_experts
-from fokker.launch.presets import PRESETS
+from fokker.distributed.groups.training import train_experts
+from fokker.distributed.runs.presets import PRESETS
+from fokker.distributed.training.history import HISTORY, read_history
+from fokker.distributed.training.job import ExpertJob
 
 BLOCK = 8
 
@@ -40,12 +40,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         job = small_expert(Path(folder), arguments.steps)
-        cluster.connect(ClusterConfig())
+        joining.connect(ClusterConfig())
         turns = [
             [rate(job, hosts, Path(folder) / f"{turn}-{hosts}") for hosts in (1, arguments.hosts)]
             for turn in range(arguments.turns)
         ]
-        cluster.leave()
+        joining.leave()
     report(arguments.hosts, turns)
 
 

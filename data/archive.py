@@ -36,12 +36,12 @@ from ..model.experts import Expert, Parameters
 from ..model.molecules import Molecule
 from ..model.trained import Trained
 from . import files
-from .bead_map import BeadMap
-from .beads import Beads, require_embeddable
 from .config import MoleculesConfig, MuellerBrownConfig
 from .errors import FokkerError
-from .molecules import masses_of, molecule_of, padded
-from .residues import MoleculeError
+from .molecules.arrays import masses_of, molecule_of, padded
+from .molecules.bead_map import BeadMap
+from .molecules.beads import Beads, require_embeddable
+from .molecules.residues import MoleculeError
 
 FILE, ABOUT = "model.safetensors", "fokker"
 MIGRATIONS: files.Migrations = ()

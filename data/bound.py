@@ -17,16 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from ..model import langevin, trained
+from ..model import trained
 from ..model.config import DynamicsConfig, SamplerConfig
+from ..model.dynamics import langevin
 from ..model.keys import key_of
 from . import archive
 from .archive import Archive, ArchiveError, Bound, Description
-from .bead_map import BeadMap
-from .beads import Beads, map_beads
 from .config import BOLTZMANN
-from .opening import load_topology
-from .residues import MoleculeError
+from .molecules.bead_map import BeadMap
+from .molecules.beads import Beads, map_beads
+from .molecules.residues import MoleculeError
+from .readers.opening import load_topology
 from .trajectories import write
 
 if TYPE_CHECKING:

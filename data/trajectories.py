@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from mdtraj.formats import XTCTrajectoryFile
 
-from .beads import Beads
-from .extents import extent_of
 from .files import FileError, replacing
-from .opening import quietly, readable, writable
-from .residues import MoleculeError
+from .molecules.beads import Beads
+from .molecules.residues import MoleculeError
+from .readers.extents import extent_of
+from .readers.opening import quietly, readable, writable
 
 _FARTHEST = 1e6
 """In nm: XTC has 32 bits for multiples of 0.001 nm, and keeps what is not finite as −2,147,484 nm."""

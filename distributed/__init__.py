@@ -1,1 +1,1 @@
-"""What runs in many processes: training, checkpoints, the simulation pool."""
+"""What runs in many processes, from one expert's training to the stages of a whole run."""

@@ -11,19 +11,21 @@ import ray
 from jaxtyping import Float
 
 from ..analysis.fokker_planck import fokker_planck_error
-from ..data import convert, mueller_brown, shards
-from ..data.bead_map import BeadMap
 from ..data.config import MuellerBrownConfig
-from ..data.found import Found
-from ..data.molecules import molecules_of
-from ..data.pooling import Pool
-from ..data.reference import Reference
-from ..data.sources import Source
+from ..data.dataset import convert, shards
+from ..data.molecules.arrays import molecules_of
+from ..data.molecules.bead_map import BeadMap
+from ..data.readers.found import Found
+from ..data.readers.pooling import Pool
+from ..data.readers.sources import Source
+from ..data.reference import mueller_brown
+from ..data.reference.dynamics import Reference
 from ..model.keys import generator_of, key_of
-from ..model.residual import exact
-from . import cluster, parameters
-from .job import ExpertJob
-from .pool import Simulation
+from ..model.losses.residual import exact
+from .campaigns.pool import Simulation
+from .cluster import joining
+from .training import parameters
+from .training.job import ExpertJob
 
 ERROR_FRAMES = 1000
 
@@ -116,7 +118,7 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
 
 def submit(function, *args) -> ray.ObjectRef:
     """Run one of the functions above on the cluster."""
-    environment = {"env_vars": cluster.worker_environment(on_gpu=False)}
+    environment = {"env_vars": joining.worker_environment(on_gpu=False)}
     return (
-        ray.remote(function).options(num_cpus=min(1.0, cluster.cpus()), runtime_env=environment).remote(*args)
+        ray.remote(function).options(num_cpus=min(1.0, joining.cpus()), runtime_env=environment).remote(*args)
     )

@@ -8,9 +8,9 @@ from .analysis.evaluation import judge_samples
 from .analysis.observables import distances
 from .analysis.results import SampleResult
 from .analysis.systems import System
-from .data.beads import Beads
+from .data.molecules.beads import Beads
 from .data.bound import BoundMolecule, Chains, Given
-from .data.residues import MoleculeError
+from .data.molecules.residues import MoleculeError
 
 if TYPE_CHECKING:
     import mdtraj

@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 
 from .analysis.results import RunResult, read
-from .data import mueller_brown, shards
-from .data.bead_map import BeadMap
+from .data.reference import mueller_brown
+from .data.dataset import shards
+from .data.molecules.bead_map import BeadMap
 from .data.bound import Model, load
 from .data.config import MuellerBrownConfig
-from .data.convert import check, convert_all, finish_conversion, sources_of
+from .data.dataset.convert import check, convert_all, finish_conversion, sources_of
 from .data.errors import unknown
-from .data.pooling import pool
-from .data.shards import MANIFEST
-from .distributed.expert import train as train_expert
-from .distributed.history import HISTORY, read_history
-from .distributed.progress import Progress
-from .launch import run as runs
-from .launch.config import Config, ConfigError, Method, Recipe
-from .launch.config import load as load_config
-from .launch.presets import PRESETS
+from .data.readers.pooling import pool
+from .data.dataset.shards import MANIFEST
+from .distributed.training.expert import train as train_expert
+from .distributed.training.history import HISTORY, read_history
+from .distributed.training.progress import Progress
+from .distributed.runs import run as runs
+from .distributed.runs.config import Config, ConfigError, Method, Recipe
+from .distributed.runs.config import load as load_config
+from .distributed.runs.presets import PRESETS
 
 @dataclass(frozen=True)
 class Step:

@@ -1,1 +1,1 @@
-"""The `fokker` command and its presets."""
+"""The `fokker` command, and what is rendered for clusters."""

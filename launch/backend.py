@@ -4,13 +4,13 @@ import os
 
 import jax
 
-from ..distributed import cluster
-from .config import ConfigError
+from ..distributed.cluster import joining
+from ..distributed.runs.config import ConfigError
 
 
 def on_cpu() -> None:
     """Let JAX be what it is in a worker on CPUs, whatever the user asks of others."""
-    environment = cluster.worker_environment(on_gpu=False)
+    environment = joining.worker_environment(on_gpu=False)
     os.environ.update(environment)
     # JAX was imported with the display, and has read its part of the environment.
     jax.config.update("jax_platforms", "cpu")

@@ -9,16 +9,16 @@ from rich.console import Console
 
 from fokker import __version__
 
-from ..distributed import calibration
-from ..distributed.devices import DEVICES, Device
-from ..distributed.plan import Cluster, TrainingPlan
+from ..distributed.cluster.devices import DEVICES, Device
+from ..distributed.planning import calibration
+from ..distributed.planning.plan import Cluster, TrainingPlan
+from ..distributed.planning.sizes import UnknownSizes, sizes
+from ..distributed.runs.config import Config, ConfigError
+from ..distributed.runs.display import Display, clock, size
 from . import backend
 from .cli.deploy import SIMULATOR_HOSTS, Deployment
-from .config import Config, ConfigError
-from .display import Display, clock, size
 from .manifests import EXPERTS, GRACE_SECONDS, SIMULATORS, Group, Job, Manifest, of_job
 from .plan import planned, summary
-from .planned_data import UnknownSizes, sizes
 from .targets import GIB
 
 SPOT_NOTE = f"""\

@@ -6,25 +6,26 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import evaluation, figures, results
-from ..analysis.figures import Sets
+from ..analysis import evaluation, results
 from ..analysis.observables import distances
 from ..analysis.reduction import held
+from ..analysis.report import figures
+from ..analysis.report.figures import Sets
 from ..analysis.results import SampleResult
 from ..analysis.systems import System
 from ..data import files
-from ..data.bead_map import BeadMap
-from ..data.beads import Beads
-from ..data.convert import require_same_temperature, sources_of
-from ..data.found import Found
-from ..data.pooling import Pool, pool
-from ..data.residues import MoleculeError
-from ..data.sources import Source, coarse_frames
-from .checks import require_free
+from ..data.dataset.convert import require_same_temperature, sources_of
+from ..data.molecules.bead_map import BeadMap
+from ..data.molecules.beads import Beads
+from ..data.molecules.residues import MoleculeError
+from ..data.readers.found import Found
+from ..data.readers.pooling import Pool, pool
+from ..data.readers.sources import Source, coarse_frames
+from ..distributed.runs.checks import require_free
+from ..distributed.runs.config import ConfigError
+from ..distributed.runs.display import Display
+from ..distributed.runs.summary import warn
 from .cli.dataset import JudgeArguments
-from .config import ConfigError
-from .display import Display
-from .summary import warn
 
 COLUMNS = ("peptide", "frames", "JS", "floor", "PMF", "floor", "p(φ>0)", "reference")
 STRUCTURE = ("peptide", "broken bonds", "mirror images", "of the reference")

@@ -4,16 +4,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..data.files import require_file, write_json
-from ..distributed import calibration
-from ..distributed.devices import DEVICES, Device
-from ..distributed.plan import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate
-from ..distributed.prediction import Steps
+from ..distributed.cluster.devices import DEVICES, Device
+from ..distributed.planning import calibration
+from ..distributed.planning.plan import CHECKPOINTS, Cluster, ExpertPlan, TrainingPlan, estimate
+from ..distributed.planning.prediction import Steps
+from ..distributed.planning.sizes import Sizes, sizes
+from ..distributed.runs.config import Config, ConfigError
+from ..distributed.runs.display import Display, clock, size
+from ..distributed.runs.run import Run
 from . import backend
 from .cli.plan import HERE, PlanArguments
-from .config import Config, ConfigError
-from .display import Display, clock, size
-from .planned_data import Sizes, sizes
-from .run import Run
 
 HEADER = ("expert", "weights", "hosts", "memory", "FLOP/step", "ms/step", "steps", "time")
 

@@ -9,19 +9,21 @@ from typing import get_args
 import numpy as np
 import ray
 
-from ..analysis import figures, results
+from ..analysis import results
 from ..analysis.metrics import compare
+from ..analysis.report import figures
 from ..analysis.results import COLUMNS, DEFINITIONS, Comparison, Definition, Metrics, RunResult
 from ..data import files
 from ..data.config import MuellerBrownConfig
-from ..data.shards import Dataset
-from ..distributed import cluster, storage, tasks
-from . import checks, evaluate, stages
-from .chosen import Chosen
+from ..data.dataset.shards import Dataset
+from ..distributed import tasks
+from ..distributed.cluster import joining, storage
+from ..distributed.runs import checks, evaluate, stages
+from ..distributed.runs.chosen import Chosen
+from ..distributed.runs.config import Config, Method
+from ..distributed.runs.display import Display
+from ..distributed.runs.run import METRICS, Run, locked
 from .cli.reproduce import Table
-from .config import Config, Method
-from .display import Display
-from .run import METRICS, Run, locked
 
 REFERENCE_SEED = 1000
 """First seed of the reference sets, away from those of the training data."""
@@ -93,7 +95,7 @@ def reproduce(arguments: Table, display: Display) -> None:
                 stages.STAGES[stage](every, display)
             references = _references(root, every, arguments.seeds, display)
         finally:
-            cluster.leave()
+            joining.leave()
         _write(root, arguments.table, runs, references, display)
 
 
@@ -156,7 +158,7 @@ def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -
     for seed in range(REFERENCE_SEED, REFERENCE_SEED + seeds):
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
-            cluster.connect(runs[0].config.cluster)
+            joining.connect(runs[0].config.cluster)
             points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
             one = compare(reference, points, runs[0].systems[0].shown.grid)
             files.write_json(path, one.numbers.tolist())

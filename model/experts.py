@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .config import ArchitectureConfig, GraphTransformerConfig, MLPConfig
-from .graph_transformer import GraphTransformer, MoleculeNetwork
+from .diffusion.schedule import NoiseSchedule
 from .molecules import Molecule
-from .networks import MLP, Time, time_features
-from .schedule import NoiseSchedule
+from .networks.graph_transformer import GraphTransformer, MoleculeNetwork
+from .networks.mlp import MLP, Time, time_features
 from .space import BeadSpace, Configuration, Point, Space
 
 Parameters = Mapping[str, Any]

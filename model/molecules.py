@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .springs import Springs
+from .networks.springs import Springs
 
 Mask = Bool[Array, "beads"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from . import springs
+from .diffusion.schedule import NoiseSchedule
 from .molecules import Molecule, centre, random_rotations
-from .networks import Time
-from .schedule import NoiseSchedule
+from .networks import springs
+from .networks.mlp import Time
 
 Configuration = Float[Array, "*shape"]
 Batch = Float[Array, "batch *shape"]

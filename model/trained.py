@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from . import langevin, samplers
 from .config import ArchitectureConfig, DynamicsConfig, GraphTransformerConfig, MLPConfig, SamplerConfig
+from .diffusion import samplers
+from .dynamics import langevin
+from .dynamics.langevin import Force, Mass, Positions
 from .experts import Expert, Parameters, active_at, gate
-from .langevin import Force, Mass, Positions
 from .molecules import Molecule
 
 Frames = Float[Array, "*batch_and_shape"]

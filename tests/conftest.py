@@ -11,6 +11,10 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from .user import environment, guest, user, whole
+
+__all__ = ["environment", "guest", "user", "whole"]
+
 install_import_hook("fokker", "beartype.beartype")
 
 # The same examples everywhere, and nothing asserts a time.

@@ -207,12 +207,12 @@ def test_nor_inside_a_ray_worker_of_a_driver_in_the_checkout():
     """Ray would put the driver's folder on the path of the workers."""
     script = f"""
 import importlib.util, ray
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 from fokker.distributed.config import ClusterConfig
-cluster.connect(ClusterConfig())
+joining.connect(ClusterConfig())
 found = ray.remote(lambda: [name for name in {(*NAMES, "fokker")} if importlib.util.find_spec(name)])
 print(ray.get(found.remote()))
-cluster.leave()
+joining.leave()
 """
     assert python(script, ROOT)[-1] == "['fokker']"
 
@@ -237,7 +237,7 @@ def test_no_module_starts_a_backend_of_jax_when_it_is_imported(tmp_path: Path):
         for name in tracked()
         if name.split("/")[0] in FOLDERS and name.endswith(".py")
     ]
-    assert "fokker.model.langevin" in modules
+    assert "fokker.model.dynamics.langevin" in modules
     script = f"""
 import importlib
 from jax._src import xla_bridge

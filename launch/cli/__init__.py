@@ -11,8 +11,8 @@ from typing import Any
 from fokker import __version__
 
 from ...data.errors import FokkerError, unknown
-from ...distributed.interrupts import INTERRUPTED
-from ..presets import PRESETS
+from ...distributed.groups.interrupts import INTERRUPTED
+from ...distributed.runs.presets import PRESETS
 from . import checkpoint, clean, completion, dataset, deploy, model, plan, reproduce, run, slurm, submit
 from .command import Command
 from .parsing import WIDTH, Help

@@ -15,7 +15,7 @@ from .command import Command
 from .values import RunFolder
 
 if TYPE_CHECKING:
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 HEADER = ("expert", "step", "saved (UTC)", "hosts", "size", "state")
 
@@ -31,8 +31,8 @@ class CheckpointArguments:
 def carry_out(command: str, arguments: CheckpointArguments, display: "Display") -> None:
     """List the checkpoints of every expert, or read them all. StageError if one cannot be restored."""
     # Which take seconds to import.
-    from ..display import size
-    from ..run import StageError
+    from ...distributed.runs.display import size
+    from ...distributed.runs.run import StageError
 
     experts = sorted(arguments.run.glob("experts/*/checkpoints"))
     if not any(path for directory in experts for path in directory.iterdir()):
@@ -74,7 +74,7 @@ def _read(path: Path) -> str:
 
     backend.on_cpu()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is only read is not written.
-    from ...distributed.checkpoints import verify
+    from ...distributed.training.checkpoints import verify
 
     problem = verify(path)
     return f"cannot be restored: {problem}" if problem else "can be restored"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pydantic.dataclasses import dataclass
 
 from ...data import fence
+from ...distributed.runs.config import ConfigError
 from ...model.config import STRICT, SampleConfig, SimulateConfig
-from ..config import ConfigError
 from .command import Command
 from .run import Which, read
 
 if TYPE_CHECKING:
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 HEADER = ("what", "files", "size")
 KINDS: dict[str, type] = {"sample": SampleConfig, "simulate": SimulateConfig}
@@ -37,8 +37,8 @@ def carry_out(arguments: CleanArguments, display: "Display") -> None:
     Raises ConfigError if it is no run, has no such part, or there is nobody to ask.
     """
     # Which take seconds to import.
-    from ..display import size
-    from ..run import CONFIG, locked
+    from ...distributed.runs.display import size
+    from ...distributed.runs.run import CONFIG, locked
 
     directory = arguments.directory
     if not (directory / CONFIG).exists():
@@ -102,7 +102,7 @@ def _agreed(what: str) -> bool:
 
 
 def _remove(place: Path) -> None:
-    from ..results import Results
+    from ...distributed.runs.results import Results
 
     kind = KINDS.get(place.parent.name)
     if kind and place.name.isdigit():

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...distributed import machine
-from ..config import ConfigError
+from ...distributed.cluster import machine
+from ...distributed.runs.config import ConfigError
 from . import parsing
 from .values import UsageError
 
@@ -46,6 +46,6 @@ class Command:
         # Now that nothing can be wrong with the words: Ray and JAX take seconds to import.
         from rich.console import Console
 
-        from ..display import Display
+        from ...distributed.runs.display import Display
 
         return self.work(arguments, Display(Console(highlight=False))) or 0

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import tyro
 from pydantic.dataclasses import dataclass
 
+from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT
-from ..presets import PRESETS
 from .command import Command
 from .options import options
 

@@ -13,15 +13,15 @@ from pydantic.dataclasses import dataclass
 
 from ...data.config import MoleculesConfig, ReferenceConfig
 from ...distributed.config import ClusterConfig
+from ...distributed.runs.config import ConfigError
 from ...model.config import STRICT
-from ..config import ConfigError
 from . import parsing
 from .command import Command
 from .options import FLAT
 from .values import HomePath, new_file
 
 if TYPE_CHECKING:
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 READING = ("topology", "sequence", "beads", "unit", "skip_damaged")
 """Settings of trajectories that are read."""
@@ -106,20 +106,20 @@ class JudgeArguments:
 @contextmanager
 def _working_on(out: Path) -> Iterator[Path]:
     """A folder that no other process works on; leaves the cluster that was joined."""
-    from ...distributed import cluster
-    from ..run import locked
+    from ...distributed.cluster import joining
+    from ...distributed.runs.run import locked
 
     try:
         with locked(out.absolute()):
             yield out.absolute()
     finally:
-        cluster.leave()
+        joining.leave()
 
 
 def generate(arguments: GenerateArguments, display: "Display") -> None:
     """Simulate peptides with OpenMM."""
-    from ...data.reference import Reference
-    from .. import datasets
+    from ...data.reference.dynamics import Reference
+    from ...distributed.runs import datasets
 
     with _working_on(arguments.out) as directory:
         names = dict.fromkeys(arguments.sequences)
@@ -129,8 +129,8 @@ def generate(arguments: GenerateArguments, display: "Display") -> None:
 
 def convert(arguments: ConvertArguments, display: "Display") -> None:
     """Map trajectories to beads. ConfigError if the folder holds a dataset already."""
-    from ...data.shards import MANIFEST
-    from .. import datasets
+    from ...data.dataset.shards import MANIFEST
+    from ...distributed.runs import datasets
 
     config = replace(arguments.config, path=",".join(arguments.paths))
     with _working_on(arguments.out) as directory:
@@ -143,7 +143,7 @@ def convert(arguments: ConvertArguments, display: "Display") -> None:
 
 def inspect(arguments: InspectArguments, display: "Display") -> None:
     """Look at datasets, data of runs, or trajectories."""
-    from .. import datasets
+    from ...distributed.runs import datasets
 
     path = ",".join(arguments.paths)
     config = replace(arguments.config, path=path)

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
 from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
-from ..presets import PRESETS
 from ..targets import TARGETS, Machine, Pod, Target
 from . import run
 from .command import Command

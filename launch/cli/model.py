@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...data.bound import BoundMolecule
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 
 def _exists(path: Path) -> Path:
@@ -125,9 +125,9 @@ def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> 
 
     from ...data import trajectories
     from ...data.bound import load
+    from ...distributed.runs.checks import require_free
+    from ...distributed.runs.run import StageError
     from .. import backend
-    from ..checks import require_free
-    from ..run import StageError
 
     backend.require()
     command, what, count = arguments.asked

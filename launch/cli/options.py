@@ -18,7 +18,7 @@ from tyro.constructors import (
 
 from ...data.config import MoleculesConfig
 from ...distributed.config import ClusterConfig
-from ..config import Config
+from ...distributed.runs.config import Config
 from .values import Choices, is_option, shown
 
 Hidden = Collection[tuple[type, str]]

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
-from ..config import Config, ConfigError, from_dict
+from ...distributed.runs.config import Config, ConfigError, from_dict
 from .options import Hidden, Option, commands_with, fields, options
 from .values import UsageError, is_option
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from ...distributed.devices import DEVICES
+from ...distributed.cluster.devices import DEVICES
 from ...model.config import STRICT, Count
 from .command import Command
 from .run import RunArguments, read
 from .values import Choices, HomePath, new_file
 
 if TYPE_CHECKING:
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 HERE = "cpu"
 """The device that is this machine."""

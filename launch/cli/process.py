@@ -5,8 +5,9 @@ import sys
 import time
 from typing import NoReturn
 
-from ...distributed import interrupts, machine
-from ...distributed.interrupts import INTERRUPTED
+from ...distributed.cluster import machine
+from ...distributed.groups import interrupts
+from ...distributed.groups.interrupts import INTERRUPTED
 from .. import streams
 from . import interrupted
 from . import main as carry_out
@@ -29,7 +30,7 @@ def main() -> NoReturn:
 
 def _end_without_cluster() -> None:
     """After a signal, end where Ray is not to be waited for: its processes got the signal as well."""
-    from ...distributed import ray_compat
+    from ...distributed.cluster import ray_compat
 
     while not ray_compat.lost():
         time.sleep(0.2)

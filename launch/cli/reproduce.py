@@ -9,9 +9,9 @@ import tyro
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
+from ...distributed.runs.config import Config, Method, Recipe
+from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
-from ..config import Config, Method, Recipe
-from ..presets import PRESETS
 from . import parsing
 from .command import Command
 from .options import FLAT
@@ -19,7 +19,7 @@ from .run import METHODS, RECIPES, FolderName, require_place
 from .values import Choices, HomePath, UsageError, choice, is_option, typed
 
 if TYPE_CHECKING:
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 TABLES = {"table1": "alanine-dipeptide", "table2": "dipeptides", "table6": "mueller-brown"}
 """Tables of the paper, and the preset of each."""

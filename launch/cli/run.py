@@ -16,17 +16,17 @@ from pydantic.dataclasses import dataclass
 
 from ...data.errors import unknown
 from ...data.files import NAME_BYTES
+from ...distributed.runs.config import Config, Method, Recipe, load
+from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
-from ..config import Config, Method, Recipe, load
-from ..presets import PRESETS
 from . import parsing
 from .command import Command
 from .options import FLAT, commands_with, options
 from .values import HomePath, UsageError, choice, is_option, typed
 
 if TYPE_CHECKING:
-    from ..display import Display
-    from ..run import Run
+    from ...distributed.runs.display import Display
+    from ...distributed.runs.run import Run
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
@@ -201,11 +201,11 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
     """All stages of a run, or one."""
     from rich.pretty import Pretty
 
-    from ...data.shards import MANIFEST
-    from ...distributed import storage
-    from .. import checks
-    from ..run import Run, locked
-    from ..stages import STAGES
+    from ...data.dataset.shards import MANIFEST
+    from ...distributed.cluster import storage
+    from ...distributed.runs import checks
+    from ...distributed.runs.run import Run, locked
+    from ...distributed.runs.stages import STAGES
 
     directory, reads, config = arguments.directory, stage in READING, arguments.config
     result = arguments.result if isinstance(arguments, JudgedArguments) else None
@@ -232,9 +232,9 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
 
 def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") -> None:
     """The stages of several runs, each stage for all of them together."""
-    from ...distributed import cluster
-    from .. import checks
-    from ..stages import STAGES
+    from ...distributed.cluster import joining
+    from ...distributed.runs import checks
+    from ...distributed.runs.stages import STAGES
 
     try:
         if not {*stages} <= {*READING}:
@@ -246,7 +246,7 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
             for this in runs:
                 this.add_timing(stage, (time.perf_counter() - begin) / len(runs))
     finally:
-        cluster.leave()
+        joining.leave()
 
 
 ABOUT = {

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from ...distributed.machine import RAY_BYTES, SOCKET_BYTES
+from ...distributed.cluster.machine import RAY_BYTES, SOCKET_BYTES
+from ...distributed.runs.config import Config
 from ...model.config import STRICT, Count
-from ..config import Config
 from . import run
 from .command import Command
 from .run import RunArguments
@@ -199,9 +199,9 @@ def render(arguments: Script) -> None:
 
 def wait(arguments: WaitArguments) -> None:
     """Wait for the nodes. ClusterError if they do not come."""
-    from ...distributed import cluster  # Ray takes seconds to import.
+    from ...distributed.cluster import joining  # Ray takes seconds to import.
 
-    cluster.wait_for_nodes(arguments.nodes)
+    joining.wait_for_nodes(arguments.nodes)
 
 
 def script(arguments: Script) -> str:

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 import fokker
 
 from ...data.files import NAME_BYTES
-from ...distributed.interrupts import INTERRUPTED
+from ...distributed.groups.interrupts import INTERRUPTED
 from ...model.config import STRICT
 from . import parsing, run
 from .command import Command
@@ -27,7 +27,7 @@ from .values import UsageError, is_option, typed
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
-    from ..display import Display
+    from ...distributed.runs.display import Display
 
 ADDRESS = "http://127.0.0.1:8265"
 STOP_SECONDS = 150
@@ -96,7 +96,7 @@ def carry_out(arguments: SubmitArguments, display: "Display") -> int:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    from ...distributed.cluster import ClusterError
+    from ...distributed.cluster.joining import ClusterError
 
     for module in ("dashboard_sdk", "job.sdk"):  # The logger of Ray's own above them is set up anew by them.
         logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
@@ -142,7 +142,7 @@ def _follow(client: "JobSubmissionClient", job: str) -> int:
             heard = time.monotonic()
         except (ConnectionError, RuntimeError, OSError) as error:
             if time.monotonic() - heard > LOST_SECONDS:
-                from ...distributed.cluster import ClusterError
+                from ...distributed.cluster.joining import ClusterError
 
                 raise ClusterError(f"job {job}: its cluster does not answer any more ({error})") from None
             time.sleep(2.0)

@@ -28,8 +28,8 @@ from fokker.analysis.metrics import (
 from fokker.analysis.reduction import FrameSet, Totals, draws_of, held, in_parts, reduce
 from fokker.analysis.results import Comparison, FrameCounts, Scores, SimulationCounts, Structure, SystemResult
 from fokker.analysis.systems import System
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
 
 TOY = System.particle("toy", 23.0, 0.5)
 ZERO = Comparison(Scores(0.0, 0.0), Scores(0.0, 0.0))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fokker.analysis.fokker_planck import fokker_planck_error
-from fokker.model.residual import LogDensity, estimate
-from fokker.model.schedule import NoiseSchedule
+from fokker.model.diffusion.schedule import NoiseSchedule
+from fokker.model.losses.residual import LogDensity, estimate
 
 Residual = Callable[[jax.Array, jax.Array], jax.Array]
 SCHEDULE = NoiseSchedule()

@@ -7,9 +7,9 @@ import pytest
 
 from fokker.analysis.metrics import RAMACHANDRAN, histogram, pmf_histogram
 from fokker.analysis.projections import MOST_DISTANCES, far_pairs, projections_of
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
-from fokker.data.residues import MoleculeError
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.data.molecules.residues import MoleculeError
 
 
 def beads_of(sequence: str, bead_map: str) -> Beads:

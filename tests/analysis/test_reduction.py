@@ -10,9 +10,9 @@ from fokker.analysis.metrics import Spread, histogram, histogram_within, js_floo
 from fokker.analysis.observables import distances
 from fokker.analysis.reduction import Totals, draws_of, held, in_parts, reduce, wasserstein
 from fokker.analysis.systems import System
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
-from fokker.data.chirality import wrong_hand
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.data.molecules.chirality import wrong_hand
 
 RANDOM = np.random.default_rng(0)
 BEADS = Beads.from_sequence("AKF", BeadMap.parse("backbone"))

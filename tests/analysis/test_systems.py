@@ -8,10 +8,10 @@ from scipy.constants import N_A, k
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN
 from fokker.analysis.projections import coordinates
 from fokker.analysis.systems import Bounds, System
-from fokker.data import shards
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
 from fokker.data.config import BOLTZMANN, MoleculesConfig, MuellerBrownConfig
+from fokker.data.dataset import shards
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
 
 FRAMES = np.random.default_rng(0).normal(size=(6, 7, 10, 3)).astype(np.float32)
 TOY = System.particle("toy", 23.0, 0.5)

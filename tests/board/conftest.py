@@ -19,7 +19,7 @@ from fokker.distributed.config import ClusterConfig
 
 from ..conftest import missing
 from ..faults.conftest import Training, training, wait_for
-from ..launch.conftest import SMALL
+from ..user import SMALL
 from .browser import Page, page
 
 BIN = Path(sys.executable).parent

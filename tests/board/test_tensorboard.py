@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fokker.distributed import events
-from fokker.distributed.history import HISTORY, read_history
+from fokker.distributed.groups import events
+from fokker.distributed.training.history import HISTORY, read_history
 
 from .browser import Page
 from .conftest import ONE, PICTURE, THREE, Board

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fokker.data import shards
-from fokker.data.shards import Dataset
+from fokker.data.dataset import shards
+from fokker.data.dataset.shards import Dataset
 
 MakeDataset = Callable[..., Dataset]
 

@@ -21,14 +21,9 @@ from fokker.data import archive
 from fokker.data.archive import Archive, ArchiveError, Description
 from fokker.data.bound import BoundMolecule, Model
 from fokker.data.config import BOLTZMANN
-from fokker.data.residues import MoleculeError
+from fokker.data.molecules.residues import MoleculeError
 from fokker.model import trained
-from fokker.model.config import (
-    ArchitectureConfig,
-    DynamicsConfig,
-    GraphTransformerConfig,
-    SamplerConfig,
-)
+from fokker.model.config import ArchitectureConfig, DynamicsConfig, GraphTransformerConfig, SamplerConfig
 from fokker.model.experts import Expert
 
 NORM, TEMPERATURE = 5.0, 310.0

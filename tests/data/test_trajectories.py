@@ -10,11 +10,11 @@ import pytest
 from mdtraj.formats import XTCTrajectoryFile
 
 from fokker.data import trajectories
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
 from fokker.data.files import FileError
-from fokker.data.opening import readable
-from fokker.data.residues import MoleculeError
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.data.molecules.residues import MoleculeError
+from fokker.data.readers.opening import readable
 
 BEADS = Beads.from_sequence("KF", BeadMap.parse("backbone"))
 FRAMES = 0.3 * np.random.default_rng(0).normal(size=(7, len(BEADS), 3)).astype(np.float32)

@@ -23,20 +23,22 @@ import ray
 from jax.experimental.compilation_cache import compilation_cache
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fokker.data import archive, shards
+from fokker.data import archive
 from fokker.data.config import MoleculesConfig, MuellerBrownConfig
-from fokker.data.loader import Plan
-from fokker.distributed import cluster, expert, parameters, tensorboard
-from fokker.distributed.checkpoints import Checkpoints, Origin
+from fokker.data.dataset import shards
+from fokker.data.dataset.loader import Plan
+from fokker.distributed.cluster import joining
 from fokker.distributed.config import ClusterConfig, TrainConfig
-from fokker.distributed.group import ExpertGroup
-from fokker.distributed.job import ExpertJob, write_model
-from fokker.distributed.progress import Progress
-from fokker.distributed.train_step import TrainState, init_state
+from fokker.distributed.groups.group import ExpertGroup
+from fokker.distributed.training import expert, parameters, tensorboard
+from fokker.distributed.training.checkpoints import Checkpoints, Origin
+from fokker.distributed.training.job import ExpertJob, write_model
+from fokker.distributed.training.progress import Progress
+from fokker.distributed.training.step import TrainState, init_state
 from fokker.model.config import DynamicsConfig, ExpertConfig, MLPConfig, ObjectiveConfig, SamplerConfig
 
 # Before JAX begins: programs compiled under the flags of the workers are theirs too.
-os.environ.setdefault("XLA_FLAGS", cluster.ONE_THREAD)
+os.environ.setdefault("XLA_FLAGS", joining.ONE_THREAD)
 
 CPUS = 2
 FRAMES = 300
@@ -55,7 +57,7 @@ MakeJob = Callable[..., ExpertJob]
 @pytest.fixture(scope="session", autouse=True)
 def compilations() -> None:
     """Keep compiled programs where runs keep them, for this process and those that it starts."""
-    environment = cluster.worker_environment(on_gpu=False)
+    environment = joining.worker_environment(on_gpu=False)
     directory = environment["JAX_COMPILATION_CACHE_DIR"]
     seconds = environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
     os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
@@ -78,9 +80,9 @@ def ray_cluster(compilations) -> Iterator[None]:
         with warnings.catch_warnings():
             # Ray forks, and JAX, which unlike in a driver has begun here, warns of that.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            cluster.connect(ClusterConfig())
+            joining.connect(ClusterConfig())
         yield
-        cluster.leave()
+        joining.leave()
 
 
 TOY = MuellerBrownConfig(temperature=2.0, mass=0.5)

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from fokker.analysis.systems import System
-from fokker.data import shards, springs
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
 from fokker.data.config import MoleculesConfig
-from fokker.data.molecules import molecule_of, molecules_of
-from fokker.data.shards import Dataset
-from fokker.distributed import parameters, tasks
-from fokker.distributed.job import ExpertJob
-from fokker.distributed.pool import Sampling, Simulation
+from fokker.data.dataset import shards
+from fokker.data.dataset.shards import Dataset
+from fokker.data.molecules import springs
+from fokker.data.molecules.arrays import molecule_of, molecules_of
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.distributed import tasks
+from fokker.distributed.campaigns.pool import Sampling, Simulation
+from fokker.distributed.training import parameters
+from fokker.distributed.training.job import ExpertJob
 from fokker.model import trained
 from fokker.model.config import (
     ExpertConfig,
@@ -27,8 +29,8 @@ from fokker.model.config import (
     SampleConfig,
     SimulateConfig,
 )
-from fokker.model.schedule import NoiseSchedule
-from fokker.model.springs import log_density
+from fokker.model.diffusion.schedule import NoiseSchedule
+from fokker.model.networks.springs import log_density
 
 from .conftest import TRAIN, model_of, train
 

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from fokker.analysis.systems import System
-from fokker.data import mueller_brown, shards
 from fokker.data.config import MuellerBrownConfig
-from fokker.distributed import parameters, pool, tasks
-from fokker.distributed.job import ExpertJob
-from fokker.distributed.pool import Sampling, Simulation
-from fokker.distributed.program import _keys
+from fokker.data.dataset import shards
+from fokker.data.reference import mueller_brown
+from fokker.distributed import tasks
+from fokker.distributed.campaigns import pool
+from fokker.distributed.campaigns.pool import Sampling, Simulation
+from fokker.distributed.training import parameters
+from fokker.distributed.training.job import ExpertJob
+from fokker.distributed.training.program import _keys
 from fokker.model import keys
 from fokker.model.config import SampleConfig, SimulateConfig
-from fokker.model.objective import draw
+from fokker.model.losses.objective import draw
 
 from .conftest import model_of, small_job
 

@@ -8,12 +8,13 @@ import pytest
 import ray
 
 from fokker.analysis.systems import System
-from fokker.data import mueller_brown
 from fokker.data.config import MuellerBrownConfig
-from fokker.data.shards import Dataset
-from fokker.distributed import parameters, tasks
-from fokker.distributed.job import ExpertJob
-from fokker.distributed.pool import Simulation
+from fokker.data.dataset.shards import Dataset
+from fokker.data.reference import mueller_brown
+from fokker.distributed import tasks
+from fokker.distributed.campaigns.pool import Simulation
+from fokker.distributed.training import parameters
+from fokker.distributed.training.job import ExpertJob
 from fokker.model.config import MLPConfig, SimulateConfig
 
 from .conftest import LARGER, SMALLEST, MakeJob, model_of

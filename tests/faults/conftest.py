@@ -18,13 +18,14 @@ import jax
 import numpy as np
 import pytest
 
-from fokker.data import shards
-from fokker.data.loader import Plan
-from fokker.distributed import events, parameters
+from fokker.data.dataset import shards
+from fokker.data.dataset.loader import Plan
 from fokker.distributed.config import ClusterConfig, TrainConfig
-from fokker.distributed.expert import FEW_STEPS
-from fokker.distributed.history import HISTORY
-from fokker.distributed.job import ExpertJob
+from fokker.distributed.groups import events
+from fokker.distributed.training import parameters
+from fokker.distributed.training.expert import FEW_STEPS
+from fokker.distributed.training.history import HISTORY
+from fokker.distributed.training.job import ExpertJob
 from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 
 MARK = "FOKKER_FAULT_TEST"

@@ -14,15 +14,15 @@ from pathlib import Path
 import ray
 from ray.job_config import JobConfig
 
-from fokker.distributed import cluster
-from fokker.distributed.training import train_experts
+from fokker.distributed.cluster import joining
+from fokker.distributed.groups.training import train_experts
 
 
 def poison(step: int, marker: str) -> None:
     """Make the gradients of one step not a number, in the first process that gets here."""
     import jax.numpy as jnp
 
-    from fokker.distributed import program
+    from fokker.distributed.training import program
 
     original = program.make_train_step
 
@@ -45,7 +45,7 @@ def hang(step: int, marker: str) -> None:
     """Let the second process of the first group stand still before a step, in Python."""
     import jax
 
-    from fokker.distributed import program
+    from fokker.distributed.training import program
 
     original = program.Program.place
 
@@ -66,7 +66,7 @@ def hang(step: int, marker: str) -> None:
 
 def hang_at_end(_: int, marker: str) -> None:
     """Let the first process that waits for its last save do so for ever."""
-    from fokker.distributed import checkpoints
+    from fokker.distributed.training import checkpoints
 
     original = checkpoints.Checkpoints.wait
 
@@ -97,7 +97,7 @@ def main() -> int:
             runtime_env={"worker_process_setup_hook": lambda: FAULTS[kind](*where)},
             job_config=JobConfig(),
         )
-    cluster.connect(config)
+    joining.connect(config)
     run = Path(sys.argv[1]).parent
 
     def record(job, event):
@@ -108,7 +108,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        cluster.leave()
+        joining.leave()
     for name, outcome in outcomes.items():
         print(name, outcome.error or "trained", flush=True)
     return int(any(outcome.error for outcome in outcomes.values()))

@@ -6,11 +6,11 @@ import mdtraj
 import pytest
 
 import fokker
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import coarse_grain
-from fokker.data.residues import MoleculeError
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import coarse_grain
+from fokker.data.molecules.residues import MoleculeError
 
-from ..data.molecules import made_up
+from ..data.examples import made_up
 
 MODEL = Path(__file__).parents[1] / "data" / "golden" / "format-1.safetensors"
 

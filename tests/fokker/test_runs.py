@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import fokker
-from fokker.launch.config import ConfigError
+from fokker.distributed.runs.config import ConfigError
 
-from ..data.molecules import made_up
+from ..data.examples import made_up
 
 SMALL = {
     "network.heads": 2,

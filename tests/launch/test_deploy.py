@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fokker.distributed.runs.config import ConfigError
 from fokker.launch import deploy
 from fokker.launch.cli import main, parse
 from fokker.launch.cli.deploy import IMAGE, Deployment
 from fokker.launch.cli.run import RunArguments
-from fokker.launch.config import ConfigError
 from fokker.launch.targets import TARGETS
 
-from .conftest import User
+from ..user import User
 
 GKE = ("mueller-brown", "--target", "gke-a100")
 PEPTIDES = ("dipeptides", "--data", "/shared/data/dipeptides", "--target", "gke-a100")

@@ -7,9 +7,9 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
 from fokker.data.files import FileError
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
 from fokker.launch.cli import main
 
 
@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
     def refuse(folder: Path, space: int = 0) -> None:
         raise FileError(f"{folder} cannot be written: read-only file system: choose another place")
 
-    monkeypatch.setattr("fokker.launch.checks.require_writable", refuse)
+    monkeypatch.setattr("fokker.distributed.runs.checks.require_writable", refuse)
     monkeypatch.setattr("fokker.launch.judge.sources_of", lambda _: pytest.fail("the work has begun"))
     assert main(["dataset", "judge", "--samples", "GA.xtc", "--reference", "GA.xtc"]) == 1
     assert "read-only file system" in capsys.readouterr().err

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import fokker
-from fokker.data.bead_map import BeadMap
-from fokker.data.beads import Beads
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
 
-from .conftest import Result, User
+from ..user import Result, User
 
 BEADS = Beads.from_sequence("GA", BeadMap.parse("backbone"))
 SMALL = [

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fokker.data import shards
-from fokker.distributed.devices import DEVICES
-from fokker.distributed.plan import Cluster, TrainingPlan, estimate
-from fokker.distributed.prediction import Steps
-from fokker.distributed.sharing import work
+from fokker.data.dataset import shards
+from fokker.distributed.cluster.devices import DEVICES
+from fokker.distributed.planning.plan import Cluster, TrainingPlan, estimate
+from fokker.distributed.planning.prediction import Steps
+from fokker.distributed.planning.sharing import work
+from fokker.distributed.planning.sizes import Sizes, sizes
+from fokker.distributed.runs.config import Config, ConfigError, Recipe, from_dict, to_dict
+from fokker.distributed.runs.presets import PRESETS
+from fokker.distributed.runs.run import Run
 from fokker.launch import plan as command
 from fokker.launch.cli import main, parse
 from fokker.launch.cli.plan import PlanArguments
-from fokker.launch.config import Config, ConfigError, Recipe, from_dict, to_dict
 from fokker.launch.plan import summary, to_json
-from fokker.launch.planned_data import Sizes, sizes
-from fokker.launch.presets import PRESETS
-from fokker.launch.run import Run
 
-from .conftest import User
+from ..user import User
 
 DEVICE = DEVICES["a100-80gb"]
 MIXTURE = PRESETS["mueller-brown"]("mixture", "paper")

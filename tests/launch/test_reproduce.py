@@ -13,8 +13,8 @@ from fokker.analysis.results import Metrics, Scores
 from fokker.launch.cli import main
 from fokker.launch.reproduce import PUBLISHED, _cells, markdown
 
-from .conftest import Result, User
-from .test_reporting import RESULT
+from ..distributed.runs.test_reporting import RESULT
+from ..user import Result, User
 
 PAPER = Path(__file__).parents[2] / ".." / "shared" / "paper" / "plainer2025.txt"
 METHODS = ("diffusion", "two-for-one")

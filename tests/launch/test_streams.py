@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FOKKER
+from ..user import FOKKER
 
 # What the command does with its streams, without all that it imports otherwise.
 SCRIPT = """

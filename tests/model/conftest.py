@@ -8,7 +8,7 @@ import pytest
 
 from fokker.model.config import ExpertConfig, MLPConfig, ObjectiveConfig
 from fokker.model.experts import Expert, Parameters
-from fokker.model.objective import draw, loss
+from fokker.model.losses.objective import draw, loss
 
 INTERVALS = ((0, 0.1), (0.1, 0.6), (0.6, 1))
 PLAIN = MLPConfig()

@@ -3,13 +3,7 @@ import sys
 
 import pytest
 
-from fokker.model.config import (
-    ExpertConfig,
-    ObjectiveConfig,
-    SampleConfig,
-    SimulateConfig,
-    check_cover,
-)
+from fokker.model.config import ExpertConfig, ObjectiveConfig, SampleConfig, SimulateConfig, check_cover
 
 from .conftest import INTERVALS, expert_config
 

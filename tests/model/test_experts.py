@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
-from fokker.launch.presets import PRESETS
+from fokker.distributed.runs.presets import PRESETS
 from fokker.model.config import ExpertConfig
+from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.experts import Expert, gate
-from fokker.model.schedule import NoiseSchedule
 
 from .conftest import (
     INTERVALS,

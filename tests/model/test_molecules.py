@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fokker.model.config import ExpertConfig, GraphTransformerConfig, ObjectiveConfig, SampleConfig, Solver
+from fokker.model.diffusion.samplers import sample
 from fokker.model.experts import Expert
+from fokker.model.losses.objective import Noise, draw, loss
+from fokker.model.losses.residual import exact, hutchinson
 from fokker.model.molecules import Molecule, centre, random_rotations
-from fokker.model.objective import Noise, draw, loss
-from fokker.model.residual import exact, hutchinson
-from fokker.model.samplers import sample
 from fokker.model.trained import Trained, energy, forces
 
 SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(16, 16), epochs=1, midpoint=0.03, consistency_weight=0.1)

@@ -14,7 +14,7 @@ from pathlib import Path
 if sys.argv[1] == "slurm":
     os.execv({str(Path(sys.executable).with_name("fokker"))!r}, sys.argv)
 import ray
-from fokker.distributed import cluster
+from fokker.distributed.cluster import joining
 from fokker.distributed.config import ClusterConfig
 
 meeting, mine = Path(os.environ["MEETING"]), os.environ["SLURM_JOB_ID"]
@@ -23,11 +23,11 @@ while len([*meeting.glob("[0-9]*")]) < 2:
     time.sleep(0.1)
 (other,) = (path.read_text() for path in meeting.glob("[0-9]*") if path.name != mine)
 try:
-    cluster.connect(ClusterConfig(address=other))
+    joining.connect(ClusterConfig(address=other))
     refused = ""
 except cluster.ClusterError as error:
     refused = str(error)
-cluster.connect(ClusterConfig())
+joining.connect(ClusterConfig())
 found = ray.cluster_resources()
 
 @ray.remote(num_gpus=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fokker.distributed.config import ClusterConfig
-from fokker.distributed.interrupts import INTERRUPTED
+from fokker.distributed.groups.interrupts import INTERRUPTED
 
 from ..faults.conftest import BLOCK, MARK, PATIENCE, Training, training, wait_for
 from .conftest import OWN, Slurm, rendered

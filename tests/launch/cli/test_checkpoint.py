@@ -6,8 +6,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from fokker.distributed.checkpoints import Checkpoints, Origin
-from fokker.distributed.train_step import TrainState
+from fokker.distributed.training.checkpoints import Checkpoints, Origin
+from fokker.distributed.training.step import TrainState
 from fokker.launch.cli import main
 
 

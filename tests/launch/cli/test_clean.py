@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from fokker.data.files import write_json
+from fokker.distributed.runs.config import ConfigError
+from fokker.distributed.runs.display import Display
+from fokker.distributed.runs.results import Origin, Results
+from fokker.distributed.runs.run import BusyError, locked
 from fokker.launch.cli import clean, main, parse
 from fokker.launch.cli.clean import CleanArguments
-from fokker.launch.config import ConfigError
-from fokker.launch.display import Display
-from fokker.launch.results import Origin, Results
-from fokker.launch.run import BusyError, locked
 from fokker.model.config import SampleConfig
 
 SAMPLE = SampleConfig(samples=200, chunk=100)

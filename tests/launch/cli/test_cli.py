@@ -20,20 +20,20 @@ from ray.exceptions import RayTaskError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data import files
+from fokker.data.dataset.shards import DatasetError
 from fokker.data.fence import FencedError
-from fokker.data.residues import MoleculeError
-from fokker.data.shards import DatasetError
-from fokker.distributed.cluster import ClusterError
-from fokker.distributed.pool import PoolError
+from fokker.data.molecules.residues import MoleculeError
+from fokker.distributed.campaigns.pool import PoolError
+from fokker.distributed.cluster.joining import ClusterError
+from fokker.distributed.runs.config import ConfigError
+from fokker.distributed.runs.run import BusyError, StageError
 from fokker.launch.cli import failure, main, parse
 from fokker.launch.cli.checkpoint import CheckpointArguments
 from fokker.launch.cli.model import ExportArguments
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.cli.values import UsageError
-from fokker.launch.config import ConfigError
-from fokker.launch.run import BusyError, StageError
 
-from ..conftest import SMALL, Result, User
+from ...user import SMALL, Result, User
 
 STAGES = ("data", "train", "sample", "simulate", "evaluate", "report")
 TIMES = ("timings.json", "attempt.json")

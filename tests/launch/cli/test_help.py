@@ -7,14 +7,14 @@ from typing import get_args
 import pytest
 
 from fokker import __version__
+from fokker.distributed.runs.config import Method, Recipe
+from fokker.distributed.runs.presets import PRESETS
 from fokker.launch.cli import COMMANDS, main
 from fokker.launch.cli.options import options
 from fokker.launch.cli.parsing import helped
 from fokker.launch.cli.reproduce import TABLES
 from fokker.launch.cli.run import METHODS, RECIPES, RunArguments
 from fokker.launch.cli.values import shown
-from fokker.launch.config import Method, Recipe
-from fokker.launch.presets import PRESETS
 
 OF_A_RUN = ("run", "data", "train", "sample", "simulate", "evaluate", "report")
 PHYSICAL = {"timestep", "temperature", "mass", "friction"}

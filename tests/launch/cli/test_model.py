@@ -14,12 +14,7 @@ from fokker.data.archive import Archive, Description
 from fokker.data.bound import BoundMolecule
 from fokker.launch import cli
 from fokker.launch.cli import model as command_of_models
-from fokker.model.config import (
-    ArchitectureConfig,
-    DynamicsConfig,
-    GraphTransformerConfig,
-    SamplerConfig,
-)
+from fokker.model.config import ArchitectureConfig, DynamicsConfig, GraphTransformerConfig, SamplerConfig
 from fokker.model.experts import Expert
 
 ABOUT = Description(

@@ -11,13 +11,13 @@ import pytest
 
 from fokker.data import config as data_config
 from fokker.distributed import config as distributed_config
-from fokker.launch import config as launch_config
+from fokker.distributed.runs import config as launch_config
+from fokker.distributed.runs.config import Method, Recipe
+from fokker.distributed.runs.presets import PRESETS
 from fokker.launch.cli import main, parse
 from fokker.launch.cli.options import Option, options, plain
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.cli.values import shown
-from fokker.launch.config import Method, Recipe
-from fokker.launch.presets import PRESETS
 from fokker.model import config as model_config
 
 CONFIG = PRESETS["mueller-brown"]("both", "paper")

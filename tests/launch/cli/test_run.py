@@ -13,13 +13,13 @@ from typing import Any, get_args
 import pytest
 
 from fokker.data.config import MoleculesConfig
-from fokker.launch import config as launch_config
+from fokker.distributed.runs import config as launch_config
+from fokker.distributed.runs.config import Config, Method, Recipe, to_dict
+from fokker.distributed.runs.presets import PRESETS
 from fokker.launch.cli import COMMANDS, main, parse
 from fokker.launch.cli.options import options
 from fokker.launch.cli.reproduce import Table
 from fokker.launch.cli.run import RunArguments
-from fokker.launch.config import Config, Method, Recipe, to_dict
-from fokker.launch.presets import PRESETS
 
 RUN = ("run", "mueller-brown")
 SAVED = PRESETS["mueller-brown"]("diffusion", "paper")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fokker.distributed.runs.config import save
+from fokker.distributed.runs.presets import PRESETS
 from fokker.launch.cli import main, parse
 from fokker.launch.cli.run import RunArguments
 from fokker.launch.cli.slurm import Script, WaitArguments, script
-from fokker.launch.config import save
-from fokker.launch.presets import PRESETS
 
 ROOT = Path(__file__).parents[3]
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")

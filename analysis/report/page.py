@@ -1,0 +1,64 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..results import TABLE_HEADER, Metrics
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+"""Title, column names, lines."""
+
+
+MADE_FROM = "made-from"
+"""Name of the meta element with the hash of the metrics."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the report says."""
+
+    title: str
+    subtitle: str
+    metrics: Metrics
+    warnings: Sequence[str]
+    """What a reader has to know first: chains that left the range, frames that are not finite."""
+    figures: Sequence[tuple[str, bytes]]
+    """Caption and PNG."""
+    tables: Sequence[Table]
+    """Experts, timings, versions."""
+    config: Mapping[str, Any]
+    made_from: str = ""
+    """Hash of the metrics that it shows."""
+
+
+def render(report: Report) -> str:
+    """The report as HTML; everything that comes from the run is escaped."""
+    environment = Environment(
+        loader=PackageLoader("fokker.analysis.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        mark=MADE_FROM,
+        header=TABLE_HEADER,
+        rows=report.metrics.table(),
+        images=[(caption, base64.b64encode(png).decode()) for caption, png in report.figures],
+        settings=flatten(report.config),
+    )
+
+
+def flatten(config: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, value) pairs; a list of plain values stays together."""
+    if isinstance(config, Mapping):
+        parts = list(config.items())
+    elif isinstance(config, list) and any(isinstance(part, Mapping) for part in config):
+        parts = list(enumerate(config))
+    else:
+        return [(name, ", ".join(map(str, config)) if isinstance(config, list) else str(config))]
+    return [pair for key, value in parts for pair in flatten(value, f"{name}.{key}" if name else str(key))]

@@ -1,0 +1,1 @@
+"""Datasets on disk, and the batches that are read from them."""

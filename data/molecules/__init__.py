@@ -1,0 +1,1 @@
+"""What is known of a molecule: residues, beads, bonds, chains."""

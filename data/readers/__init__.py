@@ -1,0 +1,1 @@
+"""Trajectories as other people keep them."""

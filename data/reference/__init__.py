@@ -1,0 +1,1 @@
+"""Dynamics that references are made of."""

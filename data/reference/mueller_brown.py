@@ -1,0 +1,54 @@
+"""The Müller–Brown potential (Müller & Brown 1979) and its Langevin data, in the potential's own units."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ...model.dynamics import langevin
+from ...model.dynamics.langevin import Bath
+from ...model.keys import key_of
+from ..config import MuellerBrownConfig
+
+_HEIGHTS = (-200.0, -100.0, -170.0, 15.0)
+_XX = (-1.0, -1.0, -6.5, 0.7)
+_XY = (0.0, 0.0, 11.0, 0.6)
+_YY = (-10.0, -10.0, -6.5, 0.7)
+_CENTRES = ((1.0, 0.0), (0.0, 0.5), (-0.5, 1.5), (-1.0, 1.0))
+
+START = (-0.558, 1.442)
+"""The deepest minimum, where every trajectory starts."""
+
+
+def potential(x: Float[Array, "2"]) -> Float[Array, ""]:
+    """U(x) = Σₖ Aₖ exp(aₖ Δx² + bₖ Δx Δy + cₖ Δy²)."""
+    heights, xx, xy, yy, centres = (
+        jnp.asarray(part, x.dtype) for part in (_HEIGHTS, _XX, _XY, _YY, _CENTRES)
+    )
+    dx, dy = (x - centres).T
+    return jnp.sum(heights * jnp.exp(xx * dx**2 + xy * dx * dy + yy * dy**2))
+
+
+def force(x: Float[Array, "chains 2"]) -> Float[Array, "chains 2"]:
+    """−∇U of every chain."""
+    return -jax.vmap(jax.grad(potential))(x)
+
+
+def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
+    """Frames of Langevin dynamics, the chains after their burn-in one after another.
+
+    Equal seeds give equal frames.
+    """
+    return _generate(config, key_of(seed, "mueller-brown"))
+
+
+@partial(jax.jit, static_argnums=0)
+def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"]:
+    bath = Bath(config.temperature, config.mass, config.friction, config.timestep)
+    start = jnp.broadcast_to(jnp.asarray(START, jnp.float32), (config.chains, 2))
+    keys = jax.random.split(key, 3)
+    state = langevin.begin(config.integrator, force, bath, start, keys[:2], config.burn_in)
+    frames = config.frames // config.chains
+    _, trajectory = langevin.simulate(config.integrator, force, bath, state, keys[2], frames, config.stride)
+    return trajectory.position.swapaxes(0, 1).reshape(config.frames, 2)

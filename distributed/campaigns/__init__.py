@@ -1,0 +1,1 @@
+"""Samples and simulations of many systems by a pool of actors."""

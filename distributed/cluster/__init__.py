@@ -1,0 +1,1 @@
+"""The machines that work is done on, and the Ray that joins them."""

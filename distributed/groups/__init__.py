@@ -1,0 +1,1 @@
+"""Groups of processes that train the experts, and what is done when one is lost."""

@@ -1,0 +1,98 @@
+"""Which samples and which simulation of a run are judged, and what they were made from."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from ...analysis.results import MadeFrom, Part
+from ...data.dataset.shards import MANIFEST, Dataset
+from ..campaigns import pool
+from ..campaigns.chunks import ChunkStore
+from ...model.config import SampleConfig, SimulateConfig
+from .config import ConfigError, to_dict
+from .results import Result, Results, Settings
+from .run import SAMPLES, SIMULATION, Run, StageError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples and the simulation of a run that are judged."""
+
+    run: Run
+    samples: Result[SampleConfig]
+    simulation: Result[SimulateConfig]
+
+    @classmethod
+    def of(cls, run: Run, stage: str) -> "Chosen":
+        """Those that were asked for last, or those of `run.result`.
+
+        StageError, in the name of a stage, if something of them is missing, or they are of different models.
+        """
+        if not (run.data / MANIFEST).exists():
+            raise StageError(f"{stage}: {run.data} is not there, run `fokker data` first")
+        samples = _choose(run.samples, run.result, SAMPLES, stage)
+        simulation = _choose(run.simulations, run.result, SIMULATION, stage)
+        if run.result not in (None, samples.number, simulation.number):
+            known = f"samples {_numbers(run.samples)}, simulations {_numbers(run.simulations)}"
+            raise ConfigError(f"{run.directory} has no result {run.result}, only {known}", "--result")
+        chosen = cls(run, samples, simulation)
+        for source, works in ((SAMPLES, chosen.sampling), (SIMULATION, chosen.simulated)):
+            for work in works:
+                if missing := pool.tally(work)[1]:
+                    path = ChunkStore(work.directory).path(missing[0])
+                    raise StageError(f"{stage}: {path} is missing, run `fokker {source}` first")
+        if samples.origin != simulation.origin:
+            raise StageError(
+                f"{stage}: samples {samples.number} and simulation {simulation.number} are of different "
+                f"models or data: run `fokker {SAMPLES}` and `fokker {SIMULATION}`, or choose with --result"
+            )
+        if samples.origin.data != Dataset(run.data).fingerprint:
+            raise StageError(
+                f"{stage}: samples and simulation were made from other data than {run.data}: run `fokker "
+                f"train`, `fokker {SAMPLES}` and `fokker {SIMULATION}` with these"
+            )
+        return chosen
+
+    @property
+    def sampling(self) -> tuple[pool.Sampling, ...]:
+        """The samples of each system."""
+        return self.run.sampling(self.samples)
+
+    @property
+    def simulated(self) -> tuple[pool.Simulation, ...]:
+        """The simulation of each system."""
+        return self.run.simulation(self.simulation)
+
+    @property
+    def current(self) -> bool:
+        """Whether they are of the experts as they are now."""
+        return all(job.trained for job in self.run.jobs) and self.samples.origin == self.run.origin
+
+    @cached_property
+    def made_from(self) -> MadeFrom:
+        """What metrics of them are metrics of."""
+        samples, simulation = (
+            Part(
+                result.number,
+                to_dict(result.settings),
+                {work.system.name: ChunkStore(work.directory).sha256(work.chunks) for work in works},
+            )
+            for result, works in ((self.samples, self.sampling), (self.simulation, self.simulated))
+        )
+        return MadeFrom(samples, simulation, asdict(self.samples.origin))
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"samples {self.samples.number}, simulation {self.simulation.number}"
+
+
+def _choose(results: Results[Settings], number: int | None, kind: str, stage: str) -> Result[Settings]:
+    """The result of this number; the last one where none is given, or this kind has not so many."""
+    last = results.last()
+    if last is None:
+        raise StageError(f"{stage}: {results.directory} holds no result, run `fokker {kind}` first")
+    return last if number is None else results.numbered(number) or last
+
+
+def _numbers(results: Results) -> str:
+    return ", ".join(str(number) for number in sorted(result.number for result in results.all()))

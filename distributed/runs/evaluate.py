@@ -1,0 +1,255 @@
+"""Judging a run: metrics of its samples and its simulation beside the reference, and the report of them."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import ray
+
+from ...analysis import evaluation, results
+from ...analysis.report import figures
+from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
+from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
+from ...analysis.systems import System
+from ...data import trajectories
+from ...data.files import FileError, sha256, write_json
+from ...data.dataset.shards import Dataset
+from ..cluster import joining
+from ..campaigns import pool
+from .. import tasks
+from ..campaigns.chunks import ChunkStore, Summary
+from . import board, reporting
+from .chosen import Chosen
+from .display import Display
+from .run import METRICS, SAMPLES, SIMULATION, Run, StageError
+
+TRAJECTORIES = "trajectories"
+FIRST = "samples 1, simulation 1"
+ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
+INDEPENDENT = "reference"
+"""Split that is an independent reference, where a dataset has one."""
+Sets = Mapping[str, Mapping[str, FrameSet]]
+"""By system, then by kind: reference, iid, sim."""
+
+
+def evaluate(runs: Sequence[Run], display: Display) -> None:
+    """Compare samples and simulations with the training data: metrics.json."""
+    every = [Chosen.of(run, "evaluate") for run in runs]
+    wanted = [chosen for chosen in every if _of(chosen.run) != chosen.made_from]
+    if not wanted:
+        display.stage("evaluate", "skipped: metrics.json is of these samples and this simulation")
+    else:
+        display.stage("evaluate", "metrics and the Fokker-Planck error of every conservative expert")
+        joining.connect(runs[0].config.cluster)
+    of_experts = {
+        chosen.run.directory: (
+            tasks.submit(tasks.fokker_planck_curves, chosen.run.jobs, ERROR_TIMES),
+            tasks.submit(tasks.largest_steps, chosen.simulated),
+        )
+        for chosen in wanted
+        if chosen.current
+    }
+    for chosen in wanted:
+        sets = sets_of(chosen)
+        result = _result(chosen, sets)
+        if chosen.run.directory in of_experts:
+            curves, margins = ray.get([*of_experts[chosen.run.directory]])
+            result = _with_margins(replace(result, fokker_planck_error=curves), margins)
+        _write_trajectories(chosen)
+        _put_aside(chosen)
+        write_json(chosen.run.directory / METRICS, results.to_json(result))
+        _board(chosen, result, sets)
+    for chosen in every:
+        run, result = chosen.run, results.read(chosen.run.directory / METRICS)
+        if chosen.words != FIRST:
+            display.stage("", chosen.words)
+        display.metrics(run.name, result)
+        if len(result.systems) > 1:
+            for name, of_system in result.systems.items():
+                display.metrics(name, of_system)
+
+
+def _of(run: Run) -> MadeFrom | None:
+    """What the metrics of a run that are there were made from; None where they have to be made again."""
+    try:
+        return results.read(run.directory / METRICS).made_from
+    except (FileNotFoundError, FileError):
+        return None
+
+
+def _put_aside(chosen: Chosen) -> None:
+    """Keep the metrics and the report of other results, under the numbers of those."""
+    made_from = _of(chosen.run)
+    if not made_from:
+        return
+    numbers = f"{made_from.sample.result}-{made_from.simulate.result}"
+    if numbers == f"{chosen.samples.number}-{chosen.simulation.number}":
+        return
+    for name in (METRICS, reporting.REPORT, reporting.FIGURES):
+        path = chosen.run.directory / name
+        if path.exists():
+            kept = path.with_stem(f"{path.stem}-{numbers}")
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
+            path.rename(kept)
+
+
+def _result(chosen: Chosen, sets: Sets) -> RunResult:
+    """Metrics of every system, and their means."""
+    run = chosen.run
+    systems = {
+        sampling.system.name: _of_system(run, sampling, simulation, sets[sampling.system.name])
+        for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True)
+    }
+    every = [*systems.values()]
+    means = Metrics.mean(every)
+    half, step = (
+        _mean_of(getattr(result.simulate, f"{kind}_temperature") for result in every)
+        for kind in ("kinetic", "step")
+    )
+    return RunResult(
+        means.paper,
+        means.corrected,
+        sd=Metrics.deviation(every) if len(every) > 1 else None,
+        sample=_added([result.sample for result in every]),
+        simulate=SimulationCounts(
+            **vars(_added([result.simulate for result in every])),
+            temperature=run.config.data.temperature,
+            kinetic_temperature=half,
+            step_temperature=step,
+        ),
+        systems=systems,
+        fokker_planck_error={},
+        made_from=chosen.made_from,
+        data_fingerprint=Dataset(run.data).fingerprint,
+    )
+
+
+def _added(counts: Sequence[FrameCounts]) -> FrameCounts:
+    return FrameCounts(*(sum(getattr(each, f.name) for each in counts) for f in fields(FrameCounts)))
+
+
+def _with_margins(result: RunResult, largest: Mapping[str, float]) -> RunResult:
+    """With the largest ω dt of every system, and of all."""
+    systems = {
+        name: replace(one, simulate=replace(one.simulate, largest_omega_dt=largest[name]))
+        for name, one in result.systems.items()
+    }
+    greatest = float(np.max([*largest.values()]))
+    return replace(result, systems=systems, simulate=replace(result.simulate, largest_omega_dt=greatest))
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def sets_of(chosen: Chosen) -> Sets:
+    """Of every system, the reference and what is judged by it; their sums are made here, and once."""
+    found = {}
+    for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
+        system = sampling.system
+        found[system.name] = {
+            "reference": _split(chosen.run, system, chosen.run.split),
+            "iid": ChunkStore(sampling.directory).frames(system, sampling.chunks),
+            "sim": ChunkStore(simulation.directory).frames(system, simulation.chunks, evaluation.RESAMPLES),
+        }
+    return found
+
+
+def _split(run: Run, system: System, name: str) -> FrameSet:
+    split = Dataset(run.data).split(name, system.name)
+    sizes = evaluation.parts_of(system, name, len(split))
+    return in_parts(system, lambda: split.blocks(BLOCK), sizes)
+
+
+def _of_system(
+    run: Run, sampling: pool.Work, simulation: pool.Work, sets: Mapping[str, FrameSet]
+) -> SystemResult:
+    system, (reference, iid, sim) = sampling.system, sets.values()
+    for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
+        if not one.totals.frames:
+            raise StageError(
+                f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
+                f"one of the settings {stage}.* asks too much of it"
+            )
+    # A floor is that of as many frames: fewer lie farther from any reference.
+    count = min(iid.totals.frames, sim.totals.frames)
+    if system.name in Dataset(run.data).systems_with(INDEPENDENT):
+        independent = _split(run, system, INDEPENDENT)
+        floor = evaluation.floor_against(reference, independent, count)
+    else:
+        floor = evaluation.floor_of(reference, count, run.config.data.seed)
+    samples, simulated = (_summary_of(work) for work in (sampling, simulation))
+    finite = simulated.chains - simulated.chains_not_finite
+    half, step = (
+        value / finite / system.temperature_unit if finite else None
+        for value in (simulated.temperature_sum, simulated.step_temperature_sum)
+    )
+    heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
+    counts = SimulationCounts(**vars(_counts(simulated)), **heat)
+    return evaluation.judge(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings)
+
+
+def _summary_of(work: pool.Work) -> Summary:
+    total = pool.tally(work)[0].total
+    assert total is not None
+    return total
+
+
+def _counts(total: Summary) -> FrameCounts:
+    return FrameCounts(
+        total.frames, total.not_finite, total.chains, total.chains_left, total.chains_not_finite
+    )
+
+
+def _write_trajectories(chosen: Chosen) -> None:
+    """Join samples and simulations of molecules to files that other programs open."""
+    for kind, works, result in (
+        (SAMPLES, chosen.sampling, chosen.samples),
+        (SIMULATION, chosen.simulated, chosen.simulation),
+    ):
+        for work in works:
+            if work.system.beads is not None:
+                store = ChunkStore(work.directory)
+                path = chosen.run.directory / TRAJECTORIES / f"{work.system.name}-{kind}-{result.number}.xtc"
+                trajectories.join(work.system.beads, [store.part(i) for i in range(work.chunks)], path)
+
+
+def drawn(sets: Sets) -> dict[str, dict[str, Totals]]:
+    """Of every system, the three sets whose free energies are drawn side by side."""
+    titles = {"reference": "reference", "iid": "iid", "simulation": "sim"}
+    return {
+        "" if len(sets) == 1 else name: {title: own[kind].totals for title, kind in titles.items()}
+        for name, own in sets.items()
+    }
+
+
+def _board(chosen: Chosen, result: RunResult, sets: Sets) -> None:
+    """Metrics and free energies for TensorBoard."""
+    scalars = {
+        f"{metric}_{definition}/{kind}": value
+        for definition, sets in result
+        for kind, scores in sets.items()
+        for metric, value in vars(scores).items()
+        if np.isfinite(value)
+    }
+    _, figure = next(iter(figures.free_energies(drawn(sets)).values()))
+    board.evaluated(chosen.run, scalars, {"free_energy": figures.to_rgb_array(figure)})
+
+
+def report(runs: Sequence[Run], display: Display) -> None:
+    """Write report.html and the figures of every run."""
+    for run in runs:
+        chosen, source = Chosen.of(run, "report"), run.directory / METRICS
+        if _of(run) != chosen.made_from:
+            number = "" if run.result is None else f" --result {run.result}"
+            raise StageError(
+                f"report: {source} is missing or not of {chosen.words}: run `fokker evaluate{number}` first"
+            )
+        path, digest = run.directory / reporting.REPORT, sha256(source)
+        if reporting.made_from(path) == digest:
+            display.stage("report", f"skipped: {path} is of these metrics")
+            continue
+        reporting.write(run, results.read(source), digest, drawn(sets_of(chosen)))
+        display.stage("report", str(path))

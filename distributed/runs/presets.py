@@ -1,0 +1,235 @@
+"""One preset for each experiment of the paper: plain values for every method and recipe."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...data.config import MoleculesConfig, MuellerBrownConfig, ReferenceConfig
+from ..config import ClusterConfig, TrainConfig
+from ...model.config import SMALLEST_TIME, ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig, SampleConfig, SimulateConfig
+from .config import Config, Method, Recipe
+
+TWO_FOR_ONE_TIME = 0.02
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Networks and times of a method with one model, and of one with three, the smallest times first."""
+
+    single: tuple[int, ...]
+    """Hidden widths of the one model."""
+    single_epochs: int
+    single_midpoint: float
+    hidden: tuple[tuple[int, ...], ...]
+    epochs: tuple[int, ...]
+    midpoints: tuple[float, ...]
+    energies: int
+    """How many of the three are energies; the others are scores."""
+
+
+def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> tuple[ExpertConfig, ...]:
+    """The experts of a method; `weight` is that of the consistency term, of the smallest times alone."""
+    paper = recipe == "paper"
+    if method not in ("mixture", "both"):
+        return (
+            ExpertConfig(
+                interval=(0, 1),
+                hidden=layout.single,
+                epochs=layout.single_epochs,
+                midpoint=layout.single_midpoint,
+                conservative=method != "score",
+                consistency_weight=weight,
+                relative_time=False,
+            ),
+        )
+    seam = 0.099  # The paper draws times of the smallest expert up to here, of the middle one from here.
+    intervals = ((0, 0.1), (0.1, 0.6), (0.6, 1))
+    drawn = ((SMALLEST_TIME, seam), (seam, 0.6), None)
+    return tuple(
+        ExpertConfig(
+            interval=interval,
+            train_interval=drawn[i] if paper else None,
+            hidden=layout.hidden[i],
+            epochs=layout.epochs[i],
+            midpoint=layout.midpoints[i],
+            conservative=i < layout.energies,
+            consistency_weight=weight if i == 0 else 0.0,
+            relative_time=i > 0 or not paper,
+        )
+        for i, interval in enumerate(intervals)
+    )
+
+
+def _force_time(method: Method) -> float:
+    return TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
+
+
+MUELLER_BROWN = _Layout(
+    (92, 92, 92), 180, 0.5, ((64, 64, 64), (64, 64), (54, 54)), (120, 30, 30), (0.05, 0.35, 0.8), energies=3
+)
+
+
+def mueller_brown(method: Method, recipe: Recipe) -> Config:
+    """The Müller-Brown potential at the paper's full size (Tables 3 and 6)."""
+    paper = recipe == "paper"
+    weight = 5e-4 if method in ("fokker-planck", "both") else 0.0
+    experts = _experts(MUELLER_BROWN, weight, method, recipe)
+    force_time = _force_time(method)
+    common = {
+        "preset": "mueller-brown",
+        "method": method,
+        "recipe": recipe,
+        "experts": experts,
+        "cluster": ClusterConfig(),
+    }
+    if paper:
+        return Config(
+            **common,
+            data=MuellerBrownConfig(chains=1, burn_in=0, integrator="langevin"),
+            network=MLPConfig(),
+            objective=ObjectiveConfig(estimator="weak"),
+            train=TrainConfig(learning_rate=3e-4, ema_decay=0.995, restart_from_ema=True),
+            sample=SampleConfig(solver="euler-maruyama", evaluations=1000),
+            simulate=SimulateConfig(chains=100, burn_in=10_000, integrator="langevin", force_time=force_time),
+        )
+    return Config(
+        **common,
+        data=MuellerBrownConfig(),
+        network=MLPConfig(precondition=True),
+        objective=ObjectiveConfig(estimator="exact", consistency_fraction=0.25),
+        train=TrainConfig(),
+        sample=SampleConfig(),
+        simulate=SimulateConfig(chains=200, burn_in=10_000, force_time=force_time),
+    )
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What tells the molecular presets apart."""
+
+    hidden: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    """Hidden widths of each expert, from the smallest times; the first are those of a single model too."""
+    epochs: tuple[int, int, int]
+    single_epochs: int
+    batch: int
+    heads: int = 8
+    head_width: int = 64
+
+    @property
+    def layout(self) -> _Layout:
+        """Of the experts, the smallest alone an energy."""
+        midpoints = (0.03, 0.35, 0.8)
+        return _Layout(
+            self.hidden[0], self.single_epochs, 0.3, self.hidden, self.epochs, midpoints, energies=1
+        )
+
+
+# Tables 4 and 5 of the paper, and what two cores train in less than an hour.
+ALANINE = _Size(((96, 96), (96, 96), (96, 96)), (7000, 2000, 1000), 10_000, 1024)
+DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), 120, 1024)
+ALANINE_SMALL = _Size(((64, 64), (64, 64), (64, 64)), (150, 150, 60), 120, 128, 4, 16)
+DIPEPTIDES_SMALL = _Size(((64, 64), (64, 64), (64, 64)), (24, 36, 15), 30, 128, 4, 16)
+
+
+# Alanine dipeptide as in bgmol's data, and two cores' worth of it; dipeptides with charged ends.
+ALANINE_REFERENCE = ReferenceConfig(
+    force_field="amber99sb-ildn",
+    temperature=300.0,
+    production=24.0,
+    interval=0.4,
+    frames=50_000,
+    walkers=2,
+)
+DIPEPTIDE_REFERENCE = ReferenceConfig(temperature=310.0, production=10.0)
+ALANINE_SEQUENCE = ("ACE-ALA-NME",)
+TRAINED, HELD_OUT = ("AV", "CN", "DR", "EK", "HL", "IS", "KF", "LH", "ND", "RA", "SY"), ("ET", "LA")
+
+
+def _molecules(
+    name: str, size: _Size, data: MoleculesConfig, simulate: dict[str, Any], method: Method, recipe: Recipe
+) -> Config:
+    paper = recipe == "paper"
+    weights = {"fokker-planck": 5e-4, "both": 1e-4} if paper else {"fokker-planck": 0.02, "both": 0.02}
+    weight = weights.get(method, 0.0)
+    experts = _experts(size.layout, weight, method, recipe)
+    one_hot = paper and name.startswith("alanine")
+    return Config(
+        preset=name,
+        method=method,
+        recipe=recipe,
+        data=data,
+        experts=experts,
+        network=GraphTransformerConfig(
+            precondition=not paper,
+            springs=not paper,
+            bond_width=0.03 if paper else 0.1,
+            heads=size.heads,
+            head_width=size.head_width,
+            embedding="one-hot" if one_hot else "features",
+            centred=not paper,
+        ),
+        objective=ObjectiveConfig(estimator="weak")
+        if paper
+        else ObjectiveConfig(consistency="diffclf", consistency_fraction=0.5, log_sigma_fraction=0.5),
+        train=TrainConfig(
+            batch_size=size.batch,
+            learning_rate=3e-4 if paper else 1e-3,
+            ema_decay=0.995 if paper else 0.999,
+            restart_from_ema=paper,
+            block=64,
+            checkpoint_every=2000,
+        ),
+        sample=SampleConfig(solver="euler-maruyama", evaluations=1000, samples=50_000, chunk=1000)
+        if paper
+        else SampleConfig(samples=50_000, chunk=1000),
+        simulate=SimulateConfig(
+            **simulate,
+            integrator="langevin" if paper else "baoab",
+            force_time=_force_time(method),
+            first_phi_positive=paper and name.startswith("alanine"),
+        ),
+        cluster=ClusterConfig(),
+        reference=ALANINE_REFERENCE if name.startswith("alanine") else DIPEPTIDE_REFERENCE,
+    )
+
+
+def alanine_dipeptide(method: Method, recipe: Recipe) -> Config:
+    """Alanine dipeptide at the paper's size (Tables 1 and 4): 100 chains, 1.2 µs in all."""
+    simulate = {"frames": 50_000, "chains": 100, "chunk": 50, "stride": 9600, "burn_in": 1_200_000}
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0, sequences=ALANINE_SEQUENCE)
+    return _molecules("alanine-dipeptide", ALANINE, data, simulate | {"timestep": 2e-3}, method, recipe)
+
+
+def alanine_dipeptide_small(method: Method, recipe: Recipe) -> Config:
+    """Alanine dipeptide within an hour on two cores: 400 chains of 125 ps, the first 25 ps dropped."""
+    simulate = {"frames": 50_000, "chains": 400, "chunk": 100} | (
+        {"timestep": 2e-3, "stride": 400, "burn_in": 12_500}
+        if recipe == "paper"
+        else {"timestep": 4e-3, "stride": 200, "burn_in": 6250}
+    )
+    data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0, sequences=ALANINE_SEQUENCE)
+    return _molecules("alanine-dipeptide-small", ALANINE_SMALL, data, simulate, method, recipe)
+
+
+def dipeptides(method: Method, recipe: Recipe) -> Config:
+    """Dipeptides at the paper's size (Tables 2 and 5): 30 ns in all of each, from 10 starts."""
+    simulate = {"frames": 20_000, "chains": 10, "chunk": 10, "stride": 3000, "burn_in": 0}
+    data = MoleculesConfig(temperature=310.0, evaluate="test")
+    return _molecules("dipeptides", DIPEPTIDES, data, simulate | {"timestep": 5e-4}, method, recipe)
+
+
+def dipeptides_small(method: Method, recipe: Recipe) -> Config:
+    """Dipeptides within an hour on two cores: 1 ns in all of each peptide, from 100 starts."""
+    simulate = {"frames": 10_000, "chains": 100, "chunk": 50, "stride": 100, "burn_in": 2000}
+    data = MoleculesConfig(temperature=310.0, evaluate="validation", sequences=TRAINED, held_out=HELD_OUT)
+    return _molecules(
+        "dipeptides-small", DIPEPTIDES_SMALL, data, simulate | {"timestep": 1e-3}, method, recipe
+    )
+
+
+PRESETS = {
+    "mueller-brown": mueller_brown,
+    "alanine-dipeptide": alanine_dipeptide,
+    "alanine-dipeptide-small": alanine_dipeptide_small,
+    "dipeptides": dipeptides,
+    "dipeptides-small": dipeptides_small,
+}

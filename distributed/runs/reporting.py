@@ -1,0 +1,196 @@
+"""What the report of a run is made of."""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+from ...analysis.report import figures
+from ...analysis.report.figures import Sets
+from ...analysis.report.page import MADE_FROM, Report, Table, render
+from ...analysis.results import COLUMNS, TABLE_HEADER, Length, MadeFrom, RunResult, SimulationCounts, Structure, SystemResult
+from ...data import files
+from ..training import parameters as trained
+from ..training.history import HISTORY, read_history
+from ...model.config import SimulateConfig
+from .config import from_dict, to_dict
+from .display import clock
+from .run import Run
+
+REPORT, FIGURES = "report.html", "figures"
+LONG_STEP = 1.0
+"""Largest ω dt that is not warned of."""
+FORCED = ", the first at one of φ > 0, as in the paper"
+PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
+
+
+def made_from(path: Path) -> str | None:
+    """Hash of the metrics that a report was made from; None if there is no report, or half of one."""
+    if not path.exists():
+        return None
+    found = re.search(rf'<meta name="{MADE_FROM}" content="(\w+)">', path.read_text("utf-8", "replace"))
+    return found[1] if found else None
+
+
+def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) -> None:
+    """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
+    # One that is empty or gone cannot be made again; the rest of the report can.
+    paths = {job.name: job.directory / HISTORY for job in run.jobs}
+    found = {name: read_history(path) for name, path in paths.items() if path.exists()}
+    history = {name: losses for name, losses in found.items() if losses}
+    drawn = figures.free_energies(sets)
+    if history:
+        drawn["losses"] = (
+            "Losses of the experts; each is named by its interval of t.",
+            figures.loss_curves(history),
+        )
+    if result.fokker_planck_error:
+        drawn["fokker-planck-error"] = (
+            "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
+            figures.fokker_planck_curves(result.fokker_planck_error),
+        )
+    images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
+    for name, (_, png) in images.items():
+        files.write(run.directory / FIGURES / f"{name}.png", png)
+    report = _report(run, result, digest, history, list(images.values()))
+    files.write(run.directory / REPORT, render(report))
+
+
+def _report(
+    run: Run, result: RunResult, digest: str, history: dict, images: list[tuple[str, bytes]]
+) -> Report:
+    config, timings, made_from = run.config, run.timings(), result.made_from
+    simulated = from_dict(made_from.simulate.settings, SimulateConfig)
+    return Report(
+        title=f"{config.preset}: {config.method}",
+        subtitle=f"{config.recipe} recipe, seed {config.seed}, data {result.data_fingerprint[:12]}, "
+        f"samples {made_from.sample.result}, simulation {made_from.simulate.result}",
+        made_from=digest,
+        metrics=result,
+        warnings=warnings(result),
+        figures=images,
+        tables=[
+            ("Results", ("what", "number", "settings"), _result_rows(made_from)),
+            ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
+            ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
+            ("Simulation", ("quantity", "value"), _simulation_rows(result.simulate, simulated)),
+            *_molecule_tables(result.systems),
+            (
+                "Versions",
+                ("package", "version"),
+                [("python", python_version()), *((name, version(name)) for name in PACKAGES)],
+            ),
+            ("Data", ("quantity", "value"), [("SHA-256 fingerprint", result.data_fingerprint)]),
+        ],
+        config=to_dict(config),
+    )
+
+
+EXPERT_COLUMNS = (
+    "interval of t",
+    "parameters",
+    "steps",
+    "trained in",
+    "denoising loss",
+    "consistency term",
+)
+
+
+def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
+    count = trained.count(trained.load(job.directory))
+    if history is None:
+        return job.name, f"{count:,}", *["unknown"] * 4
+    term = history["consistency"][-1]
+    return (
+        job.name,
+        f"{count:,}",
+        f"{history['step'][-1]:,.0f}",
+        clock(history["seconds"][-1]),
+        f"{history['denoising'][-1]:.4f}",
+        f"{term:.4g}" if term else "not used",
+    )
+
+
+def _result_rows(made_from: MadeFrom) -> list[tuple[str, ...]]:
+    """Which samples and which simulation, and the settings that made them."""
+    return [
+        (noun, str(part.result), ", ".join(f"{name} {value}" for name, value in part.settings.items()))
+        for noun, part in (("samples", made_from.sample), ("simulation", made_from.simulate))
+    ]
+
+
+def _simulation_rows(counts: SimulationCounts, settings: SimulateConfig) -> list[tuple[str, str]]:
+    def known(value: float | None, digits: int) -> str:
+        return "not known" if value is None else f"{value:.{digits}f}"
+
+    half, step = known(counts.kinetic_temperature, 3), known(counts.step_temperature, 3)
+    return [
+        ("chains", str(counts.chains)),
+        ("frames kept", f"{counts.frames:,}"),
+        ("chains that left the physical range", str(counts.chains_left_range)),
+        ("chains that became non-finite", str(counts.chains_not_finite)),
+        ("kinetic temperature, of half-step velocities", f"{half} (bath: {counts.temperature:g})"),
+        ("kinetic temperature at the steps, colder by (ω dt)²/4", step),
+        ("ω dt by these temperatures, root mean square", known(counts.rms_omega_dt, 2)),
+        (
+            "largest ω dt, by the mass-weighted Hessian at frames of the data",
+            f"{known(counts.largest_omega_dt, 2)} (stable below 2)",
+        ),
+        ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
+    ]
+
+
+def _molecule_tables(systems: Mapping[str, SystemResult]) -> list[Table]:
+    """Metrics of each system and each projection where there are several, then modes and lengths."""
+    tables: list[Table] = []
+    if len(systems) > 1:
+        rows = [(name, *row) for name, result in systems.items() for row in result.table()]
+        tables.append(("Systems", ("system", *TABLE_HEADER), rows))
+    for name, result in systems.items():
+        rows = [
+            (label, *(f"{getattr(part.corrected[kind], metric):.4f}" for kind, metric in COLUMNS))
+            for label, part in result.projections.items()
+        ]
+        if rows:
+            part = "residue" if result.molecule and result.molecule.torsions else "distance"
+            header = (part, *(f"{metric.upper()} {kind}" for kind, metric in COLUMNS))
+            tables.append((f"{name} by {part} (JS corrected)", header, rows))
+    tables += [_structure(name, result.molecule) for name, result in systems.items() if result.molecule]
+    return tables
+
+
+def _structure(name: str, molecule: Structure) -> Table:
+    kinds, rows = ("reference", "iid", "sim"), []
+    if torsions := molecule.torsions:
+        rows.append(("p(φ > 0)", *(f"{torsions.phi_positive[kind]:.4f}" for kind in kinds), "", ""))
+        rows.append(("φ crossings", "", "", str(torsions.phi_crossings), "", ""))
+    if mirrored := molecule.mirror_images:
+        rows.append(("mirror images at CA", *(f"{mirrored[kind].share:.4f}" for kind in kinds), "", ""))
+    rows += [_length_row(*length) for length in (molecule.bonds | molecule.distances).items()]
+    return name, ("bond or distance, length ± spread (pm)", *kinds, "W1 iid", "W1 sim"), rows
+
+
+def _length_row(label: str, length: Length) -> tuple[str, ...]:
+    spreads = (f"{1000 * mean:.1f} ± {1000 * sd:.1f}" for mean, sd in length.spread.values())
+    return label, *spreads, *(f"{1000 * w1:.1f}" for w1 in length.w1.values())
+
+
+def warnings(result: RunResult) -> list[str]:
+    """What went wrong in samples or simulation, in words."""
+    texts = []
+    for counts, noun in ((result.sample, "samples"), (result.simulate, "chains of the simulation")):
+        if counts.chains_left_range:
+            texts.append(f"{counts.chains_left_range} of {counts.chains} {noun} left the physical range.")
+        if counts.frames_not_finite:
+            texts.append(
+                f"{counts.frames_not_finite} of {counts.frames} frames of the {noun} are not finite "
+                "and were left out of the metrics."
+            )
+    largest = result.simulate.largest_omega_dt
+    if largest is not None and largest > LONG_STEP:
+        texts.append(
+            f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where 2 is the limit of "
+            "stability; a smaller simulate.timestep is safer."
+        )
+    return texts

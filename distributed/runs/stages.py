@@ -1,0 +1,198 @@
+"""The stages of a run, each of which skips what is done and leaves nothing half-written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import ray
+
+from ...analysis.systems import System
+from ...data.reference.building import require_openmm
+from ...data.config import MoleculesConfig, MuellerBrownConfig
+from ...data.reference.dynamics import Reference
+from ...data.molecules.residues import MoleculeError
+from ...data.dataset.shards import MANIFEST, Dataset
+from ..cluster import joining
+from ..groups import events, training
+from ..campaigns import pool
+from .. import tasks
+from ..training.job import ExpertJob
+from . import board, datasets, evaluate
+from .config import to_dict
+from .display import Display
+from .results import Result
+from .run import SAMPLES, SIMULATION, Run, StageError
+
+REFERENCE = "reference"
+UNITS = {"mueller-brown": "natural", "molecules": "nm"}
+
+
+def data(runs: Sequence[Run], display: Display) -> None:
+    """Generate or convert the dataset, which the runs share."""
+    run = runs[0]
+    config = run.config.data
+    settings = to_dict(run.config)["data"]
+    if run.config.reference is not None and settings.get("path", "given") is None:
+        settings["reference"] = to_dict(run.config)["reference"]
+    for place in ("path", "topology"):  # The same data elsewhere are the same data.
+        settings.pop(place, None)
+    source = {"name": run.config.preset, "units": UNITS[config.kind], "settings": settings}
+    if (run.data / MANIFEST).exists():
+        dataset = Dataset(run.data)
+        found = dataset.manifest["source"].get("settings")
+        if found not in (None, settings):  # Of a dataset that was given, only its beads are known.
+            raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
+        display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
+        return
+    if isinstance(config, MuellerBrownConfig):
+        display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
+        joining.connect(run.config.cluster)
+        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
+        fingerprint = ray.get(
+            tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, source)
+        )
+    else:
+        fingerprint = _molecules(run, config, source, display)
+    display.stage("", f"fingerprint {fingerprint[:12]}")
+
+
+def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display) -> str:
+    """Convert the user's trajectories, or those of a reference that is made here; the fingerprint."""
+    if config.path is None:
+        if run.config.reference is None or not config.sequences:
+            raise StageError("data: where are the trajectories? Name their file or folder with --data PATH")
+        try:
+            require_openmm()
+        except MoleculeError as error:
+            raise StageError(
+                f"data: name your trajectories with --data PATH, or let OpenMM make them: {error}"
+            ) from None
+        made = references(run)
+        display.stage("data", f"references of {len(made)} peptides with OpenMM")
+        datasets.generate(made, run.config.cluster, display)
+        config = replace(config, path=str(run.directory.absolute() / REFERENCE))
+    return datasets.convert(config, run.data, origin, run.config.cluster, display)
+
+
+def references(run: Run) -> list[Reference]:
+    """What a run of molecules without data simulates: its peptides, those of the judged split last."""
+    config, settings = run.config.data, run.config.reference
+    assert settings is not None
+    splits = (("train", config.sequences), (config.evaluate, config.held_out))
+    return [
+        Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)
+        for split, sequences in splits
+        for sequence in sequences or ()
+    ]
+
+
+def train(runs: Sequence[Run], display: Display) -> None:
+    """Train all experts of all runs at once."""
+    jobs = [job for run in runs for job in run.jobs if not job.trained]
+    skipped = sum(len(run.jobs) for run in runs) - len(jobs)
+    if skipped:
+        display.stage("train", f"skipped: {skipped} experts are trained")
+    if not jobs:
+        _require_models(runs)
+        return
+    for run in runs:
+        if not (run.data / MANIFEST).exists():
+            raise StageError(f"train: {run.data} is not there, run `fokker data` first")
+    display.stage("train", "1 expert" if len(jobs) == 1 else f"{len(jobs)} experts")
+    joining.connect(runs[0].config.cluster)
+    at_once = max(len(run.jobs) for run in runs)
+    of_job = {job.directory: run for run in runs for job in run.jobs}
+    unfinished = [run for run in runs if not _is_trained(run)]
+    for run in unfinished:
+        board.begun(run)
+
+    def record(job: ExpertJob, event: events.Event) -> None:
+        run = of_job[job.directory]
+        event.append(run.directory)
+        board.happened(run, event)
+        display.event(event)
+
+    with display.watching():
+        outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
+    for run in filter(_is_trained, unfinished):
+        run.save_model()
+        board.trained(run)
+    for name, outcome in outcomes.items():
+        if outcome.error:
+            display.stage("", f"[{name}] {outcome.error}")
+    failed = [name for name, outcome in outcomes.items() if outcome.error]
+    if failed:
+        raise StageError(f"{len(failed)} of {len(jobs)} experts failed: {', '.join(failed)}")
+
+
+def _is_trained(run: Run) -> bool:
+    return all(job.trained for job in run.jobs)
+
+
+def sample(runs: Sequence[Run], display: Display) -> None:
+    """Draw independent samples of every run."""
+    _require_trained("sample", runs)
+    works = []
+    for run in runs:
+        result = run.samples.ask(run.config.sample, run.origin)
+        _tell_number(SAMPLES, run, result, display)
+        works += run.sampling(result)
+    _chunks("sample", works, runs, display, unit="evaluations")
+
+
+def simulate(runs: Sequence[Run], display: Display) -> None:
+    """Simulate every run."""
+    _require_trained("simulate", runs)
+    works = []
+    for run in runs:
+        result = run.simulations.ask(run.config.simulate, run.origin)
+        _tell_number(SIMULATION, run, result, display)
+        works += run.simulation(result)
+    _chunks("simulate", works, runs, display, unit="steps")
+
+
+def _tell_number(stage: str, run: Run, result: Result, display: Display) -> None:
+    if result.number > 1:
+        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
+
+
+def _require_trained(stage: str, runs: Sequence[Run]) -> None:
+    for run in runs:
+        for job in run.jobs:
+            if not job.trained:
+                raise StageError(
+                    f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
+                )
+    _require_models(runs)
+
+
+def _require_models(runs: Sequence[Run]) -> None:
+    """The model of each is a file, also where the driver was lost before it could write it."""
+    for run in runs:
+        if not run.model.exists():
+            run.save_model()
+
+
+def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
+    if not any(missing for _, missing in map(pool.tally, works)):
+        display.stage(stage, f"skipped: {sum(work.chunks for work in works)} chunks are there")
+        return
+    display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
+    joining.connect(runs[0].config.cluster)
+    names = [_label(run, system) for run in runs for system in run.systems]
+    with display.watching():
+        pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
+
+
+def _label(run: Run, system: System) -> str:
+    several = len(run.systems) > 1
+    return f"{run.label} {system.name if several else ''}".strip()
+
+
+STAGES: dict[str, Callable[[Sequence[Run], Display], None]] = {
+    "data": data,
+    "train": train,
+    "sample": sample,
+    "simulate": simulate,
+    "evaluate": evaluate.evaluate,
+    "report": evaluate.report,
+}

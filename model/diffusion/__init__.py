@@ -1,0 +1,1 @@
+"""The noise, and how samples are drawn from it."""

@@ -1,0 +1,1 @@
+"""What an expert is trained by."""

@@ -1,0 +1,1 @@
+"""Networks of the experts, and what of a molecule they need not learn."""

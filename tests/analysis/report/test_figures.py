@@ -1,0 +1,292 @@
+"""Figures hold what they are given: panels, lines, labels, and no more."""
+
+import struct
+import zlib
+from math import log, nan
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Grid
+from fokker.analysis.reduction import Totals, held
+from fokker.analysis.report.figures import (
+    COLOURS,
+    HIGHEST,
+    fokker_planck_curves,
+    free_energies,
+    free_energy_profiles,
+    free_energy_surfaces,
+    loss_curves,
+    to_png,
+    to_rgb_array,
+)
+from fokker.analysis.systems import System
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+
+# One bin a unit.
+SMALL = Grid(("a", "b"), ((0.0, 4.0), (0.0, 4.0)), js_bins=4)
+NOISE = np.random.default_rng(0)
+
+
+def repeated(*counts: tuple[tuple[float, float], int]) -> np.ndarray:
+    """So many points at each place."""
+    return np.concatenate([np.tile(place, (count, 1)) for place, count in counts]).astype(float)
+
+
+def counts(points: np.ndarray, grid: Grid = SMALL) -> np.ndarray:
+    """What lies within the limits."""
+    return np.histogram2d(*points.T, bins=grid.js_bins, range=grid.limits)[0].astype(int)
+
+
+def noise(grid: Grid) -> np.ndarray:
+    return counts(NOISE.normal(size=(90, 2)), grid)
+
+
+def history(steps: int, residual: list[float] | None = None) -> dict[str, list[float]]:
+    return {
+        "step": [512.0 * (i + 1) for i in range(steps)],
+        "denoising": list(1 / np.arange(1.0, steps + 1)),
+        "consistency": residual or [0.0] * steps,
+    }
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """All but the colour bar."""
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+
+
+def image(panel: Axes) -> np.ma.MaskedArray:
+    array = panel.images[0].get_array()
+    assert isinstance(array, np.ma.MaskedArray)
+    return array
+
+
+def legend(panel: Axes) -> list[str]:
+    found = panel.get_legend()
+    return [text.get_text() for text in found.get_texts()] if found else []
+
+
+# Free-energy surfaces
+
+
+def test_surfaces_have_a_row_for_each_method_and_a_panel_for_each_set():
+    row = {"reference": noise(RAMACHANDRAN), "iid": noise(RAMACHANDRAN)}
+    figure = free_energy_surfaces({"Mixture": row, "Both": row, "Score": row}, RAMACHANDRAN)
+    found = panels(figure)
+    assert [panel.get_title() for panel in found] == ["reference", "iid"] * 3
+    assert [panel.get_ylabel() for panel in found[::2]] == ["Mixture\nψ", "Both\nψ", "Score\nψ"]
+    assert [panel.get_xlabel() for panel in found] == ["", "", "", "", "φ", "φ"]
+    assert len(figure.axes) == 7
+    assert figure.axes[-1].get_ylabel() == "free energy (kT)"
+    for panel in found:
+        assert panel.images[0].get_extent() == [-np.pi, np.pi, -np.pi, np.pi]
+
+
+def test_a_row_without_a_name_is_labelled_by_the_coordinate_alone():
+    (panel,) = panels(free_energy_surfaces({"": {"iid": noise(MUELLER_BROWN)}}, MUELLER_BROWN))
+    assert panel.get_ylabel() == "y"
+    assert panel.images[0].get_extent() == [-1.8, 1.1, -0.5, 2.0]
+
+
+def test_surfaces_show_minus_the_logarithm_with_the_first_coordinate_to_the_right():
+    points = counts(repeated(((0.5, 2.5), 100), ((3.5, 2.5), 20), ((1.5, 0.5), 1)))
+    shown = image(*panels(free_energy_surfaces({"": {"iid": points}}, SMALL)))
+    # Rows are drawn from the bottom, the second coordinate.
+    np.testing.assert_allclose([shown[2, 0], shown[2, 3], shown[0, 1]], [0, log(5), log(100)], atol=1e-12)
+    assert shown.count() == 3, "all other bins are empty"
+
+
+def test_panels_share_one_scale_that_ends_at_the_highest_energy_shown():
+    rows = {
+        "": {
+            "a": counts(repeated(((0.5, 0.5), 9), ((1.5, 1.5), 1))),
+            "b": counts(repeated(((0.5, 0.5), 90), ((1.5, 1.5), 1))),
+        }
+    }
+    limits = [panel.images[0].get_clim() for panel in panels(free_energy_surfaces(rows, SMALL))]
+    assert limits == [(0, pytest.approx(log(90)))] * 2
+
+
+def test_energies_above_the_highest_are_drawn_alike():
+    points = counts(repeated(((0.5, 0.5), 30_000), ((1.5, 1.5), 1)))
+    figure = free_energy_surfaces({"": {"iid": points}}, SMALL)
+    assert panels(figure)[0].images[0].get_clim() == (0, HIGHEST)
+    assert log(30_000) > HIGHEST
+    colorbar = panels(figure)[0].images[0].colorbar
+    assert colorbar is not None
+    assert colorbar.extend == "max"
+
+
+def toy(points: np.ndarray) -> Totals:
+    return held(System.particle("toy", 23.0, 0.5), points).totals
+
+
+def test_points_beyond_the_limits_are_not_drawn():
+    points = repeated(((0.5, 0.5), 10), ((-0.5, 1.5), 5))
+    strayed = np.concatenate([points, repeated(((-7, 1.5), 1000), ((-0.5, 99), 1000))])
+    _, figure = free_energies({"": {"points": toy(points), "strayed": toy(strayed)}})["free-energy"]
+    one, other = panels(figure)
+    np.testing.assert_array_equal(image(one).filled(nan), image(other).filled(nan))
+
+
+def test_a_panel_without_points_stays_white():
+    sets = {"iid": counts(repeated(((0.5, 0.5), 10))), "none": counts(np.empty((0, 2)))}
+    figure = free_energy_surfaces({"": sets}, SMALL)
+    assert [image(panel).count() for panel in panels(figure)] == [1, 0]
+    to_png(figure)
+    to_png(free_energy_surfaces({"": {"none": sets["none"]}}, SMALL))
+
+
+# Profiles
+
+
+def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
+    beads = Beads.from_sequence(sequence, BeadMap.parse(bead_map))
+    system = System.molecule(sequence, beads, [0.4] * len(beads.bonds), 300.0)
+    return held(system, NOISE.normal(size=(frames, len(beads), 3))).totals
+
+
+def test_a_profile_is_minus_the_logarithm_along_its_axis_and_empty_bins_have_none():
+    sets = {"reference": np.array([100, 0, 25, 50]), "iid": np.array([0, 0, 1, 1])}
+    (panel, other) = free_energy_profiles({"AC": [("d (nm)", (0.0, 2.0), sets)], "KF": []}).axes
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("d (nm)", "AC\nfree energy (kT)")
+    assert legend(panel) == ["reference", "iid"]
+    np.testing.assert_allclose(np.asarray(panel.lines[0].get_xdata()), [0.25, 0.75, 1.25, 1.75])
+    np.testing.assert_allclose(np.asarray(panel.lines[0].get_ydata()), [0, nan, log(4), log(2)])
+    assert not other.axison
+
+
+def test_systems_are_drawn_by_what_they_are_projected_to():
+    plane = {"": {"reference": toy(NOISE.normal(size=(90, 2)))}}
+    assert [*free_energies(plane)] == ["free-energy"]
+    peptides = {name: {"reference": molecule(name, "backbone")} for name in ("KF", "AAA")}
+    drawn = free_energies(peptides)
+    assert [*drawn] == ["free-energy", "torsions"]
+    assert [panel.get_xlabel() for panel in drawn["torsions"][1].axes] == ["φ", "ψ"] * 2
+    both = peptides | {"AGA": {"reference": molecule("AGA", "calpha")}}
+    assert [*free_energies(both)] == ["free-energy", "torsions", "distances"]
+    alone = free_energies({"AGA": both["AGA"]})
+    assert [*alone] == ["distances"]
+    assert [panel.get_xlabel() for panel in alone["distances"][1].axes] == [
+        "ALA1-CA GLY2-CA (nm)",
+        "GLY2-CA ALA3-CA (nm)",
+        "ALA1-CA ALA3-CA (nm)",
+    ]
+
+
+def test_torsions_are_drawn_as_numpy_counts_them():
+    system, frames = molecule("KF", "backbone").system, NOISE.normal(size=(400, 10, 3))
+    shown, angles = held(system, frames).totals, system.shown(frames)
+    axes = free_energies({"": {"iid": shown}})["torsions"][1].axes
+    for axis, panel in enumerate(axes):
+        expected, _ = np.histogram(angles[:, axis], bins=64, range=(-np.pi, np.pi))
+        with np.errstate(divide="ignore"):
+            energy = -np.log(expected / expected.max())
+        drawn = np.asarray(panel.lines[0].get_ydata())
+        np.testing.assert_allclose(drawn, np.where(np.isfinite(energy), energy, nan), atol=1e-12)
+
+
+# Curves
+
+
+def test_error_has_a_line_for_each_expert_on_logarithmic_axes():
+    curves = {"0-0.1": ([1e-5, 1e-3], [0.5, 0.4]), "0.1-0.6": ([0.1, 0.3, 0.5], [6.0, 2.0, 1.0])}
+    (panel,) = fokker_planck_curves(curves).axes
+    assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("diffusion time t", "mean |R| / D")
+    assert legend(panel) == ["0-0.1", "0.1-0.6"]
+    for line, (times, values) in zip(panel.lines, curves.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose([times, values]))
+
+
+def test_more_experts_than_colours_are_all_drawn():
+    names = [f"expert {i}" for i in range(len(COLOURS) + 2)]
+    (panel,) = fokker_planck_curves({name: ([0.1, 0.2], [1.0, 2.0]) for name in names}).axes
+    assert legend(panel) == names
+    (panel,) = loss_curves({name: history(5) for name in names}).axes
+    assert legend(panel) == names
+
+
+def test_losses_have_a_panel_each_and_lines_of_the_experts_that_used_them():
+    figure = loss_curves({"0-0.1": history(40, [5.0] * 40), "0.1-1": history(20)})
+    denoising, residual = figure.axes
+    assert (denoising.get_ylabel(), residual.get_ylabel()) == (
+        "denoising loss",
+        "consistency term",
+    )
+    assert (legend(denoising), legend(residual)) == (["0-0.1", "0.1-1"], ["0-0.1"])
+    assert denoising.get_yscale() == residual.get_yscale() == "log"
+    raw, smooth = residual.lines
+    np.testing.assert_array_equal(np.asarray(raw.get_xdata()), history(40)["step"])
+    np.testing.assert_allclose(np.asarray(smooth.get_ydata()), 5)
+
+
+def test_without_a_residual_there_is_no_panel_for_it():
+    (panel,) = loss_curves({"0-1": history(20)}).axes
+    assert panel.get_ylabel() == "denoising loss"
+
+
+def test_a_residual_begins_where_it_counts():
+    figure = loss_curves({"0-1": history(20, [0.0] * 15 + [3.0] * 5)})
+    for line in figure.axes[1].lines:
+        np.testing.assert_array_equal(np.asarray(line.get_xdata()), history(20)["step"][15:])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), 3)
+
+
+def test_smooth_lines_are_running_means_that_begin_with_the_first_value():
+    values = list(NOISE.uniform(1, 2, 40))
+    raw, smooth = loss_curves({"0-1": history(40, values)}).axes[1].lines
+    np.testing.assert_allclose(np.asarray(raw.get_ydata()), values)
+    means = np.asarray(smooth.get_ydata(), float)
+    assert means[0] == pytest.approx(values[0])
+    assert means[2] == pytest.approx(np.mean(values[:5]))
+    assert means[20] == pytest.approx(np.mean(values[13:28]))
+    assert means[-1] == pytest.approx(np.mean(values[-8:]))
+
+
+@pytest.mark.parametrize("values", [[1.0, -0.5, 2.0, nan, 0.5], [-1.0] * 5, [nan] * 5])
+def test_what_is_not_positive_is_left_out_and_draws_without_a_warning(values: list[float]):
+    figure = loss_curves({"0-1": history(5, values)})
+    raw = np.asarray(figure.axes[1].lines[0].get_ydata(), float)
+    np.testing.assert_array_equal(raw, [value if value > 0 else nan for value in values])
+    to_png(figure)
+
+
+def test_one_entry_of_history_is_drawn():
+    to_png(loss_curves({"0-1": history(1, [2.0])}))
+
+
+# Files
+
+
+def chunks(png: bytes) -> list[bytes]:
+    """Names of a PNG's chunks; every checksum is right."""
+    names, place = [], 8
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        body = png[place + 4 : place + 8 + length]
+        assert struct.pack(">I", zlib.crc32(body)) == png[place + 8 + length : place + 12 + length]
+        names.append(body[:4])
+        place += 12 + length
+    return names
+
+
+def test_equal_figures_are_equal_png_files_without_date_or_version():
+    points = noise(MUELLER_BROWN)
+    one, other = (to_png(free_energy_surfaces({"": {"iid": points}}, MUELLER_BROWN)) for _ in range(2))
+    assert one == other
+    assert one.startswith(b"\x89PNG\r\n\x1a\n")
+    assert set(chunks(one)) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+
+
+def test_pixels_are_those_of_the_figure():
+    figure = loss_curves({"0-1": history(5)})
+    pixels = to_rgb_array(figure)
+    assert pixels.shape == (320, 450, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    blue = [int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]
+    assert (pixels == blue).all(axis=-1).any(), "red, green and blue are in this order"
