@@ -33,7 +33,7 @@ Blocks = Callable[[], Iterator[Frames]]
 
 @dataclass(frozen=True)
 class Reduction:
-    """Of some frames of a system, in parts that are independent; only occupied bins are listed."""
+    """Of some frames of a system, in independent parts; only occupied bins are listed, some of them twice."""
 
     parts: int
     part: Int[np.ndarray, "entries"]
@@ -101,6 +101,24 @@ def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"], part
         wrong_hands=wrong.sum(axis=0),
         mirror_images=int(wrong.any(axis=1).sum()),
         phi_positive=int((system.phi(kept) > 0).sum()),
+    )
+
+
+def merged(several: Sequence[Reduction]) -> Reduction:
+    """One of the same parts, whose frames are those of all."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(one, name) for one in several])
+
+    return Reduction(
+        parts=several[0].parts,
+        low=np.min([one.low for one in several], axis=0),
+        high=np.max([one.high for one in several], axis=0),
+        moments=np.sum([one.moments for one in several], axis=0),
+        wrong_hands=np.sum([one.wrong_hands for one in several], axis=0),
+        mirror_images=sum(one.mirror_images for one in several),
+        phi_positive=sum(one.phi_positive for one in several),
+        **{name: joined(name) for name in ("part", "cell", "count", "length", "lengths")},
     )
 
 

@@ -234,36 +234,43 @@ class BoundMolecule:
     ) -> "ChainState":
         model, molecule, mass = self.bound
         padded = self._padded(x)
-        parts = [
-            trained.begin(model, settings, padded[rows], mass, self._keys(key, index)[:2], molecule)
-            for index, rows in _chunks(len(x), settings.chunk)
-        ]
+        keys, parts = self._keys(key, len(x)), []
+        for _, rows in _chunks(len(x), settings.chunk):
+            state = trained.begin(model, settings, padded[rows], mass, keys[rows], molecule)
+            if settings.burn_in:
+                steps = settings.burn_in
+                state = trained.advance(model, settings, state, mass, keys[rows], steps, None, molecule)
+            parts.append(state)
         return ChainState(_joined(parts, 0, len(x)), 0, key, settings)
 
     def _advance(self, state: "ChainState", frames: int, watch: Watcher) -> "Chains":
         model, molecule, mass = self.bound
         settings, count, ends, parts = state.settings, len(state.chains.position), [], []
+        keys = self._keys(state.key, count)
         for index, rows in _chunks(count, settings.chunk):
-            now, key = langevin.State(*(part[rows] for part in state.chains)), self._keys(state.key, index)[2]
-            made = trained.simulate(model, settings, now, mass, key, frames, state.frames, molecule)
+            now = langevin.State(*(part[rows] for part in state.chains))
+            made = trained.simulate(
+                model, settings, now, mass, keys[rows], frames, None, molecule, velocities=True
+            )
             end, found = jax.block_until_ready(made)
             ends.append(end)
             parts.append(found)
             watch(min((index + 1) * len(rows), count))
         found = langevin.Trajectory(*(part.swapaxes(0, 1) for part in _joined(parts, 1, count)))
-        positions = self._real(found.position)
+        positions, velocities = self._real(found.position), found.velocity
+        assert velocities is not None
         return Chains(
             positions=positions - positions.mean(axis=-2, keepdims=True),
-            velocities=self._real(found.velocity),
+            velocities=self._real(velocities),
             temperature=found.kinetic_temperature / BOLTZMANN,
             state=ChainState(_joined(ends, 0, count), state.frames + frames, state.key, settings),
             beads=self.beads,
         )
 
-    def _keys(self, key: SeedOrKey, index: int) -> Key[Array, "3"]:
-        """Of a batch of chains."""
-        purposes = (f"model: {part}" for part in langevin.PARTS)
-        return jnp.stack([key_of(key, purpose, self.beads.sequence, index) for purpose in purposes])
+    def _keys(self, key: SeedOrKey, chains: int) -> Key[Array, "chains"]:
+        """Of each chain."""
+        own = key_of(key, "model: simulate", self.beads.sequence)
+        return jax.vmap(partial(jax.random.fold_in, own))(jnp.arange(chains))
 
     def _checked(self, given: Given) -> Positions:
         """Positions in a type of floating point. MoleculeError for a shape that is not theirs."""

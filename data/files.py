@@ -51,6 +51,9 @@ guards: list[Callable[[Path], None]] = []
 class FileError(FokkerError):
     """A place that cannot be written, or a file that is damaged: one line with the reason and the remedy."""
 
+    full = False
+    """Whether the place would take it if there were more room."""
+
 
 def file_error(path: Path, error: OSError) -> FileError:
     """What the operating system said of a file that was to be written, in words."""
@@ -61,7 +64,9 @@ def file_error(path: Path, error: OSError) -> FileError:
         remedy = "nothing is half-written; free some space, or choose another place, and go on"
     elif error.errno == errno.ENAMETOOLONG:
         reason, remedy = "its name is too long", f"choose one of at most {NAME_BYTES} bytes"
-    return FileError(f"{path} cannot be written: {reason}: {remedy}")
+    found = FileError(f"{path} cannot be written: {reason}: {remedy}")
+    found.full = reason == os.strerror(errno.ENOSPC).lower() or error.errno in _FULL
+    return found
 
 
 def _is_full(folder: Path) -> bool:

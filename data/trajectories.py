@@ -1,12 +1,12 @@
 """Frames of a molecule in files that other programs open."""
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import mdtraj
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from mdtraj.formats import XTCTrajectoryFile
 
 from .files import FileError, replacing
@@ -21,6 +21,14 @@ _FARTHEST_IN_PDB = 99.0
 """In nm."""
 
 Frames = Float[np.ndarray, "frames beads 3"]
+
+
+class Part(NamedTuple):
+    """Some frames of an XTC file, from one byte to before another."""
+
+    path: Path
+    begin: int
+    end: int
 
 
 def write(beads: Beads, frames: Frames, path: Path) -> int:
@@ -38,37 +46,51 @@ def write(beads: Beads, frames: Frames, path: Path) -> int:
     return int((~good).sum())
 
 
-def write_part(frames: Frames, path: Path, first: int = 0) -> None:
-    """Write the frames that XTC can keep, with their numbers counted from `first` as steps and times.
+def write_part(
+    frames: Frames,
+    path: Path,
+    steps: Int[np.ndarray, "frames"] | None = None,
+    timestep: float = 1.0,
+    chains: int = 1,
+) -> list[int]:
+    """Write the frames of some chains that XTC can keep, with their steps and times (ps).
 
-    The parts of a trajectory are joined as bytes, in whatever order they were written. Raises FileError.
+    Without steps they are numbered. Gives the byte at which each chain ends: the parts of a chain are joined
+    as bytes. Raises FileError.
     """
     good = _kept(frames)
-    numbers = first + np.flatnonzero(good)
+    numbers = np.arange(len(frames)) if steps is None else steps
     with replacing(path) as partial:
         with quietly(), writable(partial) as name, XTCTrajectoryFile(name, "w") as file:
-            if len(numbers):
+            if good.any():
                 file.write(
                     np.asarray(frames[good], np.float32),
-                    time=numbers.astype(np.float32),
-                    step=numbers.astype(np.int32),
+                    time=(numbers[good] * timestep).astype(np.float32),
+                    step=numbers[good].astype(np.int32),
                 )
         extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
-        if extent is None or extent.problem is not None or extent.frames != len(numbers):
-            raise _cut(path, len(numbers))
+        if extent is None or extent.problem is not None or extent.frames != good.sum():
+            raise _cut(path, int(good.sum()))
+        begins = [0]
+        if good.any():
+            with quietly(), readable(partial) as name, XTCTrajectoryFile(name) as file:
+                begins = [*map(int, file.offsets), partial.stat().st_size]
+    return [begins[count] for count in good.reshape(chains, -1).sum(axis=1).cumsum().tolist()]
 
 
-def join(beads: Beads, parts: Sequence[Path], path: Path) -> None:
-    """Join what `write_part` wrote; the first frame stands beside it as PDB, as after `write`.
+def join(beads: Beads, parts: Iterable[Part], path: Path) -> None:
+    """Join parts of what `write_part` wrote; the first frame stands beside it as PDB, as after `write`.
 
     Raises MoleculeError if no frame is there, FileError for what cannot be read or written.
     """
-    if not any(part.stat().st_size for part in parts):
-        raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
-    with replacing(path) as partial, open(partial, "wb") as target:
-        for part in parts:
-            with open(part, "rb") as source:
-                shutil.copyfileobj(source, target)
+    with replacing(path) as partial:
+        with open(partial, "wb") as target:
+            for part in parts:
+                with open(part.path, "rb") as source:
+                    source.seek(part.begin)
+                    target.write(source.read(part.end - part.begin))
+        if not partial.stat().st_size:
+            raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
     with quietly(), readable(path) as name, XTCTrajectoryFile(name) as file:
         first, *_ = file.read(n_frames=1)
     _write_pdb(beads, first[0], path.with_suffix(".pdb"))

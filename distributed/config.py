@@ -74,6 +74,8 @@ class ClusterConfig:
     """GPUs of each host that a group takes; in place of GPUs, so many CPU devices in its process."""
     simulators: Annotated[int, Field(ge=0)] = 0
     """Actors in the simulation pool (0: one for each CPU, or each GPU where experts use them)."""
+    segment_deadline: Positive = 3600.0
+    """Seconds that a segment of a simulation may take, compilation included."""
     failures: Annotated[int, Field(ge=0)] = 3
     """How often each expert's group may be lost or get stuck and start again."""
     preemptions: Annotated[int, Field(ge=0)] = 100

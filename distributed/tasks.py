@@ -22,7 +22,7 @@ from ..data.reference import mueller_brown
 from ..data.reference.dynamics import Reference
 from ..model.keys import generator_of, key_of
 from ..model.losses.residual import exact
-from .campaigns.pool import Simulation
+from .campaigns.works import Simulation
 from .cluster import joining
 from .training import parameters
 from .training.job import ExpertJob

@@ -13,6 +13,7 @@ STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 Estimator = Literal["weak", "hutchinson", "exact"]
 Consistency = Literal["fokker-planck", "rne", "diffclf"]
 Solver = Literal["euler-maruyama", "dpm-solver"]
+Ending = Literal["finite", "physical"]
 Integrator = Literal["langevin", "baoab"]
 
 Count = Annotated[int, Field(gt=0)]
@@ -231,6 +232,10 @@ class SimulateConfig(DynamicsConfig):
     """Number of frames kept, over all chains."""
     chains: Count = 1000
     """Independent chains, each started at a training frame."""
+    segment: Count = 1000
+    """Frames of each chain that are computed and saved at a time."""
+    ends_unless: Ending = "finite"
+    """What a chain has to stay to go on: finite; or physical, without broken bonds and within range."""
     first_phi_positive: bool = False
     """Start the first chain at a frame of φ > 0 if there is one, as the paper does of alanine dipeptide."""
 

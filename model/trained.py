@@ -13,12 +13,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .config import ArchitectureConfig, DynamicsConfig, GraphTransformerConfig, MLPConfig, SamplerConfig
 from .diffusion import samplers
 from .dynamics import langevin
-from .dynamics.langevin import Force, Mass, Positions
+from .dynamics.guard import Guard
+from .dynamics.langevin import Force, Keys, Mass, Positions
 from .experts import Expert, Parameters, active_at, gate
 from .molecules import Molecule
 
@@ -101,35 +102,66 @@ def begin(
     settings: DynamicsConfig,
     x: Positions,
     mass: Mass,
-    keys: Key[Array, "2"],
+    keys: Keys,
     molecule: Molecule | None = None,
 ) -> langevin.State:
-    """Chains from positions x, with Maxwell velocities, through the burn-in; what `simulate` starts from.
+    """Chains at positions x, with Maxwell velocities; `mass` is infinite for padding."""
+    return langevin.init(*_dynamics(model, settings, mass, molecule), x, keys)
 
-    `keys` are those of `langevin.PARTS` but for the last; `mass` is infinite for padding.
+
+@partial(jax.jit, static_argnames="settings")
+def resume(
+    model: Trained,
+    settings: DynamicsConfig,
+    position: Positions,
+    velocity: Positions,
+    steps: Int[Array, "chains"],
+    molecule: Molecule | None = None,
+) -> langevin.State:
+    """Chains where they stood; their forces are computed anew."""
+    force = forces(model, position, settings.force_time, molecule)
+    return langevin.State(position, velocity, force, steps)
+
+
+@partial(jax.jit, static_argnames="settings")
+def advance(
+    model: Trained,
+    settings: DynamicsConfig,
+    state: langevin.State,
+    mass: Mass,
+    keys: Keys,
+    steps: int | Array,
+    guard: Guard | None = None,
+    molecule: Molecule | None = None,
+) -> langevin.State:
+    """Langevin dynamics without frames, such as a burn-in; another number of steps compiles nothing.
+
+    A chain that would leave what the guard allows stays where it was.
     """
     force, bath = _dynamics(model, settings, mass, molecule)
-    return langevin.begin(settings.integrator, force, bath, x, keys, settings.burn_in)
+    return langevin.advance(settings.integrator, force, bath, state, keys, steps, guard)
 
 
-@partial(jax.jit, static_argnames=("settings", "frames"))
+@partial(jax.jit, static_argnames=("settings", "frames", "velocities"))
 def simulate(
     model: Trained,
     settings: DynamicsConfig,
     state: langevin.State,
     mass: Mass,
-    key: PRNGKeyArray,
+    keys: Keys,
     frames: int,
-    first: int | Array = 0,
+    guard: Guard | None = None,
     molecule: Molecule | None = None,
+    velocities: bool = False,
 ) -> tuple[langevin.State, langevin.Trajectory]:
-    """Langevin dynamics of all chains from a state on: the state at the end, and every stride-th frame.
+    """`advance`, and every stride-th frame: the state at the end, and the frames.
 
-    Frames are counted from `first`: from the state at the end of as many, what follows is bit by bit what a
-    longer simulation has.
+    From the state at the end, what follows is bit by bit what a longer simulation has.
     """
     force, bath = _dynamics(model, settings, mass, molecule)
-    return langevin.simulate(settings.integrator, force, bath, state, key, frames, settings.stride, first)
+    return langevin.simulate(
+        settings.integrator, force, bath, state, keys, frames, settings.stride, guard, velocities
+    )
 
 
 @partial(jax.jit, static_argnames="t")

@@ -47,8 +47,9 @@ def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
 def _generate(config: MuellerBrownConfig, key: Array) -> Float[Array, "frames 2"]:
     bath = Bath(config.temperature, config.mass, config.friction, config.timestep)
     start = jnp.broadcast_to(jnp.asarray(START, jnp.float32), (config.chains, 2))
-    keys = jax.random.split(key, 3)
-    state = langevin.begin(config.integrator, force, bath, start, keys[:2], config.burn_in)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(config.chains))
+    state = langevin.init(force, bath, start, keys)
+    state = langevin.advance(config.integrator, force, bath, state, keys, config.burn_in)
     frames = config.frames // config.chains
-    _, trajectory = langevin.simulate(config.integrator, force, bath, state, keys[2], frames, config.stride)
+    _, trajectory = langevin.simulate(config.integrator, force, bath, state, keys, frames, config.stride)
     return trajectory.position.swapaxes(0, 1).reshape(config.frames, 2)

@@ -1,259 +1,92 @@
-"""The pool of long-lived actors that draws samples and runs simulations, chunk by chunk.
+"""The pool of long-lived actors that computes segments, whose bits no number of actors and no loss changes.
 
-Chunks of one fixed shape, so that an actor compiles once. Actors commit frames and what they are reduced to,
-and return summaries, which the driver adds up as they arrive; a finished chunk never runs again. Works and
-the actors that compute them stand together, hence the length.
+Segments of one fixed shape, so that an actor compiles once. Actors commit them and return summaries, which
+the driver adds up as they arrive; it never sees a frame. A finished segment never runs again. One that fails
+again and again is given up, and with it the chains that it would have advanced; all others go on.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import ray
-from jaxtyping import Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
-from ...analysis.systems import System
-from ...data import archive, fence
-from ...data.archive import Bound
-from ...data.dataset.shards import Dataset
+from ...data import fence
 from ...data.errors import FokkerError
 from ...data.fence import Fence
-from ...data.molecules.arrays import padded_frames
+from ...data.files import FileError
 from ...data.trajectories import write_part
-from ...model import trained
-from ...model.config import SampleConfig, SimulateConfig
-from ...model.dynamics import langevin
-from ...model.keys import generator_of, key_of
-from ..cluster import joining
+from ..cluster import joining, ray_compat
 from ..config import ClusterConfig, selector
 from ..groups import metrics
-from .chunks import ChunkStore, Summary, Temperatures, Timer, Trajectories, summarise
+from .ledger import Ledger
+from .segments import Loss, Segment, Store, Summary, summarise
+from .works import Work, lanes_of
 
 RESTARTS = 3
+"""Attempts at a segment after the first."""
 WAIT_SECONDS = 1.0
+PAUSE_SECONDS = 5.0
+"""Between two looks at a disk that was full."""
+GROW_SECONDS = 30.0
+"""Between two looks for hosts that have joined."""
+IDLE_LOSSES = 100
+
+Arrived = tuple[Summary, list[Loss]]
 
 
 class PoolError(FokkerError):
-    """A chunk that cannot be computed; the finished ones are kept."""
-
-
-@runtime_checkable
-class Work(Protocol):
-    """A list of chunks: plain values that travel to the actors, and the function that computes one."""
-
-    @property
-    def directory(self) -> Path:
-        """Where the chunks lie."""
-        ...
-
-    @property
-    def system(self) -> System:
-        """What they are of."""
-        ...
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """What its numbers are told from those of others by."""
-        ...
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks."""
-        ...
-
-    @property
-    def frames(self) -> int:
-        """Frames of one chunk, of all its chains."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Steps of one chunk, of all its chains."""
-        ...
-
-    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
-        """Trajectories of a chunk, and both kinetic temperatures of every chain (0 where there are none)."""
-        ...
-
-
-@dataclass(frozen=True)
-class _OfModel:
-    """Of one system, by a trained model. Molecules are padded: those of about a size share programs."""
-
-    model: Path
-    """Its file."""
-    run: str
-    system: System
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its run, its kind, and its system."""
-        return {"run": self.run, "kind": type(self).__name__.lower(), "system": self.system.name}
-
-    @cached_property
-    def _bound(self) -> Bound:
-        return archive.read(self.model).bind(self.system.beads)
-
-    def _real(self, frames: jax.Array) -> np.ndarray:
-        """Frames without padding."""
-        found = np.asarray(frames)
-        return found if self.system.beads is None else found[..., : len(self.system.beads), :]
-
-
-@dataclass(frozen=True)
-class Sampling(_OfModel):
-    """Independent samples of the experts together."""
-
-    config: SampleConfig
-    directory: Path
-    seed: int
-    number: int = 1
-    """Of the result among others of this run, whose numbers are drawn apart."""
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks."""
-        return self.config.samples // self.config.chunk
-
-    @property
-    def frames(self) -> int:
-        """Samples of one chunk."""
-        return self.config.chunk
-
-    @property
-    def steps(self) -> int:
-        """Evaluations of the score in one chunk."""
-        return self.config.chunk * self.config.evaluations
-
-    def key(self, index: int) -> PRNGKeyArray:
-        """Of a chunk."""
-        return key_of(self.seed, "sample", self.system.name, self.number, index)
-
-    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
-        """One frame of each of `chunk` chains."""
-        model, molecule, _ = self._bound
-        samples = trained.sample(model, self.config, self.key(index), self.config.chunk, molecule)
-        return self._real(samples)[:, None], np.zeros((self.config.chunk, 2))
-
-
-@dataclass(frozen=True)
-class Simulation(_OfModel):
-    """Langevin dynamics of the expert of the force time, from frames of the training data."""
-
-    data: Path
-    """Dataset of the frames that the chains start from."""
-    split: str
-    config: SimulateConfig
-    directory: Path
-    seed: int
-    number: int = 1
-    """Of the result among others of this run, whose numbers are drawn apart."""
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks."""
-        return self.config.chains // self.config.chunk
-
-    @property
-    def frames(self) -> int:
-        """Frames of one chunk, of all its chains."""
-        return self.config.chunk * (self.config.frames // self.config.chains)
-
-    @property
-    def steps(self) -> int:
-        """Steps of one chunk, of all its chains."""
-        kept = self.config.frames // self.config.chains * self.config.stride
-        return self.config.chunk * (self.config.burn_in + kept)
-
-    def keys(self, index: int) -> Key[jax.Array, "3"]:
-        """Of the `langevin.PARTS` of a chunk."""
-        place = self.system.name, self.number, index
-        return jnp.stack([key_of(self.seed, part, *place) for part in langevin.PARTS])
-
-    def _starts(self, index: int) -> Float[np.ndarray, "chains *shape"]:
-        """Frames that the chains of a chunk start from."""
-        frames = Dataset(self.data).split(self.split, self.system.name)
-        random = generator_of(self.seed, "start", self.system.name, self.number, index)
-        chosen = random.integers(len(frames), size=self.config.chunk)
-        if self.config.first_phi_positive and index == 0:
-            rare = np.flatnonzero(self.system.phi(frames.read()) > 0)
-            if len(rare):
-                chosen[0] = rare[0]
-        return self._padded(frames.gather(chosen))
-
-    def _padded(self, frames: np.ndarray) -> np.ndarray:
-        molecule = self._bound.molecule
-        return frames if molecule is None else padded_frames(frames, len(molecule.mask))
-
-    def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
-        """Every stride-th frame of `chunk` chains after their burn-in."""
-        model, molecule, mass = self._bound
-        keys, frames = self.keys(index), self.config.frames // self.config.chains
-        start = jnp.asarray(self._starts(index))
-        state = trained.begin(model, self.config, start, mass, keys[:2], molecule)
-        _, found = trained.simulate(model, self.config, state, mass, keys[2], frames, 0, molecule)
-        positions = self.system.centred(self._real(found.position).swapaxes(0, 1))
-        heat = np.stack([found.kinetic_temperature, found.step_temperature], axis=-1)
-        return positions, heat.mean(axis=0)
-
-    def largest_step(self, frames: int = 8) -> float:
-        """The largest ω dt of the learned potential, of some frames of the data; not stable above 2.
-
-        Zero where no direction has a restoring force.
-        """
-        split = Dataset(self.data).split(self.split, self.system.name)
-        chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
-        model, molecule, mass = self._bound
-        x = jnp.asarray(self._padded(split.gather(chosen)))
-        found = np.asarray(trained.frequencies(model, x, self.config.force_time, mass, molecule))
-        return self.config.timestep * float(np.maximum(found.max(), 0))
+    """Segments that cannot be computed; the finished ones are kept."""
 
 
 class PoolWorker:
-    """One actor: keeps what it compiled from chunk to chunk."""
+    """One actor: keeps what it compiled from segment to segment."""
 
     def __init__(self, works: Sequence[Work], fences: Sequence[Fence]):
         fence.hold(fences)
         self._works = works
 
-    def ready(self) -> None:
-        """Answers once the actor has its place."""
+    def ready(self) -> str:
+        """Answers once the actor has its place: the node."""
+        return ray.get_runtime_context().get_node_id()
 
-    def run(self, number: int, index: int) -> Summary:
-        """Compute and commit a chunk of one of the works, unless an actor that was lost had committed it."""
-        work, timer = self._works[number], Timer()
-        store = ChunkStore(work.directory)
-        if done := _done(work, store, index):
-            return done
-        trajectories, temperatures = work.compute(index)
-        seconds, system = timer.seconds(), work.system
-        summary, reduction = summarise(trajectories, temperatures, system, work.steps, seconds)
-        if system.beads is not None:
-            frames = trajectories.reshape(-1, *system.shape)
-            write_part(frames, store.part(index), first=index * work.frames)
-        store.commit(index, trajectories, summary, reduction)
+    def run(self, number: int, segment: Segment, before: Segment | None) -> Arrived:
+        """Compute and commit a segment of one of the works, unless a lost actor had committed it."""
+        work, begin = self._works[number], time.perf_counter()
+        store, system = Store(work.directory), work.system
+        if store.path(segment).exists():
+            return store.summary(segment), store.losses(segment)
+        start = None if before is None else store.state(before)
+        made, steps = work.compute(segment, start), np.asarray(work.frame_steps(segment), int)
+        seconds = time.perf_counter() - begin
+        follows = start is not None and before is not None and len(work.frame_steps(before))
+        evaluations = segment.count * (segment.end - segment.begin)
+        last = system.centred(start.position) if start is not None and follows else None
+        summary, reduction = summarise(made, segment, system, evaluations, seconds, last)
+        ends = []
+        if system.beads is not None and len(steps):
+            frames, numbers = made.trajectories.reshape(-1, *system.shape), np.tile(steps, segment.count)
+            ends = write_part(frames, store.xtc(segment), numbers, work.timestep, segment.count)
+        store.commit(segment, made, summary, reduction, ends)
         metrics.count(work.tags, chains=summary.chains)
-        return summary
+        return summary, [*made.losses]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The finished chunks of one work, and the sum of their summaries."""
+    """The finished segments of one work, and the sum of their summaries."""
 
     done: int
-    chunks: int
+    segments: int
     total: Summary | None = None
 
     def add(self, summary: Summary) -> "Tally":
-        """With one more chunk."""
+        """With one more segment."""
         return replace(
             self, done=self.done + 1, total=summary if self.total is None else self.total + summary
         )
@@ -262,43 +95,78 @@ class Tally:
 Watcher = Callable[[list[Tally]], None]
 
 
-def _done(work: Work, store: ChunkStore, index: int) -> Summary | None:
-    """Summary of a chunk that is on disk in its full length; one of a shorter simulation is made anew."""
-    summary = store.summary(index)
-    return summary if summary is not None and summary.frames >= work.frames else None
+@dataclass(frozen=True)
+class Lane:
+    """Chains that advance together, and where they stand."""
+
+    work: int
+    first: int
+    count: int
+    last: Segment | None = None
+    """That is done."""
+
+    def following(self, works: Sequence[Work]) -> Segment | None:
+        """The next segment; None at the end."""
+        step = 0 if self.last is None else self.last.end
+        return works[self.work].following(self.first, self.count, step)
 
 
-def tally(work: Work) -> tuple[Tally, list[int]]:
-    """What is on disk of a work, and the chunks that are not."""
-    store, result, missing = ChunkStore(work.directory), Tally(0, work.chunks), []
-    for index in range(work.chunks):
-        summary = _done(work, store, index)
-        if summary is None:
-            missing.append(index)
-        else:
-            result = result.add(summary)
-    return result, missing
+def tally(work: Work, write: bool = False) -> Tally:
+    """What is on disk of a work. Raises FileError for what is damaged."""
+    return _state(0, work, write)[0]
 
 
-def run(works: Sequence[Work], config: ClusterConfig, watch: Watcher) -> list[Tally]:
-    """Compute every chunk that is not on disk.
+def missing(work: Work) -> Path | None:
+    """The first segment that is not on disk; None of a work that is done."""
+    for lane in _state(0, work)[1]:
+        segment = lane.following([work])
+        if segment:
+            return Store(work.directory).path(segment)
+    return None
 
-    `watch` sees the tallies as chunks arrive. An actor that is lost is replaced and its chunk runs again.
-    Raises PoolError if a chunk fails; on KeyboardInterrupt the chunks in flight are given up.
+
+def _state(number: int, work: Work, write: bool = False) -> tuple[Tally, list[Lane]]:
+    store = Store(work.directory)
+    done, lanes, ahead = Ledger(store).done(write), [], 0
+    for first, count in lanes_of(work, store.lanes):
+        own = store.lanes.get((first, count), ())
+        lane = Lane(number, first, count, own[-1] if own else None)
+        lanes.append(lane)
+        while segment := lane.following([work]):
+            ahead, lane = ahead + 1, replace(lane, last=segment)
+    found = Tally(0, len(done) + ahead)
+    for summary in done.values():
+        found = found.add(summary)
+    return found, lanes
+
+
+def run(
+    works: Sequence[Work], config: ClusterConfig, watch: Watcher, notify: Callable[[str], None] = print
+) -> list[Tally]:
+    """Compute every segment that is not on disk.
+
+    `watch` sees the tallies as segments arrive, `notify` what people should know. An actor that is lost, or
+    at a segment for too long, is replaced and its segment runs again. Raises PoolError, when all others are
+    done, for segments that failed again and again; on KeyboardInterrupt those in flight are given up.
     """
-    found = [tally(work) for work in works]
+    found = [_state(number, work, write=True) for number, work in enumerate(works)]
     tallies = [done for done, _ in found]
-    todo = [(number, index) for number, (_, missing) in enumerate(found) for index in missing]
+    lanes = [lane for _, own in found for lane in own if lane.following(works)]
     watch(tallies)
-    if not todo:
+    if not lanes:
         return tallies
-    pool = _Pool(works, config, min(len(todo), _size(config)))
+    pool = _Pool(works, config, lanes, notify)
     try:
-        for number, summary in pool.map(todo):
+        for number, summary in pool.results():
             tallies[number] = tallies[number].add(summary)
             watch(tallies)
     finally:
         pool.close()
+    if pool.given_up:
+        raise PoolError(
+            f"{len(pool.given_up)} segments were given up after {RESTARTS + 1} attempts each, the rest is "
+            f"done; the same command tries them again. The first: {pool.given_up[0]}"
+        )
     return tallies
 
 
@@ -309,12 +177,23 @@ def _size(config: ClusterConfig) -> int:
     return max(1, int(sum(node.get(kind, 0) for node in joining.nodes(selector(config.simulate_on)))))
 
 
-class _Pool:
-    """Actors that take the next chunk as they get free."""
+@dataclass(frozen=True)
+class _Flight:
+    """What an actor is at: its start, where there is no lane, or the next segment of one."""
 
-    def __init__(self, works: Sequence[Work], config: ClusterConfig, size: int):
+    worker: Any
+    lane: Lane | None
+    until: float
+
+
+class _Pool:
+    """Actors that take the next segment as they get free."""
+
+    def __init__(
+        self, works: Sequence[Work], config: ClusterConfig, lanes: list[Lane], notify: Callable[[str], None]
+    ):
         gpus = 1 if config.device == "gpu" else 0
-        self._deadline, self._labels = config.place_deadline, selector(config.simulate_on)
+        self._config, self._labels, self._notify = config, selector(config.simulate_on), notify
         self._bundle = {"CPU": min(1.0, joining.cpus(self._labels)), "GPU": gpus}
         self._actor: Any = ray.remote(PoolWorker).options(
             num_cpus=self._bundle["CPU"],
@@ -323,64 +202,134 @@ class _Pool:
             runtime_env={"env_vars": joining.worker_environment(on_gpu=gpus > 0)},
         )
         self._works, self._shared = works, ray.put(list(works))
-        self._workers: list[Any] = [self._new() for _ in range(size)]
+        self._waiting, self._flying = lanes[::-1], dict[ray.ObjectRef, _Flight]()
+        self._nodes: dict[Any, str] = {}
+        self._failures: Counter[tuple[int, Segment]] = Counter()
+        self._idle_losses, self._pause, self._grown = 0, 0.0, time.monotonic()
+        self.given_up: list[str] = []
+        self._grow()
 
-    def _new(self) -> Any:
-        return self._actor.remote(self._shared, fence.held())
+    def _grow(self) -> None:
+        """As many actors as there is room for and work; an actor gets a segment when it is there."""
+        coming = sum(flight.lane is None for flight in self._flying.values())
+        for _ in range(min(len(self._waiting) - coming, _size(self._config) - len(self._flying))):
+            worker = self._actor.remote(self._shared, fence.held())
+            self._flying[worker.ready.remote()] = _Flight(worker, None, float("inf"))
+        self._grown = time.monotonic()
 
-    def map(self, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, Summary]]:
-        """Summaries of these (work, chunk) pairs, in the order in which they end."""
-        waiting, left = chunks[::-1], len(chunks)
-        # Of each chunk, and of actors at none: hosts that are taken away cost many actors, and end nothing.
-        losses: Counter[tuple[int, int] | None] = Counter()
-        # An actor gets a chunk when it is there: where there is no room for it, the others do the work.
-        flying: dict[ray.ObjectRef, tuple[Any, tuple[int, int] | None]] = {
-            worker.ready.remote(): (worker, None) for worker in self._workers
-        }
+    def results(self) -> Iterator[tuple[int, Summary]]:
+        """The number of a work and the summary of a segment of it, as they arrive."""
         heard = time.monotonic()
-        while left:
+        while self._waiting or any(flight.lane for flight in self._flying.values()):
             fence.beat()
-            ended, _ = ray.wait(list(flying), num_returns=1, timeout=WAIT_SECONDS)
+            ended, _ = (
+                ray.wait([*self._flying], num_returns=1, timeout=WAIT_SECONDS) if self._flying else ([], [])
+            )
+            now = time.monotonic()
+            if now - self._grown > GROW_SECONDS or not self._flying:
+                self._grow()
+            self._stop_what_hangs(now, ended)
             if not ended:
-                if (
-                    not any(chunk for _, chunk in flying.values())
-                    and time.monotonic() - heard > self._deadline
-                ):
-                    raise joining.no_place("simulators", self._bundle, 1, self._labels, self._deadline)
+                busy = any(flight.lane for flight in self._flying.values())
+                if not busy and now > self._pause and now - heard > self._config.place_deadline:
+                    raise joining.no_place(
+                        "simulators", self._bundle, 1, self._labels, self._config.place_deadline
+                    )
                 continue
-            heard = time.monotonic()
-            worker, chunk = flying.pop(ended[0])
+            heard, flight = now, self._flying.pop(ended[0])
             try:
-                summary = ray.get(ended[0])
+                answer = ray.get(ended[0])
             except RayTaskError as error:
-                if isinstance(error.cause, FokkerError):
+                if not self._mended(flight, error):
                     raise error.cause from None
-                raise PoolError(f"{self._name(chunk)}: {type(error.cause).__name__}: {error.cause}") from None
-            except RayError as error:
-                losses[chunk] += 1
-                if losses[chunk] > RESTARTS:
-                    raise PoolError(
-                        f"{self._name(chunk)}: {losses[chunk]} actors were lost: {joining.reason(error)}"
-                    ) from None
-                self._workers.remove(worker)
-                worker = self._new()
-                self._workers.append(worker)
-                flying[worker.ready.remote()] = worker, None
-                if chunk:
-                    waiting.append(chunk)
+                self._next(flight.worker)
                 continue
-            if chunk:
-                left -= 1
-                losses[None] = 0
-                yield chunk[0], summary
-            if waiting:
-                chunk = waiting.pop()
-                flying[worker.run.remote(*chunk)] = worker, chunk
+            except RayError as error:
+                self._lost(flight, joining.reason(error))
+                continue
+            self._idle_losses = 0
+            if flight.lane:
+                segment = flight.lane.following(self._works)
+                assert segment is not None
+                summary, losses = answer
+                Ledger(Store(self._works[flight.lane.work].directory)).add(segment, summary, losses)
+                lane = replace(flight.lane, last=segment)
+                if lane.following(self._works):
+                    self._waiting.append(lane)  # The same chains first: so those that began are soon whole.
+                self._next(flight.worker)
+                yield lane.work, summary
+            else:
+                self._nodes[flight.worker] = answer
+                self._next(flight.worker)
 
-    def _name(self, chunk: tuple[int, int] | None) -> str:
-        return str(ChunkStore(self._works[chunk[0]].directory).path(chunk[1])) if chunk else "the pool"
+    def _next(self, worker: Any) -> None:
+        """Give an actor a segment if there is one and the disk has room.
+
+        It is ended where there is none, and where its host is about to be taken away.
+        """
+        leaving = self._nodes[worker] in ray_compat.draining()
+        if leaving or not self._waiting:
+            ray.kill(worker)
+            if leaving:
+                self._grow()
+            return
+        lane, now = self._waiting[-1], time.monotonic()
+        if now < self._pause:
+            self._flying[worker.ready.remote()] = _Flight(worker, None, float("inf"))
+            time.sleep(min(WAIT_SECONDS, self._pause - now))
+            return
+        self._waiting.pop()
+        segment = lane.following(self._works)
+        until = now + self._config.segment_deadline
+        self._flying[worker.run.remote(lane.work, segment, lane.last)] = _Flight(worker, lane, until)
+
+    def _mended(self, flight: _Flight, error: RayTaskError) -> bool:
+        """Whether the work goes on after an error of a segment, which is tried again or given up."""
+        cause, lane = error.cause, flight.lane
+        if lane is None or (isinstance(cause, FokkerError) and not getattr(cause, "full", False)):
+            return False
+        if isinstance(cause, FileError):
+            if time.monotonic() > self._pause:
+                self._notify(
+                    f"{cause}: paused, and looked at again every {PAUSE_SECONDS:g} s (Ctrl-C ends it)"
+                )
+            self._pause = time.monotonic() + PAUSE_SECONDS
+            self._waiting.append(lane)
+        else:
+            self._failed(lane, f"{type(cause).__name__}: {cause}")
+        return True
+
+    def _failed(self, lane: Lane, reason: str) -> None:
+        segment, work = lane.following(self._works), self._works[lane.work]
+        assert segment is not None
+        store = Store(work.directory)
+        self._failures[lane.work, segment] += 1
+        given_up = self._failures[lane.work, segment] > RESTARTS
+        Ledger(store).failed(segment, reason, given_up)
+        if given_up:
+            self.given_up.append(f"{store.path(segment)}: {reason}")
+        else:
+            self._waiting.insert(0, lane)  # After all others: what ends actors shall not hold them up.
+
+    def _lost(self, flight: _Flight, reason: str) -> None:
+        """An actor is gone. Those that were at no segment are free: hosts that leave cost many of them."""
+        if flight.lane:
+            self._failed(flight.lane, reason)
+        else:
+            self._idle_losses += 1
+            if self._idle_losses > IDLE_LOSSES:
+                raise PoolError(f"{self._idle_losses} actors in a row were lost before they began: {reason}")
+        self._grow()
+
+    def _stop_what_hangs(self, now: float, ended: Sequence[ray.ObjectRef]) -> None:
+        for reference, flight in [*self._flying.items()]:
+            if now > flight.until and flight.lane and reference not in ended:
+                del self._flying[reference]
+                ray.kill(flight.worker)
+                self._failed(flight.lane, f"no result within {self._config.segment_deadline:g} s")
+                self._grow()
 
     def close(self) -> None:
         """End the actors."""
-        for worker in self._workers:
-            ray.kill(worker)
+        for flight in self._flying.values():
+            ray.kill(flight.worker)

@@ -6,7 +6,8 @@ from functools import cached_property
 from ...analysis.results import MadeFrom, Part
 from ...data.dataset.shards import MANIFEST, Dataset
 from ..campaigns import pool
-from ..campaigns.chunks import ChunkStore
+from ..campaigns.segments import Store
+from ..campaigns.works import Sampling, Simulation
 from ...model.config import SampleConfig, SimulateConfig
 from .config import ConfigError, to_dict
 from .results import Result, Results, Settings
@@ -37,8 +38,7 @@ class Chosen:
         chosen = cls(run, samples, simulation)
         for source, works in ((SAMPLES, chosen.sampling), (SIMULATION, chosen.simulated)):
             for work in works:
-                if missing := pool.tally(work)[1]:
-                    path = ChunkStore(work.directory).path(missing[0])
+                if path := pool.missing(work):
                     raise StageError(f"{stage}: {path} is missing, run `fokker {source}` first")
         if samples.origin != simulation.origin:
             raise StageError(
@@ -53,12 +53,12 @@ class Chosen:
         return chosen
 
     @property
-    def sampling(self) -> tuple[pool.Sampling, ...]:
+    def sampling(self) -> tuple[Sampling, ...]:
         """The samples of each system."""
         return self.run.sampling(self.samples)
 
     @property
-    def simulated(self) -> tuple[pool.Simulation, ...]:
+    def simulated(self) -> tuple[Simulation, ...]:
         """The simulation of each system."""
         return self.run.simulation(self.simulation)
 
@@ -74,7 +74,7 @@ class Chosen:
             Part(
                 result.number,
                 to_dict(result.settings),
-                {work.system.name: ChunkStore(work.directory).sha256(work.chunks) for work in works},
+                {work.system.name: Store(work.directory).sha256() for work in works},
             )
             for result, works in ((self.samples, self.sampling), (self.simulation, self.simulated))
         )

@@ -114,7 +114,7 @@ class Display:
 
     @contextmanager
     def watching(self):
-        """Within, `training` and `chunks` repaint their lines (on a terminal) or print them now and then."""
+        """Within, `training` and `segments` repaint their lines (on a terminal) or print them now and then."""
         self._printed, self._last = 0.0, {}
         if not self.console.is_terminal:
             yield
@@ -135,10 +135,10 @@ class Display:
         if event.kind in LOUD and event.text:
             self.stage("", f"[{event.expert}] {event.kind}: {event.text}")
 
-    def chunks(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:
-        """Progress of every list of chunks."""
-        done = all(tally.done == tally.chunks for tally in tallies)
-        rows = [_chunk_row(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
+    def segments(self, names: Sequence[str], tallies: Sequence[Tally], unit: str) -> None:
+        """Progress of every list of segments."""
+        done = all(tally.done == tally.segments for tally in tallies)
+        rows = [_segment_row(name, tally, unit) for name, tally in zip(names, tallies, strict=True)]
         self._show(rows, done)
 
     def parts(self, kind: str, counts: Mapping[str, tuple[int, int]]) -> None:
@@ -209,8 +209,8 @@ def _training_row(name: str, progress: Progress | None) -> Row:
     return row(part, values, state)
 
 
-def _chunk_row(name: str, tally: Tally, unit: str) -> Row:
-    values = {"chunk": f"{tally.done}/{tally.chunks}"}
+def _segment_row(name: str, tally: Tally, unit: str) -> Row:
+    values = {"segment": f"{tally.done}/{tally.segments}"}
     if tally.total and tally.total.seconds:
         values |= {
             "frames": str(tally.total.frames),
@@ -218,4 +218,4 @@ def _chunk_row(name: str, tally: Tally, unit: str) -> Row:
         }
         if tally.total.chains_left:
             values["left the range"] = f"{tally.total.chains_left} of {tally.total.chains}"
-    return Row("", name, tally.done / tally.chunks, values)
+    return Row("", name, tally.done / tally.segments, values)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import chain
 
 import numpy as np
 import ray
@@ -18,7 +19,8 @@ from ...data.dataset.shards import Dataset
 from ..cluster import joining
 from ..campaigns import pool
 from .. import tasks
-from ..campaigns.chunks import ChunkStore, Summary
+from ..campaigns.segments import Store, Summary
+from ..campaigns.works import Work
 from . import board, reporting
 from .chosen import Chosen
 from .display import Display
@@ -151,8 +153,8 @@ def sets_of(chosen: Chosen) -> Sets:
         system = sampling.system
         found[system.name] = {
             "reference": _split(chosen.run, system, chosen.run.split),
-            "iid": ChunkStore(sampling.directory).frames(system, sampling.chunks),
-            "sim": ChunkStore(simulation.directory).frames(system, simulation.chunks, evaluation.RESAMPLES),
+            "iid": Store(sampling.directory).frames(system),
+            "sim": Store(simulation.directory).frames(system, evaluation.RESAMPLES),
         }
     return found
 
@@ -164,7 +166,7 @@ def _split(run: Run, system: System, name: str) -> FrameSet:
 
 
 def _of_system(
-    run: Run, sampling: pool.Work, simulation: pool.Work, sets: Mapping[str, FrameSet]
+    run: Run, sampling: Work, simulation: Work, sets: Mapping[str, FrameSet]
 ) -> SystemResult:
     system, (reference, iid, sim) = sampling.system, sets.values()
     for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
@@ -181,9 +183,9 @@ def _of_system(
     else:
         floor = evaluation.floor_of(reference, count, run.config.data.seed)
     samples, simulated = (_summary_of(work) for work in (sampling, simulation))
-    finite = simulated.chains - simulated.chains_not_finite
+    kept = simulated.frames - simulated.not_finite
     half, step = (
-        value / finite / system.temperature_unit if finite else None
+        value / kept / system.temperature_unit if kept else None
         for value in (simulated.temperature_sum, simulated.step_temperature_sum)
     )
     heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
@@ -191,8 +193,8 @@ def _of_system(
     return evaluation.judge(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings)
 
 
-def _summary_of(work: pool.Work) -> Summary:
-    total = pool.tally(work)[0].total
+def _summary_of(work: Work) -> Summary:
+    total = pool.tally(work).total
     assert total is not None
     return total
 
@@ -211,9 +213,9 @@ def _write_trajectories(chosen: Chosen) -> None:
     ):
         for work in works:
             if work.system.beads is not None:
-                store = ChunkStore(work.directory)
                 path = chosen.run.directory / TRAJECTORIES / f"{work.system.name}-{kind}-{result.number}.xtc"
-                trajectories.join(work.system.beads, [store.part(i) for i in range(work.chunks)], path)
+                parts = chain.from_iterable(Store(work.directory).parts())
+                trajectories.join(work.system.beads, parts, path)
 
 
 def drawn(sets: Sets) -> dict[str, dict[str, Totals]]:

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ...data.files import write_json
+from ...data.files import sha256_of, write_json
 from ...model.config import SampleConfig, SimulateConfig
 from .config import ConfigError, from_dict, to_dict
 
 LIST = "results.json"
 FORMAT = 1
-EXTENT = ("samples", "chains", "frames")
-"""Settings that only make a result longer."""
+EXTENT = ("samples", "chains", "frames", "segment")
+"""Settings that only make a result longer, or say what is saved at a time."""
 Settings = TypeVar("Settings", SampleConfig, SimulateConfig)
 
 
@@ -44,6 +44,12 @@ class Result(Generic[Settings]):
     settings: Settings
     """Its extent included: how far it was ever asked for."""
     origin: Origin
+
+    @property
+    def identity(self) -> str:
+        """Hash of what its numbers depend on, but for the seed."""
+        origin = {name: value for name, value in asdict(self.origin).items() if name != "seed"}
+        return sha256_of({"settings": _identity(self.settings), "origin": origin})
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .config import Config, ConfigError, load, save, to_dict
 from .results import Origin, Result, Results
 
 if TYPE_CHECKING:
-    from ..campaigns.pool import Sampling, Simulation
+    from ..campaigns.works import Sampling, Simulation
 
 LOCK = ".lock"
 CONFIG = "config.json"
@@ -173,26 +173,26 @@ class Run:
 
     def sampling(self, result: Result[SampleConfig]) -> "tuple[Sampling, ...]":
         """The work that a set of samples is made by, for each system."""
-        from ..campaigns.pool import Sampling  # With Ray, which takes seconds, and who only trains needs not.
+        from ..campaigns.works import Sampling  # With Ray, which takes seconds, and who only trains needs not.
 
         folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
             Sampling(
                 *(self.model, self.name, system, result.settings),
-                *(folder / system.name, seed, result.number),
+                *(folder / system.name, seed, result.identity),
             )
             for system in self.systems
         )
 
     def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":
         """The work that a simulation is made by, for each system."""
-        from ..campaigns.pool import Simulation
+        from ..campaigns.works import Simulation
 
         folder, origin = self.simulations.folder(result), result.origin
         return tuple(
             Simulation(
                 *(self.model, self.name, system, self.data.absolute(), origin.split, result.settings),
-                *(folder / system.name, origin.seed, result.number),
+                *(folder / system.name, origin.seed, result.identity),
             )
             for system in self.systems
         )

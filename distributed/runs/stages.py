@@ -14,6 +14,7 @@ from ...data.dataset.shards import MANIFEST, Dataset
 from ..cluster import joining
 from ..groups import events, training
 from ..campaigns import pool
+from ..campaigns.works import Work
 from .. import tasks
 from ..training.job import ExpertJob
 from . import board, datasets, evaluate
@@ -136,7 +137,7 @@ def sample(runs: Sequence[Run], display: Display) -> None:
         result = run.samples.ask(run.config.sample, run.origin)
         _tell_number(SAMPLES, run, result, display)
         works += run.sampling(result)
-    _chunks("sample", works, runs, display, unit="evaluations")
+    _segments("sample", works, runs, display, unit="evaluations")
 
 
 def simulate(runs: Sequence[Run], display: Display) -> None:
@@ -147,7 +148,7 @@ def simulate(runs: Sequence[Run], display: Display) -> None:
         result = run.simulations.ask(run.config.simulate, run.origin)
         _tell_number(SIMULATION, run, result, display)
         works += run.simulation(result)
-    _chunks("simulate", works, runs, display, unit="steps")
+    _segments("simulate", works, runs, display, unit="steps")
 
 
 def _tell_number(stage: str, run: Run, result: Result, display: Display) -> None:
@@ -172,15 +173,22 @@ def _require_models(runs: Sequence[Run]) -> None:
             run.save_model()
 
 
-def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
-    if not any(missing for _, missing in map(pool.tally, works)):
-        display.stage(stage, f"skipped: {sum(work.chunks for work in works)} chunks are there")
+def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: Display, unit: str) -> None:
+    tallies = [*map(pool.tally, works)]
+    total = sum(tally.segments for tally in tallies)
+    if all(tally.done == tally.segments for tally in tallies):
+        display.stage(stage, f"skipped: {total} segments are there")
         return
-    display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
+    display.stage(stage, f"{total} segments")
     joining.connect(runs[0].config.cluster)
     names = [_label(run, system) for run in runs for system in run.systems]
     with display.watching():
-        pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
+        pool.run(
+            works,
+            runs[0].config.cluster,
+            lambda tallies: display.segments(names, tallies, unit),
+            lambda text: display.stage("", text),
+        )
 
 
 def _label(run: Run, system: System) -> str:

@@ -3,32 +3,38 @@
 A simulation is an `init` and a `step`, as pure functions of many chains at once; units are those of the
 caller as long as kT, mass, length and time agree (nm, ps, amu, kJ/mol for molecules). All is computed in the
 type of the positions.
+
+Random numbers belong to a chain: those of a step are of the chain's key and of the number of steps that it
+has taken. So no chain depends on its neighbours, nor on how often a simulation was interrupted.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import exp, expm1, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from ..config import Integrator
 
 Positions = Float[Array, "chains *shape"]
 Force = Callable[[Positions], Positions]
+Keys = Key[Array, "chains"]
+Healthy = Callable[[Positions], Bool[Array, "chains"]]
 Mass = float | Float[Array | np.ndarray, "#beads 1"] | Float[Array, ""]
 
 
 class State(NamedTuple):
-    """Positions, velocities, and the forces at these positions, of every chain."""
+    """Positions, velocities, the forces at these positions, and the steps taken so far, of every chain."""
 
     position: Positions
     velocity: Positions
     force: Positions
+    steps: Int[Array, "chains"]
 
 
 @dataclass(frozen=True)
@@ -60,32 +66,36 @@ class Bath:
         return -expm1(-self.friction * self.timestep) / self.friction  # expm1 keeps its digits.
 
 
-def init(force: Force, bath: Bath, position: Positions, key: PRNGKeyArray) -> State:
+_VELOCITIES = np.uint32(2**32 - 1)
+"""Number of the step, which no chain takes, whose random numbers are the velocities at the start."""
+
+
+def init(force: Force, bath: Bath, position: Positions, keys: Keys) -> State:
     """Chains at the given positions with Maxwell velocities."""
-    velocity = _noise(bath, 1.0, key, position)
-    return State(position, velocity, force(position))
+    velocity = _noise(bath, 1.0, jax.vmap(lambda key: jax.random.fold_in(key, _VELOCITIES))(keys), position)
+    return State(position, velocity, force(position), jnp.zeros(len(position), jnp.int32))
 
 
-def langevin_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> State:
+def langevin_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
     """The paper's scheme (OpenMM's LangevinIntegrator).
 
     v ← a v + (1 − a)/γ F/m + √(kT (1 − a²)/m) ξ, x ← x + v dt, with a = exp(−γ dt).
     """
     push = bath.gain * state.force / bath.mass_like(state.force)
-    velocity = bath.decay * state.velocity + push + _kick(bath, key, state.velocity)
+    velocity = bath.decay * state.velocity + push + _kick(bath, keys, state.velocity)
     position = state.position + float(bath.timestep) * velocity
-    return State(position, velocity, force(position))
+    return State(position, velocity, force(position), state.steps + 1)
 
 
-def baoab_step(force: Force, bath: Bath, state: State, key: PRNGKeyArray) -> State:
+def baoab_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
     """BAOAB (Leimkuhler & Matthews 2013): exact configurations for a harmonic force at any stable step."""
     half = 0.5 * float(bath.timestep)
     velocity = state.velocity + _half_kick(bath, state.force)
     position = state.position + half * velocity
-    velocity = bath.decay * velocity + _kick(bath, key, velocity)
+    velocity = bath.decay * velocity + _kick(bath, keys, velocity)
     position = position + half * velocity
     forces = force(position)
-    return State(position, velocity + _half_kick(bath, forces), forces)
+    return State(position, velocity + _half_kick(bath, forces), forces, state.steps + 1)
 
 
 def _half_kick(bath: Bath, force: Positions) -> Positions:
@@ -93,18 +103,18 @@ def _half_kick(bath: Bath, force: Positions) -> Positions:
     return 0.5 * float(bath.timestep) * force / bath.mass_like(force)
 
 
-def _kick(bath: Bath, key: PRNGKeyArray, like: Positions) -> Positions:
+def _kick(bath: Bath, keys: Keys, like: Positions) -> Positions:
     """Velocity noise of one step, √(kT (1 − a²)/m) ξ."""
-    return _noise(bath, -expm1(-2 * bath.friction * bath.timestep), key, like)
+    return _noise(bath, -expm1(-2 * bath.friction * bath.timestep), keys, like)
 
 
-def _noise(bath: Bath, part: float, key: PRNGKeyArray, like: Positions) -> Positions:
+def _noise(bath: Bath, part: float, keys: Keys, like: Positions) -> Positions:
     """Velocities whose mean squares are a part of Maxwell's."""
     spread = sqrt(bath.kT * part) / jnp.sqrt(bath.mass_like(like))
-    return spread * jax.random.normal(key, like.shape, like.dtype)
+    return spread * jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 
-STEPS: dict[Integrator, Callable[[Force, Bath, State, PRNGKeyArray], State]] = {
+STEPS: dict[Integrator, Callable[[Force, Bath, State, Keys], State]] = {
     "langevin": langevin_step,
     "baoab": baoab_step,
 }
@@ -114,11 +124,14 @@ class Trajectory(NamedTuple):
     """Kept configurations, and each chain's kinetic temperatures kT there (2 E_kin / D, units of energy)."""
 
     position: Float[Array, "frames chains *shape"]
-    velocity: Float[Array, "frames chains *shape"]
+    velocity: Float[Array, "frames chains *shape"] | None
+    """None where they are not asked for."""
     kinetic_temperature: Float[Array, "frames chains"]
     """Of the velocities half a step before the configuration."""
     step_temperature: Float[Array, "frames chains"]
     """Of the velocities at its time, colder by (ω dt)²/4 for each harmonic mode ω."""
+    steps: Int[Array, "frames chains"]
+    """Taken until then: fewer than by others where a chain was stopped."""
 
 
 def kinetic_temperatures(
@@ -144,23 +157,30 @@ def kinetic_temperatures(
     return mean(half), mean(on)
 
 
-PARTS = ("velocities", "burn-in", "steps")
-"""What keys are needed for: two by `begin`, in this order, and the last by `simulate`."""
-
-
-def begin(
+def advance(
     integrator: Integrator,
     force: Force,
     bath: Bath,
-    start: Positions,
-    keys: Key[Array, "2"],
-    burn_in: int,
+    state: State,
+    keys: Keys,
+    steps: int | Int[Array, ""],
+    healthy: Healthy | None = None,
 ) -> State:
-    """Chains from their start, with Maxwell velocities, through `burn_in` steps."""
-    state = init(force, bath, start, keys[0])
-    if burn_in:
-        state, _ = simulate(integrator, force, bath, state, keys[1], frames=1, stride=burn_in)
-    return state
+    """Advance all chains by so many steps.
+
+    A chain whose next configuration is not `healthy` stays as it was before that step, and takes no other:
+    its next step would be the same again. Its neighbours do not notice.
+    """
+    move = partial(STEPS[integrator], force, bath)
+
+    def step(_: Any, state: State) -> State:
+        new = move(state, jax.vmap(jax.random.fold_in)(keys, state.steps))
+        if healthy is None:
+            return new
+        good = healthy(new.position)
+        return jax.tree.map(lambda a, b: jnp.where(good.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, state)
+
+    return jax.lax.fori_loop(0, steps, step, state)
 
 
 def simulate(
@@ -168,25 +188,24 @@ def simulate(
     force: Force,
     bath: Bath,
     state: State,
-    key: PRNGKeyArray,
+    keys: Keys,
     frames: int,
     stride: int,
-    first: int | Int[Array, ""] = 0,
+    healthy: Healthy | None = None,
+    velocities: bool = True,
 ) -> tuple[State, Trajectory]:
-    """Advance all chains by frames · stride steps; the last state and every stride-th configuration.
+    """Advance all chains by frames · stride steps, as `advance`; the last state and every stride-th frame.
 
-    The key of a frame is that of its number alone, counted from `first`: more frames begin with the same
-    ones, and what goes on from the last state is what would have followed.
+    What goes on from the last state is what a longer simulation would have had.
     """
-    step = partial(STEPS[integrator], force, bath)
 
-    def stretch(state: State, frame: Int[Array, ""]) -> tuple[State, Trajectory]:
-        keys = jax.random.split(jax.random.fold_in(key, frame), stride)
+    def stretch(state: State, _: None) -> tuple[State, Trajectory]:
         # A loop of one round is unrolled: fused with what is around it, it would be rounded otherwise.
-        state, keys = jax.lax.optimization_barrier((state, keys))
-        state, _ = jax.lax.scan(lambda state, key: (step(state, key), None), state, keys)
         state = jax.lax.optimization_barrier(state)
+        state = jax.lax.optimization_barrier(advance(integrator, force, bath, state, keys, stride, healthy))
         heat = kinetic_temperatures(integrator, bath, state)
-        return state, Trajectory(state.position, state.velocity, *heat)
+        return state, Trajectory(
+            state.position, state.velocity if velocities else None, *heat, steps=state.steps
+        )
 
-    return jax.lax.scan(stretch, state, first + jnp.arange(frames, dtype=jnp.int32))
+    return jax.lax.scan(stretch, state, length=frames)
