@@ -27,20 +27,23 @@ def run_of(folder: Path, frames: int):
         config,
         data=replace(config.data, evaluate="train"),
         sample=replace(config.sample, samples=frames, chunk=5000),
-        simulate=replace(config.simulate, frames=frames, chains=CHAINS, chunk=CHAINS // 10),
+        simulate=replace(
+            config.simulate, frames=frames, chains=CHAINS, chunk=CHAINS // 10, segment=frames, burn_in=0
+        ),
     )
     return Run(config, folder / f"{frames}")
 
 
 def make(folder: Path, frames: int) -> None:
-    """The dataset, and the chunks of samples and simulation, as actors commit them."""
+    """The dataset, and the segments of samples and simulation, as actors commit them."""
     import numpy as np
 
     from fokker.data.dataset import shards
     from fokker.data.molecules.bead_map import BeadMap
     from fokker.data.molecules.beads import Beads
     from fokker.data.trajectories import write_part
-    from fokker.distributed.campaigns.chunks import ChunkStore, summarise
+    from fokker.distributed.campaigns.segments import Made, Segment, Store, summarise
+    from fokker.distributed.campaigns.works import lanes_of
     from fokker.distributed.runs.results import Origin
 
     random, run = np.random.default_rng(0), run_of(folder, frames)
@@ -60,12 +63,13 @@ def make(folder: Path, frames: int) -> None:
         *run.simulation(run.simulations.ask(run.config.simulate, origin)),
     )
     for work in works:
-        store, chains = ChunkStore(work.directory), work.config.chunk
-        for index in range(work.chunks):
-            chunk = drawn(chains, work.frames // chains)
-            summary, reduction = summarise(chunk, np.ones((chains, 2)), work.system, work.steps, 1.0)
-            write_part(chunk.reshape(-1, *shape.shape), store.part(index), first=index * work.frames)
-            store.commit(index, chunk, summary, reduction)
+        store = Store(work.directory)
+        for first, count in lanes_of(work, ()):
+            segment = Segment(first, count, 0, work.length)
+            batch = drawn(count, len(work.frame_steps(segment)))
+            made = Made(batch, np.ones((2, *batch.shape[:2])))
+            ends = write_part(batch.reshape(-1, *shape.shape), store.xtc(segment), chains=count)
+            store.commit(segment, made, *summarise(made, segment, work.system, 1, 1.0), ends)
 
 
 def judge(folder: Path, frames: int) -> tuple[float, float]:

@@ -73,7 +73,7 @@ class PoolWorker:
             frames, numbers = made.trajectories.reshape(-1, *system.shape), np.tile(steps, segment.count)
             ends = write_part(frames, store.xtc(segment), numbers, work.timestep, segment.count)
         store.commit(segment, made, summary, reduction, ends)
-        metrics.count(work.tags, chains=summary.chains)
+        metrics.count(work.tags, chains=segment.count if segment.end == work.length else 0)
         return summary, [*made.losses]
 
 
@@ -105,10 +105,9 @@ class Lane:
     last: Segment | None = None
     """That is done."""
 
-    def following(self, works: Sequence[Work]) -> Segment | None:
+    def following(self, work: Work) -> Segment | None:
         """The next segment; None at the end."""
-        step = 0 if self.last is None else self.last.end
-        return works[self.work].following(self.first, self.count, step)
+        return work.following(self.first, self.count, 0 if self.last is None else self.last.end)
 
 
 def tally(work: Work, write: bool = False) -> Tally:
@@ -119,7 +118,7 @@ def tally(work: Work, write: bool = False) -> Tally:
 def missing(work: Work) -> Path | None:
     """The first segment that is not on disk; None of a work that is done."""
     for lane in _state(0, work)[1]:
-        segment = lane.following([work])
+        segment = lane.following(work)
         if segment:
             return Store(work.directory).path(segment)
     return None
@@ -132,7 +131,7 @@ def _state(number: int, work: Work, write: bool = False) -> tuple[Tally, list[La
         own = store.lanes.get((first, count), ())
         lane = Lane(number, first, count, own[-1] if own else None)
         lanes.append(lane)
-        while segment := lane.following([work]):
+        while segment := lane.following(work):
             ahead, lane = ahead + 1, replace(lane, last=segment)
     found = Tally(0, len(done) + ahead)
     for summary in done.values():
@@ -151,7 +150,7 @@ def run(
     """
     found = [_state(number, work, write=True) for number, work in enumerate(works)]
     tallies = [done for done, _ in found]
-    lanes = [lane for _, own in found for lane in own if lane.following(works)]
+    lanes = [lane for _, own in found for lane in own if lane.following(works[lane.work])]
     watch(tallies)
     if not lanes:
         return tallies
@@ -249,12 +248,12 @@ class _Pool:
                 continue
             self._idle_losses = 0
             if flight.lane:
-                segment = flight.lane.following(self._works)
+                segment = flight.lane.following(self._works[flight.lane.work])
                 assert segment is not None
                 summary, losses = answer
                 Ledger(Store(self._works[flight.lane.work].directory)).add(segment, summary, losses)
                 lane = replace(flight.lane, last=segment)
-                if lane.following(self._works):
+                if lane.following(self._works[lane.work]):
                     self._waiting.append(lane)  # The same chains first: so those that began are soon whole.
                 self._next(flight.worker)
                 yield lane.work, summary
@@ -279,7 +278,7 @@ class _Pool:
             time.sleep(min(WAIT_SECONDS, self._pause - now))
             return
         self._waiting.pop()
-        segment = lane.following(self._works)
+        segment = lane.following(self._works[lane.work])
         until = now + self._config.segment_deadline
         self._flying[worker.run.remote(lane.work, segment, lane.last)] = _Flight(worker, lane, until)
 
@@ -300,7 +299,8 @@ class _Pool:
         return True
 
     def _failed(self, lane: Lane, reason: str) -> None:
-        segment, work = lane.following(self._works), self._works[lane.work]
+        work = self._works[lane.work]
+        segment = lane.following(work)
         assert segment is not None
         store = Store(work.directory)
         self._failures[lane.work, segment] += 1

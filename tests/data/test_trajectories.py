@@ -15,6 +15,7 @@ from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.opening import readable
+from fokker.data.trajectories import Part
 
 BEADS = Beads.from_sequence("KF", BeadMap.parse("backbone"))
 FRAMES = 0.3 * np.random.default_rng(0).normal(size=(7, len(BEADS), 3)).astype(np.float32)
@@ -79,28 +80,48 @@ def test_less_than_was_written_is_an_error_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def whole(path: Path) -> Part:
+    return Part(path, 0, path.stat().st_size)
+
+
 def test_parts_that_are_joined_are_one_trajectory_of_numbered_frames(tmp_path: Path):
     """Whoever wrote them and when; frames that cannot be kept leave gaps in the numbers."""
     parts = [tmp_path / f"{number}.xtc" for number in range(3)]
     frames = np.stack([FRAMES, 2 * FRAMES, 3 * FRAMES])
     frames[1, 2, 3, 0] = np.nan
     for number in (2, 0, 1):
-        trajectories.write_part(frames[number], parts[number], first=7 * number)
-    trajectories.join(BEADS, parts, tmp_path / "new/all.xtc")
+        steps = np.arange(7 * number, 7 * number + 7)
+        (end,) = trajectories.write_part(frames[number], parts[number], steps, timestep=0.5)
+        assert end == parts[number].stat().st_size
+    trajectories.join(BEADS, map(whole, parts), tmp_path / "new/all.xtc")
     found = mdtraj.load(tmp_path / "new/all.xtc", top=tmp_path / "new/all.pdb")
     kept = np.delete(np.arange(21), 9)
     np.testing.assert_allclose(found.xyz, frames.reshape(21, -1, 3)[kept], atol=6e-4)
-    np.testing.assert_array_equal(found.time, kept)
+    np.testing.assert_array_equal(found.time, 0.5 * kept)
     with XTCTrajectoryFile(str(tmp_path / "new/all.xtc")) as file:
         _, time, step, _ = file.read()
-    np.testing.assert_array_equal(time, kept)
+    np.testing.assert_array_equal(time, 0.5 * kept)
     np.testing.assert_array_equal(step, kept)
     np.testing.assert_allclose(mdtraj.load(tmp_path / "new/all.pdb").xyz[0], FRAMES[0], atol=6e-4)
     assert (tmp_path / "new/all.xtc").read_bytes() == b"".join(part.read_bytes() for part in parts)
 
 
+def test_each_chain_of_a_part_can_be_joined_alone(tmp_path: Path):
+    frames = np.concatenate([FRAMES, 2 * FRAMES, 3 * FRAMES])
+    frames[7:14] = np.nan
+    frames[20] = np.nan
+    ends = trajectories.write_part(frames, tmp_path / "part.xtc", chains=3)
+    assert ends[0] == ends[1] < ends[2] == (tmp_path / "part.xtc").stat().st_size
+    for number, kept in ((0, np.arange(7)), (2, np.arange(14, 20))):
+        begin = ends[number - 1] if number else 0
+        trajectories.join(BEADS, [Part(tmp_path / "part.xtc", begin, ends[number])], tmp_path / "one.xtc")
+        found = mdtraj.load(tmp_path / "one.xtc", top=tmp_path / "one.pdb")
+        np.testing.assert_allclose(found.xyz, frames[kept], atol=6e-4)
+        np.testing.assert_array_equal(found.time, kept)
+
+
 def test_parts_without_a_frame_join_to_nothing(tmp_path: Path):
     trajectories.write_part(FRAMES * np.nan, tmp_path / "0.xtc")
     with pytest.raises(MoleculeError, match=r"all\.xtc: no frame is finite"):
-        trajectories.join(BEADS, [tmp_path / "0.xtc"], tmp_path / "all.xtc")
+        trajectories.join(BEADS, [whole(tmp_path / "0.xtc")], tmp_path / "all.xtc")
     assert not (tmp_path / "all.xtc").exists()

@@ -18,7 +18,8 @@ from fokker.data.molecules.arrays import molecule_of, molecules_of
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed import tasks
-from fokker.distributed.campaigns.pool import Sampling, Simulation
+from fokker.distributed.campaigns.segments import Segment
+from fokker.distributed.campaigns.works import Sampling, Simulation
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
 from fokker.model import trained
@@ -103,17 +104,19 @@ def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
 ):
     system = System.of(Dataset(peptides), sequence, WARM)
     model = model_of(jobs, WARM)
-    sampling = Sampling(model, "run", system, SampleConfig(samples=20, chunk=20, evaluations=8), tmp_path, 3)
-    samples, _ = sampling.compute(0)
+    settings = SampleConfig(samples=20, chunk=20, evaluations=8)
+    sampling = Sampling(model, "run", system, settings, tmp_path, 3, "test")
+    samples = sampling.compute(Segment(0, 20, 0, 8)).trajectories
     assert samples.shape == (20, 1, beads, 3)
     np.testing.assert_allclose(samples.mean(axis=2), 0, atol=1e-5)
     assert 0.02 < samples.std() < 0.5
     config = SimulateConfig(
         frames=400, chains=40, chunk=40, stride=200, burn_in=5000, timestep=1e-3, friction=5.0
     )
-    frames, temperatures = Simulation(
-        *(model, "run", system, peptides, "train", config, tmp_path), 3
-    ).compute(0)
+    simulation = Simulation(model, "run", system, peptides, "train", config, tmp_path, 3, "test")
+    burnt = simulation.compute(Segment(0, 40, 0, 5000), None)
+    made = simulation.compute(Segment(0, 40, 5000, 7000), burnt.end)
+    frames, temperatures = made.trajectories, made.temperatures
     assert frames.shape == (40, 10, beads, 3)
     assert np.isfinite(frames).all()
     # Heat of 1/friction = 0.2 ps: ten independent sets of 40 chains in 2 ps, of 24 coordinates or more each.
@@ -133,8 +136,9 @@ def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, pe
     still = SimulateConfig(frames=20, chains=20, chunk=10, stride=1, timestep=1e-6)
     for forced, signs in ((True, 1), (False, -1)):
         settings = replace(still, first_phi_positive=forced)
-        work = Simulation(*(model, "run", system, tmp_path / "data", "train", settings, tmp_path), 3)
-        first, second = (system.phi(work.compute(index)[0][:, 0]) for index in (0, 1))
+        work = Simulation(*(model, "run", system, tmp_path / "data", "train", settings, tmp_path), 3, "test")
+        made = [work.compute(Segment(first, 10, 0, 1), None) for first in (0, 10)]
+        first, second = (system.phi(each.trajectories[:, 0]) for each in made)
         assert np.sign(first[0]) == signs
         assert (second < 0).all()
 
@@ -199,7 +203,8 @@ def test_ten_dipeptides_of_a_size_are_simulated_by_one_compilation(jobs, peptide
     found = shards.finish(tmp_path, dataset.manifest["source"], names)
     for name in found.systems:
         system = System.of(found, name, WARM)
-        Simulation(*(model, "run", system, tmp_path, "train", still, tmp_path), 3).compute(0)
+        simulation = Simulation(*(model, "run", system, tmp_path, "train", still, tmp_path), 3, "test")
+        simulation.compute(Segment(0, 4, 0, 4), None)
         settings = SampleConfig(samples=4, chunk=4, evaluations=4)
-        Sampling(model, "run", system, settings, tmp_path, 3).compute(0)
+        Sampling(model, "run", system, settings, tmp_path, 3, "test").compute(Segment(0, 4, 0, 4))
     assert [function._cache_size() - was for function, was in zip(counted, before, strict=True)] == [1, 1, 1]

@@ -14,8 +14,9 @@ from fokker.data.config import MuellerBrownConfig
 from fokker.data.dataset import shards
 from fokker.data.reference import mueller_brown
 from fokker.distributed import tasks
-from fokker.distributed.campaigns import pool
-from fokker.distributed.campaigns.pool import Sampling, Simulation
+from fokker.distributed.campaigns import works as campaigns
+from fokker.distributed.campaigns.segments import Made
+from fokker.distributed.campaigns.works import Sampling, Simulation, lanes_of
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
 from fokker.distributed.training.program import _keys
@@ -52,13 +53,24 @@ def works(jobs: tuple[ExpertJob, ...]) -> list[Sampling | Simulation]:
     for seed in SEEDS:
         for name in NAMES:
             system = System.particle(name, 2.0, 0.5)
-            for number in (1, 2):
+            for identity in ("one", "other"):
+                places = model, "run", system, jobs[0].data, "train", SIMULATE, Path("unused")
                 found += [
-                    Sampling(model, "run", system, SAMPLE, Path("unused"), seed, number),
-                    Simulation(
-                        *(model, "run", system, jobs[0].data, "train", SIMULATE, Path("unused")), seed, number
-                    ),
+                    Sampling(model, "run", system, SAMPLE, Path("unused"), seed, identity),
+                    Simulation(*places, seed, identity),
                 ]
+    return found
+
+
+def made_by(work: Sampling | Simulation) -> list[Made]:
+    """All that has frames, batch after batch."""
+    found = []
+    for first, count in lanes_of(work, ()):
+        step, state = 0, None
+        while segment := work.following(first, count, step):
+            made = work.compute(segment, state)
+            step, state = segment.end, made.end
+            found += [made] if made.trajectories.size else []
     return found
 
 
@@ -84,7 +96,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
             note(keys.key_of(seed, purpose, *place))
             return keys.generator_of(seed, purpose, *place)
 
-        for module in (pool, tasks):
+        for module in (campaigns, tasks):
             patch.setattr(module, "generator_of", generator)
         work()
     return seen
@@ -94,8 +106,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
 def test_every_draw_of_a_run_has_a_key_of_its_own(jobs, monkeypatch: pytest.MonkeyPatch):
     def sample_and_simulate() -> None:
         for work in works(jobs):
-            for index in range(work.chunks):
-                work.compute(index)
+            made_by(work)
 
     def train() -> None:
         for job in jobs:
@@ -118,26 +129,26 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(jobs, monkeypatch: pytest.Monk
 
     works_of_a_run = (sample_and_simulate, train, data, errors)
     drawn = [key for work in works_of_a_run for key in recorded(monkeypatch, work)]
-    # Each sample of 2 evaluations: start and steps. Each chain: frames, velocities, burn-in, 2 frames of 3.
-    assert len(drawn) >= 8 * (3 * 3 + 3 * (1 + 1 + 2 + 6))
+    # Each batch of samples of 2 evaluations: start and steps.
+    assert len(drawn) >= 8 * (3 * 3)
     assert len(set(drawn)) == len(drawn)
 
 
 def test_seeds_and_systems_share_no_sample_and_no_chain(jobs):
     """`--seed 0` and `--seed 1` shared all chunks but one."""
-    parts = [work.compute(index)[0][:, -1] for work in works(jobs) for index in range(work.chunks)]
+    parts = [made.trajectories[:, -1] for work in works(jobs) for made in made_by(work)]
     rows = {tuple(row) for part in parts for row in part.tolist()}
     assert len(rows) == sum(map(len, parts))
 
 
-def test_a_chunk_is_the_same_however_many_there_are(jobs):
+def test_a_batch_is_the_same_however_many_there_are(jobs):
     for work in works(jobs)[:2]:
         if isinstance(work, Sampling):
             more = replace(work, config=replace(SAMPLE, samples=30))
         else:
             more = replace(work, config=replace(SIMULATE, frames=24, chains=12))
-        assert more.chunks > work.chunks
-        np.testing.assert_array_equal(more.compute(1)[0], work.compute(1)[0])
+        assert more.chains > work.chains
+        np.testing.assert_array_equal(made_by(more)[1].trajectories, made_by(work)[1].trajectories)
 
 
 @pytest.mark.long
@@ -147,7 +158,7 @@ def test_a_longer_simulation_begins_with_the_shorter_one_bit_by_bit(jobs):
     found = {}
     for frames in (1, 5, 10):
         longer = replace(work, config=replace(SIMULATE, frames=6 * frames))
-        found[frames] = longer.compute(2)[0]
+        found[frames] = made_by(longer)[2].trajectories
         assert found[frames].shape == (2, frames, 2)
     for frames in (1, 5):
         np.testing.assert_array_equal(found[frames], found[10][:, :frames])

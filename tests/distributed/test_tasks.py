@@ -12,7 +12,7 @@ from fokker.data.config import MuellerBrownConfig
 from fokker.data.dataset.shards import Dataset
 from fokker.data.reference import mueller_brown
 from fokker.distributed import tasks
-from fokker.distributed.campaigns.pool import Simulation
+from fokker.distributed.campaigns.works import Simulation
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
 from fokker.model.config import MLPConfig, SimulateConfig
@@ -81,7 +81,7 @@ def test_the_largest_step_is_that_of_the_stiffest_mode(make_job: MakeJob, tmp_pa
     job = with_zero_network(make_job(expert=expert))
     config = SimulateConfig(frames=10, chains=10, chunk=10, timestep=0.04)
     system = System.particle("gaussian", 2.0, 0.5)
-    work = Simulation(model_of((job,)), "run", system, job.data, "train", config, tmp_path, seed=0)
+    work = Simulation(model_of((job,)), "run", system, job.data, "train", config, tmp_path, 0, "test")
     assert tasks.largest_steps([work]) == {"gaussian": pytest.approx(0.04 * 2)}
 
 

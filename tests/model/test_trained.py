@@ -237,19 +237,27 @@ def test_another_time_of_an_expert_and_another_molecule_of_a_size_compile_nothin
     assert counted._cache_size() == before
 
 
-MOVES = DynamicsConfig(timestep=0.01, stride=3, burn_in=4, force_time=1e-3)
-KEYS = jax.random.split(jax.random.key(7), 3)
+MOVES = DynamicsConfig(timestep=0.01, stride=3, force_time=1e-3)
+
+
+def keys_of(chains: int) -> jax.Array:
+    return jax.vmap(lambda chain: jax.random.fold_in(jax.random.key(7), chain))(jnp.arange(chains))
 
 
 @pytest.mark.parametrize("integrator", ["baoab", "langevin"])
 def test_a_simulation_that_goes_on_is_the_longer_one_bit_by_bit(integrator):
     model, mass = three(True, False, False), jnp.array([[1.0], [2.0]])
     settings = replace(MOVES, integrator=integrator)
-    state = trained.begin(model, settings, X, mass, KEYS[:2])
-    whole_end, whole = trained.simulate(model, settings, state, mass, KEYS[2], 10)
-    middle, first = trained.simulate(model, settings, state, mass, KEYS[2], 4)
-    end, second = trained.simulate(model, settings, middle, mass, KEYS[2], 6, 4)
-    for parts in zip(whole, first, second, strict=True):
+    keys = keys_of(len(X))
+    begun = trained.begin(model, settings, X, mass, keys)
+    state = trained.advance(model, settings, begun, mass, keys, 5)
+    whole_end, whole = trained.simulate(model, settings, state, mass, keys, 10)
+    middle, first = trained.simulate(model, settings, state, mass, keys, 4)
+    # As from a file, which holds no forces.
+    middle = trained.resume(model, settings, middle.position, middle.velocity, middle.steps)
+    end, second = trained.simulate(model, settings, middle, mass, keys, 6)
+    assert whole.velocity is None
+    for parts in zip(*((each.position, *each[2:]) for each in (whole, first, second)), strict=True):
         np.testing.assert_array_equal(parts[0], np.concatenate(parts[1:]))
     for found, wanted in zip(end, whole_end, strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -258,10 +266,12 @@ def test_a_simulation_that_goes_on_is_the_longer_one_bit_by_bit(integrator):
 def test_dynamics_sample_the_gaussian_whose_forces_they_feel():
     """⟨(x − 0.5)²⟩ = 0.09 nm² in every direction, ⟨m v²⟩ = kT; 16 independent frames of 500 chains."""
     model, mass = gaussian(), jnp.array([[12.0]])
-    settings = DynamicsConfig(timestep=0.2, friction=1.0, stride=100, burn_in=300, force_time=1e-6)
+    settings = DynamicsConfig(timestep=0.2, friction=1.0, stride=100, force_time=1e-6)
     start = jnp.full((500, 1, 3), 0.5, jnp.float32)
-    state = trained.begin(model, settings, start, mass, KEYS[:2])
-    _, found = trained.simulate(model, settings, state, mass, KEYS[2], 16)
+    keys = keys_of(len(start))
+    state = trained.begin(model, settings, start, mass, keys)
+    state = trained.advance(model, settings, state, mass, keys, 300)
+    _, found = trained.simulate(model, settings, state, mass, keys, 16)
     squares = (np.asarray(found.position) - 0.5) ** 2
     assert squares.mean() == pytest.approx(0.09, rel=4 * np.sqrt(2 / squares.size))
     assert found.kinetic_temperature.mean() == pytest.approx(2.5, rel=4 * np.sqrt(2 / squares.size))
@@ -274,10 +284,12 @@ def test_what_has_an_infinite_mass_stays_and_has_no_temperature():
     start = jnp.zeros((6, 5, 3)).at[:, :3].set(0.2 * jax.random.normal(jax.random.key(1), (6, 3, 3)))
     masses = jnp.array([12.0, 14.0, 16.0, jnp.inf, jnp.inf])[:, None]
     settings = replace(MOVES, timestep=1e-3, stride=20)
-    state = trained.begin(model, settings, start, masses, KEYS[:2], molecule)
-    end, found = trained.simulate(model, settings, state, masses, KEYS[2], 5, 0, molecule)
+    keys = keys_of(len(start))
+    state = trained.begin(model, settings, start, masses, keys, molecule)
+    end, found = trained.simulate(model, settings, state, masses, keys, 5, None, molecule, velocities=True)
     assert not end.position[:, 3:].any()
     assert not end.velocity[:, 3:].any()
+    assert found.velocity is not None
     kinetic = np.asarray(masses[:3] * found.velocity[:, :, :3] ** 2).mean(axis=(2, 3))
     np.testing.assert_allclose(found.step_temperature, kinetic, rtol=1e-4)
 

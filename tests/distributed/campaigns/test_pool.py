@@ -1,11 +1,14 @@
-"""Chunks on a Ray of two CPUs: what they hold, and that each is computed once whatever happens."""
+"""Segments on a Ray of two CPUs: what they hold, and that each is computed once whatever happens."""
 
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import mdtraj
@@ -14,14 +17,17 @@ import pytest
 from ray import cloudpickle
 
 from fokker.analysis.systems import System
+from fokker.data import files as data_files
 from fokker.data import trajectories
 from fokker.data.archive import ArchiveError
 from fokker.data.dataset.shards import Dataset
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed.campaigns import pool
-from fokker.distributed.campaigns.chunks import ChunkStore, Summary, summarise
-from fokker.distributed.campaigns.pool import PoolError, PoolWorker, Sampling, Simulation, Tally, Work
+from fokker.distributed.campaigns.ledger import FAILURES, LEDGER, Ledger
+from fokker.distributed.campaigns.pool import PoolError, PoolWorker, Tally
+from fokker.distributed.campaigns.segments import LEFT, NOT_FINITE, Made, Segment, State, Store
+from fokker.distributed.campaigns.works import Sampling, Simulation, Work, lanes_of
 from fokker.distributed.cluster.joining import ClusterError
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.training import parameters
@@ -33,54 +39,82 @@ from ..conftest import model_of, small_job
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # The actors cannot import the tests.
 
 SAMPLE = SampleConfig(samples=120, chunk=40, evaluations=6)
-SIMULATE = SimulateConfig(frames=20_000, chains=400, chunk=100, stride=20, burn_in=500, timestep=0.02)
+SIMULATE = SimulateConfig(
+    frames=20_000, chains=400, chunk=200, stride=20, burn_in=500, timestep=0.02, segment=25
+)
+"""Of 400 chains in two batches, each a burn-in of a segment and two more."""
 KT, MASS = 2.0, 0.5
 SYSTEM = System.particle("gaussian", KT, MASS)
 
 
-@dataclass(frozen=True)
-class Logged:
-    """A work that logs every chunk before it is computed, and whose process dies at some the first time."""
+class _Logging:
+    """A work that logs every segment before it is computed, and to which things happen the first time."""
 
-    work: Work
     directory: Path
-    deadly: tuple[int, ...] = ()
-
-    @property
-    def system(self) -> System:
-        return self.work.system
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return self.work.tags
-
-    @property
-    def chunks(self) -> int:
-        return self.work.chunks
-
-    @property
-    def frames(self) -> int:
-        return self.work.frames
-
-    @property
-    def steps(self) -> int:
-        return self.work.steps
+    deadly: tuple[tuple[int, int], ...]
+    """First chain and first step of segments in which the process dies."""
+    poisoned: tuple[tuple[int, int], ...]
+    """Of those that fail whenever they are computed."""
+    hanging: tuple[tuple[int, int], ...]
+    """Of those that take forever the first time."""
+    full: Path | None
+    """As long as this file is there the disk is full."""
 
     @property
     def log(self) -> Path:
         return self.directory.with_suffix(".log")
 
-    def computed(self) -> list[int]:
-        """Chunks in the order in which they were begun."""
-        return [int(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+    def computed(self) -> list[tuple[int, int]]:
+        """Segments in the order in which they were begun."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [(int(first), int(begin)) for first, begin in map(str.split, lines)]
 
-    def compute(self, index: int):
-        first = index not in self.computed()
+    def happens(self, segment: Segment) -> None:
+        name = segment.first, segment.begin
+        first = name not in self.computed()
         with open(self.log, "a") as file:
-            file.write(f"{index}\n")
-        if index in self.deadly and first:
+            file.write(f"{segment.first} {segment.begin}\n")
+        if name in self.deadly and first:
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.work.compute(index)
+        if name in self.hanging and first:
+            time.sleep(1000)
+        if name in self.poisoned:
+            raise ZeroDivisionError("poison")
+        if self.full is not None and self.full.exists():
+            raise data_files.file_error(self.directory, OSError(28, "No space left on device"))
+
+
+@dataclass(frozen=True)
+class LoggedSampling(_Logging, Sampling):
+    deadly: tuple[tuple[int, int], ...] = ()
+    poisoned: tuple[tuple[int, int], ...] = ()
+    hanging: tuple[tuple[int, int], ...] = ()
+    full: Path | None = None
+
+    def compute(self, segment: Segment, start: State | None = None) -> Made:
+        self.happens(segment)
+        return super().compute(segment, start)
+
+
+@dataclass(frozen=True)
+class LoggedSimulation(_Logging, Simulation):
+    deadly: tuple[tuple[int, int], ...] = ()
+    poisoned: tuple[tuple[int, int], ...] = ()
+    hanging: tuple[tuple[int, int], ...] = ()
+    full: Path | None = None
+
+    def compute(self, segment: Segment, start: State | None) -> Made:
+        self.happens(segment)
+        return super().compute(segment, start)
+
+
+Logged = TypeVar("Logged", LoggedSampling, LoggedSimulation)
+
+
+def logged(kind: type[Logged], work: Sampling | Simulation, directory: Path, **what: Any) -> Logged:
+    values: dict[str, Any] = {field.name: getattr(work, field.name) for field in fields(work)}
+    values |= {"directory": directory} | what
+    return kind(**values)
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +127,14 @@ def jobs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJo
 
 
 def simulation_of(jobs: tuple[ExpertJob, ...], settings: SimulateConfig, directory: Path) -> Simulation:
-    return Simulation(model_of(jobs), "run", SYSTEM, jobs[0].data, "train", settings, directory, seed=3)
+    places = model_of(jobs), "run", SYSTEM, jobs[0].data, "train"
+    return Simulation(*places, settings, directory, seed=3, identity="test")
 
 
 @pytest.fixture(scope="module")
 def sampling(jobs, tmp_path_factory: pytest.TempPathFactory) -> Sampling:
-    return Sampling(model_of(jobs), "run", SYSTEM, SAMPLE, tmp_path_factory.mktemp("sample"), seed=3)
+    directory = tmp_path_factory.mktemp("sample")
+    return Sampling(model_of(jobs), "run", SYSTEM, SAMPLE, directory, seed=3, identity="test")
 
 
 @pytest.fixture(scope="module")
@@ -106,34 +142,49 @@ def simulation(jobs, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     return simulation_of(jobs, SIMULATE, tmp_path_factory.mktemp("simulate"))
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Chunks that this process computed, from the last to the first."""
+def segments_of(work: Any) -> list[list[Segment]]:
+    """Of each batch, from the start to the end."""
+    found = []
+    for first, count in lanes_of(work, ()):
+        lane, step = [], 0
+        while segment := work.following(first, count, step):
+            lane.append(segment)
+            step = segment.end
+        found.append(lane)
+    return found
 
-    sample: list[np.ndarray]
-    simulate: list[np.ndarray]
-    total: list[Summary]
+
+def made_by(work: Any) -> dict[Segment, Made]:
+    """All segments, computed by this process, the batches in reverse."""
+    found = {}
+    for lane in reversed(segments_of(work)):
+        state = None
+        for segment in lane:
+            found[segment] = work.compute(segment, state)
+            state = found[segment].end
+    return found
 
 
 @pytest.fixture(scope="module")
-def expected(sampling: Sampling, simulation: Simulation) -> Expected:
-    parts: list[list[np.ndarray]] = []
-    totals: list[Summary] = []
-    for work in (sampling, simulation):
-        chunks = {index: work.compute(index) for index in reversed(range(work.chunks))}
-        summaries = [summarise(frames, kT, work.system, work.steps, 0.0)[0] for frames, kT in chunks.values()]
-        parts.append([chunks[index][0] for index in range(work.chunks)])
-        totals.append(sum(summaries[1:], summaries[0]))
-    return Expected(parts[0], parts[1], totals)
+def expected(sampling: Sampling, simulation: Simulation) -> list[dict[Segment, Made]]:
+    return [made_by(work) for work in (sampling, simulation)]
 
 
-def frames_of(work: Work) -> list[np.ndarray]:
-    return [np.load(ChunkStore(work.directory).path(i))["trajectories"] for i in range(work.chunks)]
+def assert_made(work: Any, expected: dict[Segment, Made]) -> None:
+    """What is on disk is, bit by bit, what this process computed."""
+    store = Store(work.directory)
+    assert sorted(store.segments) == sorted(expected)
+    for segment, made in expected.items():
+        found = np.load(store.path(segment))
+        np.testing.assert_array_equal(found["trajectories"], made.trajectories)
+        if made.end is not None:
+            for part, other in zip(store.state(segment), made.end, strict=True):
+                np.testing.assert_array_equal(part, other)
 
 
-def files(work: Work) -> dict[str, tuple[int, int]]:
-    """Identity of every finished chunk's file."""
-    paths = ChunkStore(work.directory).directory.glob("chunk-*.npz")
+def files(work: Any) -> dict[str, tuple[int, int]]:
+    """Identity of every finished segment's file."""
+    paths = Path(work.directory).glob("chains-*.npz")
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
@@ -143,12 +194,12 @@ def silent(tallies: list[Tally]) -> None:
 
 @dataclass(frozen=True)
 class Disturbed:
-    """Both works, done by two actors of which one was killed in the middle of a chunk of the simulation.
+    """Both works, done by two actors of which one was killed in the middle of a segment of the simulation.
 
-    The pool has four: for two there is no room, and they must not keep chunks from the others.
+    The pool has four: for two there is no room, and they must not keep segments from the others.
     """
 
-    works: tuple[Logged, Logged]
+    works: tuple[LoggedSampling, LoggedSimulation]
     seen: list[list[int]]
     tallies: list[Tally]
 
@@ -157,41 +208,58 @@ class Disturbed:
 def disturbed(ray_cluster, sampling, simulation, tmp_path_factory) -> Disturbed:
     root, seen = tmp_path_factory.mktemp("disturbed"), []
     works = (
-        Logged(replace(sampling), root / "sample"),
-        Logged(replace(simulation), root / "simulate", deadly=(2,)),
+        logged(LoggedSampling, sampling, root / "sample"),
+        logged(LoggedSimulation, simulation, root / "simulate", deadly=((200, 500),)),
     )
     tallies = pool.run(works, ClusterConfig(simulators=4), lambda all: seen.append([t.done for t in all]))
     return Disturbed(works, seen, tallies)
 
 
-def test_chunks_are_the_same_whoever_computes_them_in_whatever_order(
-    disturbed: Disturbed, expected: Expected
-):
-    for work, wanted in zip(disturbed.works, (expected.sample, expected.simulate), strict=True):
-        for found, chunk in zip(frames_of(work), wanted, strict=True):
-            np.testing.assert_array_equal(found, chunk)
+def test_segments_are_the_same_whoever_computes_them_in_whatever_order(disturbed: Disturbed, expected):
+    for work, wanted in zip(disturbed.works, expected, strict=True):
+        assert_made(work, wanted)
 
 
-def test_chunks_differ_from_each_other(expected: Expected):
-    for chunks in (expected.sample, expected.simulate):
-        flat = [tuple(chunk[0].ravel()) for chunk in chunks]
-        assert len(set(flat)) == len(chunks)
+def test_batches_and_segments_differ_from_each_other(expected):
+    for made in expected:
+        flat = [tuple(one.trajectories[0].ravel()) for one in made.values() if one.trajectories.size]
+        assert len(set(flat)) == len(flat) > 2
 
 
-def test_only_the_chunk_of_a_killed_actor_runs_again(disturbed: Disturbed):
+def test_only_the_segment_of_a_killed_actor_runs_again(disturbed: Disturbed):
     sample, simulate = (Counter(work.computed()) for work in disturbed.works)
-    assert sample == {0: 1, 1: 1, 2: 1}
-    assert simulate == {0: 1, 1: 1, 2: 2, 3: 1}
+    assert sample == {(0, 0): 1, (40, 0): 1, (80, 0): 1}
+    every = [(first, begin) for first in (0, 200) for begin in (0, 500, 1000)]
+    assert simulate == dict.fromkeys(every, 1) | {(200, 500): 2}
+
+
+def test_the_ledger_says_what_happened_and_can_be_made_again(disturbed: Disturbed, tmp_path: Path):
+    work = disturbed.works[1]
+    lines = [*Ledger(Store(work.directory))._lines(LEDGER)]
+    assert Counter(line["event"] for line in lines) == {"done": 6, "failed": 1}
+    (failed,) = [line for line in lines if line["event"] == "failed"]
+    assert failed["segment"].startswith("chains-000200-0200-steps-0000000500")
+    assert "died unexpectedly" in failed["reason"]
+    assert not (work.directory / FAILURES).exists()
+    known = Ledger(Store(work.directory)).done()
+    (work.directory / LEDGER).rename(tmp_path / "ledger")
+    try:
+        assert Ledger(Store(work.directory)).done(write=True) == known
+        again = [*Ledger(Store(work.directory))._lines(LEDGER)]
+        assert {line["segment"] for line in again} == {segment.name for segment in known}
+    finally:
+        (tmp_path / "ledger").rename(work.directory / LEDGER)
 
 
 @dataclass(frozen=True)
 class Peptide:
-    """A work of frames of a molecule that are known."""
+    """A work of frames of a molecule that are known: two batches of three chains, in two segments of four."""
 
     directory: Path
-    frames: int = 12
-    steps: int = 1
-    chunks: int = 2
+    chains: int = 6
+    batch: int = 3
+    length: int = 16
+    timestep: float = 0.5
 
     @property
     def system(self) -> System:
@@ -202,38 +270,55 @@ class Peptide:
     def tags(self) -> dict[str, str]:
         return {"run": "test", "kind": "simulation", "system": "AA"}
 
-    def compute(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        frames = np.random.default_rng(index).normal(size=(3, 4, 2, 3)).astype(np.float32)
-        return frames, np.ones((3, 2))
+    def following(self, first: int, count: int, step: int) -> Segment | None:
+        return Segment(first, count, step, step + 8) if step < self.length else None
+
+    def frame_steps(self, segment: Segment) -> range:
+        return range(segment.begin + 2, segment.end + 1, 2)
+
+    def compute(self, segment: Segment, start: State | None) -> Made:
+        random = np.random.default_rng([segment.first, segment.begin])
+        frames = random.normal(size=(3, 4, 2, 3)).astype(np.float32)
+        end = State(frames[:, -1], frames[:, -1], np.full(3, segment.end), np.zeros(3, bool))
+        return Made(frames, np.ones((2, 3, 4)), end)
 
 
-def test_an_actor_writes_molecules_as_parts_of_one_trajectory(tmp_path: Path):
+def test_an_actor_writes_molecules_as_parts_of_which_chains_are_joined(tmp_path: Path):
     work = Peptide(tmp_path)
-    actor, store = PoolWorker([work], []), ChunkStore(tmp_path)
-    summaries = [actor.run(0, index) for index in (1, 0)]
-    assert actor.run(0, 1) == summaries[0], "which is there"
+    assert isinstance(work, Work)
+    actor, lanes = PoolWorker([work], []), segments_of(work)
+    arrived = [actor.run(0, lane[k], lane[k - 1] if k else None) for lane in lanes[::-1] for k in (0, 1)]
+    assert actor.run(0, lanes[1][0], None) == arrived[0], "which is there"
+    parts = Store(tmp_path).parts()
+    assert len(parts) == 6
+    expected = np.concatenate(
+        [np.concatenate([work.compute(k, None).trajectories for k in lane], axis=1) for lane in lanes]
+    )
     assert work.system.beads is not None
-    trajectories.join(work.system.beads, [store.part(index) for index in range(2)], tmp_path / "AA.xtc")
+    for number, own in enumerate(parts):
+        trajectories.join(work.system.beads, own, tmp_path / "one.xtc")
+        found = mdtraj.load(tmp_path / "one.xtc", top=tmp_path / "one.pdb")
+        np.testing.assert_allclose(found.xyz, expected[number], atol=6e-4)
+        np.testing.assert_allclose(found.time, np.arange(1, 9), rtol=1e-6)
+    trajectories.join(work.system.beads, chain.from_iterable(parts), tmp_path / "AA.xtc")
     found = mdtraj.load(tmp_path / "AA.xtc", top=tmp_path / "AA.pdb")
-    expected = np.concatenate([work.compute(index)[0].reshape(-1, 2, 3) for index in range(2)])
-    np.testing.assert_allclose(found.xyz, expected, atol=6e-4)
-    np.testing.assert_array_equal(found.time, np.arange(24))
-    np.testing.assert_array_equal(np.concatenate([*store.blocks(work.system, 2)]), expected)
+    np.testing.assert_allclose(found.xyz, expected.reshape(-1, 2, 3), atol=6e-4)
 
 
-def test_tallies_arrive_one_by_one_and_add_up(disturbed: Disturbed, expected: Expected):
+def test_tallies_arrive_one_by_one_and_add_up(disturbed: Disturbed, expected):
     steps = np.diff(disturbed.seen, axis=0)
     assert disturbed.seen[0] == [0, 0]
-    assert disturbed.seen[-1] == [3, 4]
+    assert disturbed.seen[-1] == [3, 6]
     assert (steps.sum(axis=1) == 1).all()
-    for tally, total, work in zip(disturbed.tallies, expected.total, disturbed.works, strict=True):
-        assert (tally.done, tally.chunks) == (work.chunks, work.chunks)
+    for tally, made, work in zip(disturbed.tallies, expected, disturbed.works, strict=True):
+        assert (tally.done, tally.segments) == (len(made), len(made))
         assert tally.total is not None
-        for field in fields(Summary):
-            if field.name != "seconds":
-                found, wanted = getattr(tally.total, field.name), getattr(total, field.name)
-                np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=field.name)
+        frames = sum(one.trajectories[..., 0].size for one in made.values())
+        assert (tally.total.frames, tally.total.chains) == (frames, work.chains)
+        assert tally.total.steps == work.chains * work.length
         assert tally.total.seconds > 0
+        heat = sum(float(one.temperatures[0].sum()) for one in made.values())
+        assert tally.total.temperature_sum == pytest.approx(heat)
 
 
 def test_what_is_finished_is_tallied_from_disk_and_never_runs_again(disturbed: Disturbed):
@@ -265,18 +350,19 @@ def test_forces_are_those_of_the_expert_of_their_time(
         broken.append(lost)
     config = replace(SIMULATE, frames=10, chains=10, chunk=10, stride=1, burn_in=0, force_time=time)
     one, other = ((jobs[0], broken[1]), (broken[0], jobs[1]))
-    found = [simulation_of(pair, config, tmp_path).compute(0)[0] for pair in (one, other)]
+    works = [simulation_of(pair, config, tmp_path) for pair in (one, other)]
+    found = [work.compute(segments_of(work)[0][0], None).trajectories for work in works]
     assert [bool(np.isfinite(frames).all()) for frames in found] == [answers == 0, answers == 1]
 
 
-def test_chunks_have_the_type_of_the_data_whatever_jax_computes_in(
+def test_segments_have_the_type_of_the_data_whatever_jax_computes_in(
     sampling: Sampling, simulation: Simulation
 ):
-    short = replace(simulation.config, frames=200, chains=100, stride=2, burn_in=4)
+    short = replace(simulation.config, frames=200, chains=100, chunk=100, stride=2, burn_in=0)
     works = (replace(sampling), replace(simulation, config=short))
-    plain = [work.compute(0)[0] for work in works]
+    plain = [next(iter(made_by(work).values())).trajectories for work in works]
     with jax.enable_x64(True):
-        double = [replace(work).compute(0)[0] for work in works]
+        double = [next(iter(made_by(replace(work)).values())).trajectories for work in works]
     for one, other in zip(plain, double, strict=True):
         assert one.dtype == other.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
@@ -292,25 +378,16 @@ def test_a_simulation_has_the_temperature_of_its_bath(disturbed: Disturbed):
     correlation = np.exp(-0.4)
     independent = 2 * total.frames * (1 - correlation) / (1 + correlation)
     tolerance = 4 * np.sqrt(2 / independent) + 0.001
-    assert total.temperature_sum / total.chains == pytest.approx(KT, rel=tolerance)
+    assert total.temperature_sum / total.frames == pytest.approx(KT, rel=tolerance)
     assert total.step_temperature_sum == pytest.approx(total.temperature_sum, rel=2e-3)
     assert total.step_temperature_sum != total.temperature_sum
 
 
 @pytest.mark.long
-def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
-    ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_pool_that_was_interrupted_goes_on_with_what_is_left(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path
 ):
-    work = Logged(replace(simulation), tmp_path / "simulate", deadly=(1,))
-    one, seen = ClusterConfig(simulators=1), []
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "RESTARTS", 0)
-        with pytest.raises(
-            PoolError, match=r"chunk-00001\.npz: 1 actors were lost: The actor died unexpected"
-        ):
-            pool.run([work], one, silent)
-    assert [*files(work)] == ["chunk-00000.npz"]
-    first = files(work)
+    work, seen = logged(LoggedSimulation, simulation, tmp_path / "simulate"), []
 
     def interrupt(tallies: list[Tally]) -> None:
         seen.append(tallies[0].done)
@@ -318,18 +395,137 @@ def test_a_pool_that_lost_actors_or_was_interrupted_goes_on_with_what_is_left(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        pool.run([work], one, interrupt)
-    assert seen == [1, 2]
+        pool.run([work], ClusterConfig(simulators=1), interrupt)
+    assert seen == [0, 1, 2]
+    first = files(work)
     (tally,) = pool.run([work], ClusterConfig(), silent)
-    assert tally.done == 4
-    assert work.computed()[:3] == [0, 1, 1]
-    assert sorted(work.computed()) == [0, 1, 1, 2, 3]
+    assert tally.done == 6
     assert files(work).items() > first.items()
-    for found, chunk in zip(frames_of(work), expected.simulate, strict=True):
-        np.testing.assert_array_equal(found, chunk)
+    assert_made(work, expected[1])
 
 
-def test_a_chunk_that_fails_names_its_file_and_cause_and_leaves_the_finished_ones(
+def test_a_poisoned_segment_is_given_up_and_all_others_are_done(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And done as well, where the poison is gone."""
+    monkeypatch.setattr(pool, "RESTARTS", 1)
+    work = logged(LoggedSimulation, simulation, tmp_path / "simulate", poisoned=((0, 500),))
+    with pytest.raises(
+        PoolError, match=r"1 segments were given up after 2 attempts each.*ZeroDivisionError: poi"
+    ):
+        pool.run([work], ClusterConfig(simulators=2), silent)
+    assert Counter(work.computed())[0, 500] == 2
+    assert len(files(work)) == 4, "the burn-in of these chains, and all of the others"
+    (failure,) = Ledger(Store(work.directory)).failures()
+    assert failure["event"] == "given up"
+    assert failure["reason"] == "ZeroDivisionError: poison"
+    assert pool.missing(work) == work.directory / "chains-000000-0200-steps-0000000500-0000001000.npz"
+    pool.run([replace(work, poisoned=())], ClusterConfig(simulators=2), silent)
+    assert_made(work, expected[1])
+
+
+@pytest.mark.long
+def test_a_segment_that_hangs_is_stopped_and_runs_again(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path
+):
+    work = logged(LoggedSimulation, simulation, tmp_path / "simulate", hanging=((200, 0),))
+    (tally,) = pool.run([work], ClusterConfig(simulators=2, segment_deadline=40), silent)
+    assert (tally.done, Counter(work.computed())[200, 0]) == (6, 2)
+    assert_made(work, expected[1])
+
+
+@pytest.mark.long
+def test_a_full_disk_pauses_the_work(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool, "PAUSE_SECONDS", 1.0)
+    full, said = tmp_path / "full", []
+    full.touch()
+
+    def notify(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            full.unlink()
+
+    work = logged(LoggedSimulation, simulation, tmp_path / "simulate", full=full)
+    (tally,) = pool.run([work], ClusterConfig(simulators=2), silent, notify)
+    assert tally.done == 6
+    assert "no space left on device" in said[0]
+    assert "paused" in said[0]
+    assert_made(work, expected[1])
+
+
+@dataclass(frozen=True)
+class Fewer(Simulation):
+    """As a campaign may have it, of which a batch is not full."""
+
+    wanted: int = 0
+
+    @property
+    def chains(self) -> int:
+        return self.wanted
+
+
+@pytest.mark.long
+def test_chains_that_are_added_later_and_longer_ones_are_what_they_would_have_been(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path
+):
+    """From 130 chains of 20 frames, through 400 of 20, to 400 of 50, of which all else is there already."""
+    values: dict[str, Any] = {field.name: getattr(simulation, field.name) for field in fields(simulation)}
+    for chains, frames in ((130, 20), (400, 20), (400, 50)):
+        config = replace(SIMULATE, frames=400 * frames)
+        work = Fewer(**values | {"config": config, "directory": tmp_path / "simulate"}, wanted=chains)
+        before = files(work)
+        pool.run([work], ClusterConfig(simulators=2), silent)
+        assert files(work).items() >= before.items()
+    store, found = Store(work.directory), np.zeros((400, 50, 2), np.float32)
+    for segment in store.segments:
+        if (steps := np.asarray(work.frame_steps(segment))).size:
+            rows = slice(segment.first, segment.first + segment.count)
+            found[rows, (steps - 500) // 20 - 1] = np.load(store.path(segment))["trajectories"]
+    for segment, made in expected[1].items():
+        if made.trajectories.size:
+            begin, rows = (segment.begin - 500) // 20, slice(segment.first, segment.first + segment.count)
+            np.testing.assert_array_equal(found[rows, begin : begin + 25], made.trajectories)
+
+
+def test_a_chain_that_goes_bad_is_lost_alone_and_named(jobs, tmp_path: Path):
+    """Of a bound that some chains reach; its neighbours have the same bits as without it."""
+    config = replace(
+        SIMULATE, frames=1000, chains=100, chunk=100, burn_in=0, segment=5, ends_unless="physical"
+    )
+    free = simulation_of(jobs, replace(config, ends_unless="finite"), tmp_path)
+    low, high = (-6.0, -6.0), (6.0, 6.0)
+    bounds = replace(SYSTEM.physical, low=low, high=high)
+    work = replace(free, config=config, system=replace(SYSTEM, physical=bounds))
+    whole, kept = made_by(free), made_by(work)
+    lost = {loss.chain: loss for made in kept.values() for loss in made.losses}
+    assert 5 < len(lost) < 95
+    assert {loss.reason for loss in lost.values()} == {LEFT}
+    assert sum(made.left for made in kept.values()) == len(lost)
+    for segment, made in kept.items():
+        steps = np.asarray(work.frame_steps(segment))
+        for number in range(100):
+            there = steps <= lost[number].step if number in lost else np.full(len(steps), True)
+            np.testing.assert_array_equal(
+                made.trajectories[number, there], whole[segment].trajectories[number, there]
+            )
+            assert np.isnan(made.trajectories[number, ~there]).all()
+    inside = [np.nanmax(np.abs(made.trajectories)) for made in kept.values()]
+    assert max(inside) <= 6.0
+
+
+def test_a_chain_that_is_no_number_is_lost_for_that_reason(jobs, tmp_path: Path):
+    config = replace(SIMULATE, frames=100, chains=10, chunk=10, burn_in=0, timestep=50.0)
+    found = made_by(simulation_of(jobs, config, tmp_path))
+    lost = [loss for made in found.values() for loss in made.losses]
+    assert len(lost) == 10
+    assert {loss.reason for loss in lost} <= {NOT_FINITE, LEFT}
+    (segment,) = found
+    assert np.isnan(found[segment].trajectories[:, -1]).all()
+
+
+def test_a_model_that_is_none_ends_the_work_and_leaves_what_is_finished(
     ray_cluster, sampling: Sampling, tmp_path: Path
 ):
     good = replace(sampling, directory=tmp_path / "good")
@@ -348,8 +544,9 @@ def starts(jobs, tmp_path_factory) -> dict[int, np.ndarray]:
             frames=200, chains=200, chunk=100, stride=1, burn_in=burn_in, timestep=1e-6, friction=1e-3
         )
         work = simulation_of(jobs, config, tmp_path_factory.mktemp("start"))
-        assert work.steps == 100 * (burn_in + 1)
-        found[burn_in + 1] = np.stack([work.compute(index)[0][:, 0] for index in range(2)])
+        assert work.length == burn_in + 1
+        made = [one.trajectories[:, 0] for one in made_by(work).values() if one.trajectories.size]
+        found[burn_in + 1] = np.stack(made[::-1])
     return found
 
 
@@ -377,11 +574,13 @@ def test_simulators_without_a_place_are_said_at_the_deadline(sampling: Sampling,
 
 
 @pytest.mark.long
-def test_many_lost_actors_end_nothing_as_long_as_each_chunk_is_computed_in_the_end(
-    ray_cluster, simulation: Simulation, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_many_lost_actors_end_nothing_as_long_as_each_segment_is_computed_in_the_end(
+    ray_cluster, simulation: Simulation, expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As where a host of many is taken away, again and again."""
     monkeypatch.setattr(pool, "RESTARTS", 1)
-    work = Logged(replace(simulation), tmp_path / "simulate", deadly=(0, 1, 2))
+    deadly = ((0, 0), (200, 500), (0, 1000), (200, 1000))
+    work = logged(LoggedSimulation, simulation, tmp_path / "simulate", deadly=deadly)
     (tally,) = pool.run([work], ClusterConfig(simulators=1), silent)
-    assert (tally.done, work.computed()) == (4, [0, 0, 1, 1, 2, 2, 3])
+    assert tally.done == 6
+    assert_made(work, expected[1])

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fokker.analysis.systems import System
 from fokker.distributed.campaigns import pool
-from fokker.distributed.campaigns.pool import Simulation, Tally
+from fokker.distributed.campaigns.pool import Tally
+from fokker.distributed.campaigns.works import Simulation
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.groups import metrics, training
 from fokker.distributed.groups.group import ExpertGroup
@@ -103,7 +104,9 @@ def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, t
             found.append(wait_for("simulated", bool))
 
     work = Simulation(
-        *(model_of(jobs), "simulated", system, jobs[0].data, "train", settings, tmp_path), seed=3
+        *(model_of(jobs), "simulated", system, jobs[0].data, "train", settings, tmp_path),
+        seed=3,
+        identity="test",
     )
     pool.run([work], ClusterConfig(simulators=1), watch)
     ((tags, counts),) = found[0]["ray_fokker_chains_total"].items()

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fokker.analysis.results import FrameCounts, Scores, SimulationCounts, SystemResult
-from fokker.distributed.campaigns.chunks import Summary
+from fokker.distributed.campaigns.segments import Summary
 from fokker.distributed.groups.events import Event
 from fokker.distributed.campaigns.pool import Tally
 from fokker.distributed.training.progress import Progress
@@ -155,12 +155,12 @@ def test_an_expert_that_starts_or_was_done_before_says_so(plain: Display):
     ]
 
 
-def test_plain_lines_of_chunks_count_chains_that_left(plain: Display):
+def test_plain_lines_of_segments_count_chains_that_left(plain: Display):
     with plain.watching():
-        plain.chunks(["", "both 0"], [tally(5), tally(20, left=3)], "steps")
+        plain.segments(["", "both 0"], [tally(5), tally(20, left=3)], "steps")
     assert printed(plain).splitlines() == [
-        "  chunk 5/20  frames 50  steps/s of an actor 1.5k",
-        "  both 0  chunk 20/20  frames 200  steps/s of an actor 1.5k  left the range 3 of 40",
+        "  segment 5/20  frames 50  steps/s of an actor 1.5k",
+        "  both 0  segment 20/20  frames 200  steps/s of an actor 1.5k  left the range 3 of 40",
     ]
 
 
@@ -201,12 +201,12 @@ def test_a_terminal_too_low_for_all_shows_those_that_go_on(live: Display):
     assert names == ["20", "21"]
 
 
-def test_a_terminal_shows_chunks(live: Display):
+def test_a_terminal_shows_segments(live: Display):
     with live.watching():
-        live.chunks([""], [tally(0)], "steps")
-        live.chunks([""], [tally(20, left=3)], "steps")
+        live.segments([""], [tally(0)], "steps")
+        live.segments([""], [tally(20, left=3)], "steps")
     names, values = screen(live)
-    assert " ".join(names.split()) == "chunk frames steps/s of an actor left the range"
+    assert " ".join(names.split()) == "segment frames steps/s of an actor left the range"
     assert re.sub("[━╸╺]+", "BAR", values).split() == ["BAR", "20/20", "200", "1.5k", "3", "of", "40"]
 
 

@@ -16,7 +16,8 @@ from fokker.analysis.results import FrameCounts, RunResult
 from fokker.data.dataset import shards
 from fokker.data.files import write_json
 from fokker.distributed.training import parameters
-from fokker.distributed.campaigns.chunks import ChunkStore, summarise
+from fokker.distributed.campaigns.segments import Made, Segment, Store, summarise
+from fokker.distributed.campaigns.works import lanes_of
 from fokker.distributed.runs import evaluate, stages
 from fokker.distributed.runs.chosen import Chosen
 from fokker.distributed.runs.display import Display
@@ -78,14 +79,16 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
     origin = run.origin if trained else Origin("model", shards.Dataset(run.data).fingerprint, 0, "train")
     (sampling,) = run.sampling(run.samples.ask(run.config.sample, origin))
     (simulation,) = run.simulation(run.simulations.ask(run.config.simulate, origin))
-    for work, chunks, heat in (
+    for work, batches, heat in (
         (sampling, samples.reshape(2, 100, 1, 2), (0.0, 0.0)),
         (simulation, frames.reshape(2, 20, 10, 2), temperatures),
     ):
-        for index, chunk in enumerate(chunks):
-            both = np.stack([np.full(len(chunk), heat[index]), np.full(len(chunk), 0.91 * heat[index])], 1)
-            counted = summarise(chunk, both, work.system, steps=1, seconds=1.0)
-            ChunkStore(work.directory).commit(index, chunk, *counted)
+        for (first, count), batch, kT in zip(lanes_of(work, ()), batches, heat, strict=True):
+            both = np.broadcast_to([[[kT]], [[0.91 * kT]]], (2, *batch.shape[:2]))
+            segment, left = Segment(first, count, 0, work.length), (~work.system.physical(batch)).any(axis=1)
+            made = Made(batch, both, left=int(left.sum()))
+            counted = summarise(made, segment, work.system, steps=1, seconds=1.0)
+            Store(work.directory).commit(segment, made, *counted)
 
 
 def result_of(run: Run) -> RunResult:
@@ -120,12 +123,11 @@ def test_sampling_needs_the_last_expert_too(run: Run):
 
 
 @pytest.mark.parametrize("missing", ["sample", "simulate"])
-def test_evaluation_needs_every_chunk(run: Run, missing: str):
+def test_evaluation_needs_every_segment(run: Run, missing: str):
     give_results(run, points(200, 2), points(400, 3))
-    ChunkStore(run.directory / missing / "1" / "mueller-brown").path(1).unlink()
-    with pytest.raises(
-        StageError, match=rf"{missing}/1/mueller-brown/chunk-00001\.npz is missing, run `fokker {missing}`"
-    ):
+    _, last = sorted((run.directory / missing / "1" / "mueller-brown").glob("*.npz"))
+    last.unlink()
+    with pytest.raises(StageError, match=rf"/{missing}/1/.*/chains-.*\.npz is missing, run `fokker {missing}`"):
         stage("evaluate", run)
 
 
