@@ -2,23 +2,30 @@
 
 import posixpath
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from fokker import __version__
+
 from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
-from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
+from .. import templates
 from ..targets import TARGETS, Machine, Pod, Target
 from . import run
 from .command import Command
 from .run import RunArguments
 from .values import Choices, HomePath, UsageError, choice, is_option, matching, typed
 
+SHARED = "/shared"
+"""Where the volume that every pod sees is mounted."""
+HEAD = Pod(cpus=2, memory=8)
 IMAGE = "registry.example/fokker:0.1.0"
 """Stands for the user's own, which a kustomization can put in its place."""
 SIMULATOR_HOSTS = 4
@@ -103,6 +110,11 @@ class Deployment:
         """Whether workers are on nodes that the cloud may take back."""
         return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
 
+    @property
+    def role(self) -> str:
+        """What its workers are for, by Ray's label fokker-role."""
+        return "experts" if self.asked.command == "run" else "simulators"
+
 
 def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
     """The run as its job will see it. Raises UsageError."""
@@ -142,7 +154,7 @@ def _pod(target: Target, machine: Machine | None, asked: DeployArguments) -> Pod
     for name, value in (("--cpus", asked.cpus), ("--memory", asked.memory)):
         if value is not None:
             raise UsageError(f"{name}: a worker has a {machine.name} for itself: choose another --machine")
-    return target.pod(machine)
+    return machine.pod
 
 
 def _job(run: str, command: str) -> str:
@@ -164,10 +176,10 @@ def _cluster(target: Target, pod: Pod, asked: DeployArguments) -> dict[str, tupl
         found["cluster.device"] = ("--cluster.device", "gpu")
         found["cluster.devices_per_host"] = ("--cluster.devices-per-host", str(pod.gpus))
     if asked.command == "run":
-        return found | {"cluster.train_on": ("--cluster.train-on", f"{ROLE}={EXPERTS}")}
+        return found | {"cluster.train_on": ("--cluster.train-on", "fokker-role=experts")}
     simulators = (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus)
     return found | {
-        "cluster.simulate_on": ("--cluster.simulate-on", f"{ROLE}={SIMULATORS}"),
+        "cluster.simulate_on": ("--cluster.simulate-on", "fokker-role=simulators"),
         "cluster.simulators": ("--cluster.simulators", str(simulators)),
         "cluster.autoscaled": ("--cluster.autoscaled",),
     }
@@ -196,6 +208,23 @@ def _refuse(target: Target, pod: Pod, asked: DeployArguments) -> None:
             raise UsageError(f"{option}: a worker on {target.name} has {value}: leave it out")
     if "cluster.address" in asked.given:
         raise UsageError("--cluster.address: a job knows its own cluster: leave it out")
+
+
+def manifests(arguments: Deployment, least: int, most: int, instance: str | None = None) -> str:
+    """The job as Kubernetes takes it, with so many workers; its cluster bears its name, or another."""
+    asked = arguments.asked
+    command = shlex.join(["python", "-m", "fokker", asked.command, *arguments.words])
+    return templates.load("job.yaml.jinja").render(
+        version=__version__,
+        typed=shlex.join(["fokker", *arguments.typed]),
+        instance=instance or f"run-{arguments.job}",  # Nothing that stays in a cluster is called so.
+        this=arguments,
+        asked=asked,
+        entrypoint=yaml.safe_dump({"entrypoint": command}, width=100).rstrip(),
+        head=HEAD,
+        least=least,
+        most=most,
+    )
 
 
 def carry_out(arguments: Deployment) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Annotated
 
 import tyro
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from ...distributed.cluster.machine import RAY_BYTES, SOCKET_BYTES
 from ...distributed.runs.config import Config
 from ...model.config import STRICT, Count
+from .. import templates
 from . import run
 from .command import Command
 from .run import RunArguments
@@ -206,14 +206,7 @@ def wait(arguments: WaitArguments) -> None:
 
 def script(arguments: Script) -> str:
     """The job as sbatch takes it."""
-    environment = Environment(
-        loader=PackageLoader("fokker.launch", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("job.sbatch.jinja").render(
+    return templates.load("job.sbatch.jinja").render(
         typed=shlex.join(["fokker", *arguments.typed]),
         name=arguments.name,
         job=arguments.job,
