@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...analysis.projections import require_projections
+from ...data.dataset.convert import known_temperature, sources_of
+from ...data.dataset.shards import MANIFEST, Dataset
+from ...data.files import require_writable
 from ...data.molecules.bead_map import BeadMap
 from ...data.molecules.beads import Beads, require_embeddable
-from ...data.dataset.convert import known_temperature, sources_of
-from ...data.files import require_writable
 from ...data.readers.pooling import pool
-from ...data.dataset.shards import MANIFEST, Dataset
 from ..cluster import joining, storage
 from ..config import ClusterConfig
 from .config import Config, ConfigError

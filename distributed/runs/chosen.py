@@ -5,9 +5,9 @@ from functools import cached_property
 
 from ...analysis.results import MadeFrom, Part
 from ...data.dataset.shards import MANIFEST, Dataset
+from ...model.config import SampleConfig, SimulateConfig
 from ..campaigns import pool
 from ..campaigns.chunks import ChunkStore
-from ...model.config import SampleConfig, SimulateConfig
 from .config import ConfigError, to_dict
 from .results import Result, Results, Settings
 from .run import SAMPLES, SIMULATION, Run, StageError

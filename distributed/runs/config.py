@@ -15,8 +15,16 @@ from pydantic_core import ErrorDetails
 from ...data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
 from ...data.errors import FokkerError
 from ...data.files import Migrations, migrated, write_json
+from ...model.config import (
+    STRICT,
+    ExpertConfig,
+    NetworkConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+    check_cover,
+)
 from ..config import ClusterConfig, TrainConfig
-from ...model.config import STRICT, ExpertConfig, NetworkConfig, ObjectiveConfig, SampleConfig, SimulateConfig, check_cover
 
 MIGRATIONS: Migrations = ()
 """Of saved runs: a setting of another name or meaning is one more. One that is new has its default."""

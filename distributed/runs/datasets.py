@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...analysis.report import figures
 from ...analysis.metrics import RAMACHANDRAN, Counts, histogram
 from ...analysis.projections import Projection, ramachandran
 from ...analysis.reduction import BLOCK
+from ...analysis.report import figures
 from ...data import fence, files
-from ...data.molecules.bead_map import BeadMap
-from ...data.molecules.beads import Beads, require_torsions
-from ...data.reference.building import require_openmm
 from ...data.config import MoleculesConfig
 from ...data.dataset.convert import check, finish_conversion, paths_of, sources_of
+from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.files import FileError, file_error, require_writable
+from ...data.molecules.bead_map import BeadMap
+from ...data.molecules.beads import Beads, require_torsions
+from ...data.molecules.residues import MoleculeError, parse_sequence
 from ...data.readers.found import Found
 from ...data.readers.pooling import DEFAULT_SPLIT, Pool, pool
-from ...data.reference.dynamics import Reference
-from ...data.molecules.residues import MoleculeError, parse_sequence
-from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.readers.sources import Conditions, Source
-from ..cluster import joining
+from ...data.reference.building import require_openmm
+from ...data.reference.dynamics import Reference
 from .. import tasks
+from ..cluster import joining
 from ..config import ClusterConfig
 from .config import ConfigError
 from .display import Display

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
-from ..groups.events import LOUD, Event
 from ..campaigns.pool import Tally
+from ..groups.events import LOUD, Event
 from ..training.progress import Progress
 
 PLAIN_SECONDS = 5.0

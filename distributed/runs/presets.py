@@ -4,8 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...data.config import MoleculesConfig, MuellerBrownConfig, ReferenceConfig
+from ...model.config import (
+    SMALLEST_TIME,
+    ExpertConfig,
+    GraphTransformerConfig,
+    MLPConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+)
 from ..config import ClusterConfig, TrainConfig
-from ...model.config import SMALLEST_TIME, ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig, SampleConfig, SimulateConfig
 from .config import Config, Method, Recipe
 
 TWO_FOR_ONE_TIME = 0.02

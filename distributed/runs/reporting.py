@@ -9,11 +9,20 @@ from platform import python_version
 from ...analysis.report import figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
-from ...analysis.results import COLUMNS, TABLE_HEADER, Length, MadeFrom, RunResult, SimulationCounts, Structure, SystemResult
+from ...analysis.results import (
+    COLUMNS,
+    TABLE_HEADER,
+    Length,
+    MadeFrom,
+    RunResult,
+    SimulationCounts,
+    Structure,
+    SystemResult,
+)
 from ...data import files
+from ...model.config import SimulateConfig
 from ..training import parameters as trained
 from ..training.history import HISTORY, read_history
-from ...model.config import SimulateConfig
 from .config import from_dict, to_dict
 from .display import clock
 from .run import Run

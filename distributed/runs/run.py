@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.systems import System
 from ...data import archive, fence
+from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.errors import FokkerError
 from ...data.files import read_json, sha256, sha256_of, write_json
-from ...data.dataset.shards import MANIFEST, Dataset
+from ...model.config import SampleConfig, SimulateConfig
 from ..training import parameters
 from ..training.job import ExpertJob, write_model
-from ...model.config import SampleConfig, SimulateConfig
 from .config import Config, ConfigError, load, save, to_dict
 from .results import Origin, Result, Results
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 import ray
 
 from ...analysis.systems import System
-from ...data.reference.building import require_openmm
 from ...data.config import MoleculesConfig, MuellerBrownConfig
-from ...data.reference.dynamics import Reference
-from ...data.molecules.residues import MoleculeError
 from ...data.dataset.shards import MANIFEST, Dataset
+from ...data.molecules.residues import MoleculeError
+from ...data.reference.building import require_openmm
+from ...data.reference.dynamics import Reference
+from .. import tasks
+from ..campaigns import pool
 from ..cluster import joining
 from ..groups import events, training
-from ..campaigns import pool
-from .. import tasks
 from ..training.job import ExpertJob
 from . import board, datasets, evaluate
 from .config import to_dict

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from ...data.molecules.residues import MoleculeError
 from ...data.readers.found import Found
 from ...data.readers.pooling import DEFAULT_SPLIT, Pool, repeated
-from ...data.molecules.residues import MoleculeError
 from ...data.readers.sources import Conditions, Source
 from .display import Display
 
