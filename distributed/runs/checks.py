@@ -95,7 +95,10 @@ def _molecules(run: Run) -> list[Molecule]:
     config, bead_map = run.config.data, BeadMap.parse(run.config.data.beads)
     for place in (run.data, *([Path(config.path).expanduser()] if config.path else [])):
         if (place / MANIFEST).exists():
-            return _of_dataset(Dataset(place))
+            dataset = Dataset(place)
+            described = ((name, dataset.description(name).get("beads")) for name in dataset.systems)
+            splits = {name: system["splits"] for name, system in dataset.manifest["systems"].items()}
+            return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
     if config.path is not None:
         return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]
     splits = (("train", config.sequences), (config.evaluate, config.held_out))
@@ -103,14 +106,6 @@ def _molecules(run: Run) -> list[Molecule]:
         (Beads.from_sequence(sequence, bead_map), (split,))
         for split, sequences in splits
         for sequence in sequences or ()
-    ]
-
-
-def _of_dataset(dataset: Dataset) -> list[Molecule]:
-    return [
-        (Beads.from_json(dataset.description(name)["beads"]), dataset.manifest["systems"][name]["splits"])
-        for name in dataset.systems
-        if "beads" in dataset.description(name)
     ]
 
 
