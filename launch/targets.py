@@ -60,11 +60,6 @@ class Target:
     spot: tuple[str, str] | None = None
     """Label of nodes that the cloud may take back, where it has one."""
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether experts are trained on GPUs."""
-        return any(machine.gpus for machine in self.machines)
-
 
 _A100 = {
     "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",

@@ -3,12 +3,12 @@
 import os
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import tyro
 from pydantic import AfterValidator
@@ -95,12 +95,16 @@ class RunArguments(Which):
         known = list(dict.fromkeys(".".join(p[:i]) for p in paths for i in range(1, len(p) + 1)))
         return tuple(choice("--allow-changed", name.replace("-", "_"), known) for name in self.allow_changed)
 
-    def words(self) -> list[tuple[str, ...]]:
-        """The run as it would be typed after a command: the preset, and each option with its value."""
+    def words(self, decided: Mapping[str, Any] | None = None) -> list[tuple[str, ...]]:
+        """The run as it would be typed after a command: the preset, and each option with its value.
+
+        Those that are `decided`, by their dotted paths, follow unless they were typed.
+        """
         others = {field.name for field in fields(self)} - {field.name for field in fields(RunArguments)}
         known = {option.path: option for option in options(self).values()}
-        preset = [] if self.preset is None else [(self.preset,)]
-        return [*preset, *(known[path].words() for path in self.given if path not in others)]
+        typed = [known[path] for path in self.given if path not in others]
+        told = [replace(known[p], value=value) for p, value in (decided or {}).items() if p not in self.given]
+        return [*([(self.preset,)] if self.preset else []), *(option.words() for option in [*typed, *told])]
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -180,6 +184,11 @@ def _config(
         if value is not None:
             raise UsageError(f"{option} needs a preset: without one, the run's saved settings hold")
     return load(runs / (name or "") / "config.json")
+
+
+def on_devices(gpus: int) -> dict[str, Any]:
+    """What a run is told of hosts that have so many GPUs, by dotted paths."""
+    return {"cluster.device": "gpu", "cluster.devices_per_host": gpus} if gpus else {"cluster.device": "cpu"}
 
 
 def require_place(directory: Path, runs: Path, writes: bool = True) -> None:

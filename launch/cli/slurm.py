@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated
 
 import tyro
@@ -128,14 +129,13 @@ def read(kind: type[SlurmArguments], command: str, argv: Sequence[str], about: s
     if asked.config.cluster.address is not None:
         raise UsageError("--cluster.address: a job has a Ray cluster of its own (none: no other is named)")
     gpus = _gpus(asked)
-    told = (words for path, words in _devices(gpus).items() if path not in asked.given)
-    handed = (*asked.words(), *told)
-    this = run.read(RunArguments, command, [word for words in handed for word in words], writes=False)
+    handed = asked.words(run.on_devices(gpus))
+    this = run.read(RunArguments, command, [*chain(*handed)], writes=False)
     data = getattr(this.config.data, "path", None)
     places = (str(this.directory.parent), *([data] if data else []))
     return Script(
         (*command.split(), *argv),
-        handed,
+        tuple(handed),
         this.directory.name,
         tuple(place for place in places if place.startswith("/")),
         replace(
@@ -160,16 +160,6 @@ def _gpus(asked: SlurmArguments) -> int:
     if "cluster.devices_per_host" in asked.given and 0 < count < devices:
         raise UsageError(f"--cluster.devices-per-host {devices}: a node has --gpus-per-node {text}")
     return count
-
-
-def _devices(gpus: int) -> dict[str, tuple[str, ...]]:
-    """What the run is told of the devices of its nodes, as it is typed."""
-    if not gpus:
-        return {"cluster.device": ("--cluster.device", "cpu")}
-    return {
-        "cluster.device": ("--cluster.device", "gpu"),
-        "cluster.devices_per_host": ("--cluster.devices-per-host", str(gpus)),
-    }
 
 
 def _nodes(asked: int | None, gpus: int, config: Config) -> int:
