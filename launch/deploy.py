@@ -9,7 +9,7 @@ from ..distributed.cluster.devices import DEVICES, Device
 from ..distributed.planning import calibration
 from ..distributed.planning.plan import Cluster, TrainingPlan
 from ..distributed.planning.sizes import UnknownSizes, sizes
-from ..distributed.runs.config import Config, ConfigError
+from ..distributed.runs.config import ConfigError
 from ..distributed.runs.display import Display, clock, size
 from . import backend
 from .cli.deploy import SIMULATOR_HOSTS, Deployment, manifests
@@ -35,7 +35,7 @@ def carry_out(arguments: Deployment) -> None:
 def _experts(arguments: Deployment, display: Display) -> int:
     """Workers, as many as all groups of experts fill."""
     config, places = arguments.run.config, _places(arguments)
-    hosts = arguments.asked.hosts or ceil(_wanted(config) / places)
+    hosts = arguments.asked.hosts or ceil(sum(config.hosts or [1] * len(config.experts)) / places)
     plan = _plan(arguments, hosts * places, display)
     if plan is not None:
         _require(plan, arguments)
@@ -58,14 +58,6 @@ def _places(arguments: Deployment) -> int:
             f"{devices} is more than the {pod.cpus} CPUs of a worker", "cluster.devices_per_host"
         )
     return pod.cpus // devices
-
-
-def _wanted(config: Config) -> int:
-    """Processes of all experts together."""
-    given = config.cluster.hosts
-    if not isinstance(given, tuple):
-        return len(config.experts)
-    return sum(given) * (len(config.experts) if len(given) == 1 else 1)
 
 
 def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan | None:

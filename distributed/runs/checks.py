@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...analysis.projections import require_projections
+from ...data.config import DataConfig
 from ...data.dataset.convert import known_temperature, sources_of
 from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.files import require_writable
@@ -101,12 +102,13 @@ def _molecules(run: Run) -> list[Molecule]:
             return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
     if config.path is not None:
         return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]
+    return [(Beads.from_sequence(sequence, bead_map), (split,)) for split, sequence in peptides(config)]
+
+
+def peptides(config: DataConfig) -> list[tuple[str, str]]:
+    """Splits and sequences of what is simulated where the data have no path, the judged split last."""
     splits = (("train", config.sequences), (config.evaluate, config.held_out))
-    return [
-        (Beads.from_sequence(sequence, bead_map), (split,))
-        for split, sequences in splits
-        for sequence in sequences or ()
-    ]
+    return [(split, sequence) for split, sequences in splits for sequence in sequences or ()]
 
 
 def require_free(*targets: Path, force: bool) -> None:

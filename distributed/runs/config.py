@@ -108,6 +108,14 @@ class Config:
                 f"data.frames {self.data.frames}"
             )
 
+    @property
+    def hosts(self) -> tuple[int, ...] | None:
+        """Of the group of each expert, where they are given; None where hosts are shared out."""
+        given = self.cluster.hosts
+        if not isinstance(given, tuple):
+            return None
+        return given * len(self.experts) if len(given) == 1 else given
+
     def replace(self, changes: Mapping[str, Any]) -> "Config":
         """With other values of some settings, such as {"train.batch_size": 64}. Raises ConfigError."""
         values = to_dict(self)

@@ -16,7 +16,7 @@ from ..campaigns import pool
 from ..cluster import joining
 from ..groups import events, training
 from ..training.job import ExpertJob
-from . import board, datasets, evaluate
+from . import board, checks, datasets, evaluate
 from .config import to_dict
 from .display import Display
 from .results import Result, Results, Settings
@@ -75,14 +75,10 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
 
 def references(run: Run) -> list[Reference]:
     """What a run of molecules without data simulates: its peptides, those of the judged split last."""
-    config, settings = run.config.data, run.config.reference
-    assert settings is not None
-    splits = (("train", config.sequences), (config.evaluate, config.held_out))
-    return [
-        Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)
-        for split, sequences in splits
-        for sequence in sequences or ()
-    ]
+    assert run.config.reference is not None
+    folder = run.directory.absolute() / REFERENCE
+    named = checks.peptides(run.config.data)
+    return [Reference(sequence, run.config.reference, folder / split) for split, sequence in named]
 
 
 def train(runs: Sequence[Run], display: Display) -> None:

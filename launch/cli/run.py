@@ -67,12 +67,9 @@ class Which:
     @property
     def directory(self) -> Path:
         """Where everything of the run lives."""
-        return self.runs_dir / (self.name or self._usual_name)
-
-    @property
-    def _usual_name(self) -> str:
         method = "" if self.method == "both" else f"-{self.method}"
-        return f"{self.preset}{method}" + ("-paper" if self.recipe == "paper" else "")
+        recipe = "-paper" if self.recipe == "paper" else ""
+        return self.runs_dir / (self.name or f"{self.preset}{method}{recipe}")
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -129,7 +126,10 @@ def read(kind: type[Of], command: str, argv: Sequence[str], about: str = "", wri
     if preset is None and name is None:
         if not {"-h", "--help"} & {*argv}:
             raise UsageError(_nameless(argv, kind))
-        raise parsing.Help(parsing.helped(kind, command, about=f"{about}\n\n{_settings_help(command)}"))
+        presets = f"Presets: {', '.join(PRESETS)}"
+        data = "Of molecules, --data PATH names your trajectories (short for --data.path)."
+        example = f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] --help"
+        raise parsing.Help(parsing.helped(kind, command, about="\n\n".join((about, presets, data, example))))
     default = None
     if issubclass(kind, RunArguments):
         config = _config(preset, method, recipe, runs, name)
@@ -165,12 +165,6 @@ def _nameless(argv: Sequence[str], kind: type) -> str:
     return f"name a preset ({', '.join(PRESETS)}), or with --name a run that has started"
 
 
-def _settings_help(command: str) -> str:
-    data = "Of molecules, --data PATH names your trajectories (short for --data.path)."
-    example = f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] --help"
-    return f"Presets: {', '.join(PRESETS)}\n\n{data}\n\n{example}"
-
-
 def _config(
     preset: str | None, method: str | None, recipe: str | None, runs: Path, name: str | None
 ) -> Config:
@@ -196,12 +190,9 @@ def require_place(directory: Path, runs: Path, writes: bool = True) -> None:
     there = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), None)
     if there is None:
         raise UsageError("the folder in which the command was started is gone: change to one that is there")
-    problem = None
-    if not there.is_dir():
-        problem = "is not a folder"
-    elif writes and not os.access(there, os.W_OK | os.X_OK):
-        problem = "is not writable"
-    if problem:
+    writable = not writes or os.access(there, os.W_OK | os.X_OK)
+    if not there.is_dir() or not writable:
+        problem = "is not writable" if there.is_dir() else "is not a folder"
         blamed = f"--name {directory.name}" if there == directory else f"--runs-dir {runs}"
         raise UsageError(f"{blamed}: {there} {problem}; choose another place")
 

@@ -164,12 +164,10 @@ def _gpus(asked: SlurmArguments) -> int:
 
 def _nodes(asked: int | None, gpus: int, config: Config) -> int:
     """As many as is said, or as the groups need at the same time; one where hosts are shared out."""
-    cluster, experts = config.cluster, len(config.experts)
-    if not isinstance(cluster.hosts, tuple):
+    if (hosts := config.hosts) is None:
         return asked or 1
-    hosts = cluster.hosts * experts if len(cluster.hosts) == 1 else cluster.hosts
     # On GPUs a node holds so many groups; CPUs are divided among all.
-    held = gpus // cluster.devices_per_host if gpus else experts
+    held = gpus // config.cluster.devices_per_host if gpus else len(hosts)
     if asked is not None and asked < max(hosts):
         raise UsageError(f"--nodes {asked}: a group has {max(hosts)} hosts, by --cluster.hosts")
     return asked or max(max(hosts), math.ceil(sum(hosts) / held))
