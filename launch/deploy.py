@@ -5,7 +5,7 @@ from math import ceil
 
 from rich.console import Console
 
-from ..distributed.cluster.devices import DEVICES, Device
+from ..distributed.cluster.devices import DEVICES
 from ..distributed.planning import calibration
 from ..distributed.planning.plan import Cluster, TrainingPlan
 from ..distributed.planning.sizes import UnknownSizes, sizes
@@ -37,15 +37,15 @@ def _experts(arguments: Deployment, display: Display) -> int:
     config, places = arguments.run.config, _places(arguments)
     hosts = arguments.asked.hosts or ceil(sum(config.hosts or [1] * len(config.experts)) / places)
     plan = _plan(arguments, hosts * places, display)
-    if plan is not None:
-        _require(plan, arguments)
-        for name, text in summary(plan):
-            display.stage(name, text)
-        needed = ceil(sum(expert.hosts for expert in plan.experts) / places)
-        if needed < hosts:
-            display.stage("note", f"{needed} of {hosts} workers: groups of experts have no use for more")
-        hosts = min(hosts, needed)
-    return hosts
+    if plan is None:
+        return hosts
+    _require(plan, arguments)
+    for name, text in summary(plan):
+        display.stage(name, text)
+    needed = ceil(sum(expert.hosts for expert in plan.experts) / places)
+    if needed < hosts:
+        display.stage("note", f"{needed} of {hosts} workers: groups of experts have no use for more")
+    return min(hosts, needed)
 
 
 def _places(arguments: Deployment) -> int:
@@ -69,14 +69,11 @@ def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan |
     except UnknownSizes as error:
         display.stage("note", f"neither time nor memory is planned: {error}")
         return None
-    return planned(config, data, Cluster(hosts, config.cluster.devices_per_host, _device(arguments)))
-
-
-def _device(arguments: Deployment) -> Device:
     if arguments.machine is not None:
-        return DEVICES[arguments.machine.device]
-    pod, here = arguments.pod, calibration.this_machine()
-    return replace(here, memory=pod.memory * GIB / pod.cpus)
+        device = DEVICES[arguments.machine.device]
+    else:
+        device = replace(calibration.this_machine(), memory=arguments.pod.memory * GIB / arguments.pod.cpus)
+    return planned(config, data, Cluster(hosts, config.cluster.devices_per_host, device))
 
 
 def _require(plan: TrainingPlan, arguments: Deployment) -> None:

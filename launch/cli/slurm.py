@@ -199,19 +199,8 @@ def script(arguments: Script) -> str:
         name=arguments.name,
         job=arguments.job,
         save_seconds=SAVE_SECONDS,
-        inside=_inside(arguments.job, arguments.places),
+        places=dict.fromkeys((arguments.job.temp_dir, *arguments.places)),
         run=" \\\n    ".join(map(shlex.join, [("fokker", "run", *arguments.run[0]), *arguments.run[1:]])),
-    )
-
-
-def _inside(job: SlurmArguments, places: Sequence[str]) -> str:
-    """What a command in the job's container begins with; empty without one."""
-    if job.container is None:
-        return ""
-    others = dict.fromkeys((job.temp_dir, *places))
-    binds = ['--bind "$PWD"', *(f"--bind {shlex.quote(place)}" for place in others)]
-    return " ".join(
-        ["apptainer exec", *(["--nv"] if job.gpus_per_node else []), *binds, shlex.quote(job.container), ""]
     )
 
 
