@@ -63,7 +63,7 @@ def carry_out(arguments: JudgeArguments, display: Display) -> None:
 def _temperature(arguments: JudgeArguments, samples: Sequence[Source], references: Sequence[Source]) -> float:
     """What is asked for or known, in K. ConfigError names two that differ."""
     known = {
-        "--temperature": arguments.temperature,
+        "--temperature": arguments.config.temperature if "temperature" in arguments.given else None,
         f"the samples {arguments.samples}": require_same_temperature(samples),
         f"the reference {arguments.reference}": require_same_temperature(references),
     }

@@ -74,7 +74,15 @@ def reproduce(arguments: Table, display: Display) -> None:
         for method, config in arguments.configs.items()
     }
     runs: dict[Method, list[Run]] = {
-        method: [_run(root, method, replace(config, seed=seed)) for seed in range(arguments.seeds)]
+        method: [
+            Run(
+                replace(config, seed=seed),
+                root / method / f"seed-{seed}",
+                shared_data=root / "data",
+                label=f"{method} {seed}",
+            )
+            for seed in range(arguments.seeds)
+        ]
         for method, config in configs.items()
     }
     every = [run for of_method in runs.values() for run in of_method]
@@ -100,11 +108,7 @@ def reproduce(arguments: Table, display: Display) -> None:
 
 
 def _write(
-    root: Path,
-    table: str,
-    runs: Mapping[Method, Sequence[Run]],
-    references: list[Metrics],
-    display: Display,
+    root: Path, table: str, runs: Mapping[Method, Sequence[Run]], references: list[Metrics], display: Display
 ) -> None:
     """Write the table and its figure, and print the table."""
     rows = {"reference": _cells(references)}
@@ -129,15 +133,6 @@ def _write(
     files.write(root / "free-energy.png", figures.to_png(picture))
     display.console.print(text, markup=False, soft_wrap=True)
     display.stage(table, f"{root / f'{table}.md'}, {root / f'{table}.json'}, {root / 'free-energy.png'}")
-
-
-def _run(root: Path, method: Method, config) -> Run:
-    return Run(
-        config,
-        root / method / f"seed-{config.seed}",
-        shared_data=root / "data",
-        label=f"{method} {config.seed}",
-    )
 
 
 def _result(run: Run) -> RunResult:
@@ -177,12 +172,14 @@ def _cells(every: Sequence[Metrics]) -> dict[str, list[Cell]]:
     means = Metrics.mean(every)
     spread = Metrics.deviation(every) if len(every) > 1 else getattr(every[0], "sd", None)
 
-    def column(definition: Definition, kind: str, metric: str) -> Cell:
-        deviation = None if spread is None else getattr(getattr(spread, definition)[kind], metric)
-        return getattr(getattr(means, definition)[kind], metric), deviation
+    def number(of: Metrics, definition: Definition, kind: str, metric: str) -> float:
+        return getattr(getattr(of, definition)[kind], metric)
 
     return {
-        definition: [column(definition, kind, metric) for kind, metric in COLUMNS]
+        definition: [
+            (number(means, definition, *column), spread and number(spread, definition, *column))
+            for column in COLUMNS
+        ]
         for definition in DEFINITIONS
     }
 

@@ -8,17 +8,17 @@ import numpy as np
 import ray
 
 from ...analysis import evaluation, results
-from ...analysis.report import figures
 from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
+from ...analysis.report import figures
 from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
 from ...analysis.systems import System
 from ...data import trajectories
-from ...data.files import FileError, sha256, write_json
 from ...data.dataset.shards import Dataset
-from ..cluster import joining
-from ..campaigns import pool
+from ...data.files import FileError, sha256, write_json
 from .. import tasks
+from ..campaigns import pool
 from ..campaigns.chunks import ChunkStore, Summary
+from ..cluster import joining
 from . import board, reporting
 from .chosen import Chosen
 from .display import Display

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import ray
 
-from ...analysis.systems import System
-from ...data.reference.building import require_openmm
 from ...data.config import MoleculesConfig, MuellerBrownConfig
-from ...data.reference.dynamics import Reference
-from ...data.molecules.residues import MoleculeError
 from ...data.dataset.shards import MANIFEST, Dataset
+from ...data.molecules.residues import MoleculeError
+from ...data.reference.building import require_openmm
+from ...data.reference.dynamics import Reference
+from .. import tasks
+from ..campaigns import pool
 from ..cluster import joining
 from ..groups import events, training
-from ..campaigns import pool
-from .. import tasks
 from ..training.job import ExpertJob
-from . import board, datasets, evaluate
+from . import board, checks, datasets, evaluate
 from .config import to_dict
 from .display import Display
-from .results import Result
+from .results import Result, Results, Settings
 from .run import SAMPLES, SIMULATION, Run, StageError
 
 REFERENCE = "reference"
@@ -75,14 +75,10 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
 
 def references(run: Run) -> list[Reference]:
     """What a run of molecules without data simulates: its peptides, those of the judged split last."""
-    config, settings = run.config.data, run.config.reference
-    assert settings is not None
-    splits = (("train", config.sequences), (config.evaluate, config.held_out))
-    return [
-        Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)
-        for split, sequences in splits
-        for sequence in sequences or ()
-    ]
+    assert run.config.reference is not None
+    folder = run.directory.absolute() / REFERENCE
+    named = checks.peptides(run.config.data)
+    return [Reference(sequence, run.config.reference, folder / split) for split, sequence in named]
 
 
 def train(runs: Sequence[Run], display: Display) -> None:
@@ -101,7 +97,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     joining.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
     of_job = {job.directory: run for run in runs for job in run.jobs}
-    unfinished = [run for run in runs if not _is_trained(run)]
+    unfinished = [run for run in runs if not run.trained]
     for run in unfinished:
         board.begun(run)
 
@@ -113,7 +109,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
 
     with display.watching():
         outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
-    for run in filter(_is_trained, unfinished):
+    for run in (run for run in unfinished if run.trained):
         run.save_model()
         board.trained(run)
     for name, outcome in outcomes.items():
@@ -124,44 +120,25 @@ def train(runs: Sequence[Run], display: Display) -> None:
         raise StageError(f"{len(failed)} of {len(jobs)} experts failed: {', '.join(failed)}")
 
 
-def _is_trained(run: Run) -> bool:
-    return all(job.trained for job in run.jobs)
-
-
 def sample(runs: Sequence[Run], display: Display) -> None:
     """Draw independent samples of every run."""
-    _require_trained("sample", runs)
-    works = []
-    for run in runs:
-        result = run.samples.ask(run.config.sample, run.origin)
-        _tell_number(SAMPLES, run, result, display)
-        works += run.sampling(result)
-    _chunks("sample", works, runs, display, unit="evaluations")
+    _require_trained(SAMPLES, runs)
+    works = [run.sampling(_asked(SAMPLES, run, run.samples, run.config.sample, display)) for run in runs]
+    _chunks(SAMPLES, [*chain(*works)], runs, display, unit="evaluations")
 
 
 def simulate(runs: Sequence[Run], display: Display) -> None:
     """Simulate every run."""
-    _require_trained("simulate", runs)
-    works = []
-    for run in runs:
-        result = run.simulations.ask(run.config.simulate, run.origin)
-        _tell_number(SIMULATION, run, result, display)
-        works += run.simulation(result)
-    _chunks("simulate", works, runs, display, unit="steps")
-
-
-def _tell_number(stage: str, run: Run, result: Result, display: Display) -> None:
-    if result.number > 1:
-        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
+    _require_trained(SIMULATION, runs)
+    works = [
+        run.simulation(_asked(SIMULATION, run, run.simulations, run.config.simulate, display)) for run in runs
+    ]
+    _chunks(SIMULATION, [*chain(*works)], runs, display, unit="steps")
 
 
 def _require_trained(stage: str, runs: Sequence[Run]) -> None:
-    for run in runs:
-        for job in run.jobs:
-            if not job.trained:
-                raise StageError(
-                    f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
-                )
+    for job in (job for run in runs for job in run.jobs if not job.trained):
+        raise StageError(f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first")
     _require_models(runs)
 
 
@@ -172,20 +149,28 @@ def _require_models(runs: Sequence[Run]) -> None:
             run.save_model()
 
 
+def _asked(
+    stage: str, run: Run, results: Results[Settings], settings: Settings, display: Display
+) -> Result[Settings]:
+    result = results.ask(settings, run.origin)
+    if result.number > 1:
+        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
+    return result
+
+
 def _chunks(stage: str, works: Sequence[pool.Work], runs: Sequence[Run], display: Display, unit: str) -> None:
     if not any(missing for _, missing in map(pool.tally, works)):
         display.stage(stage, f"skipped: {sum(work.chunks for work in works)} chunks are there")
         return
     display.stage(stage, f"{sum(work.chunks for work in works)} chunks")
     joining.connect(runs[0].config.cluster)
-    names = [_label(run, system) for run in runs for system in run.systems]
+    names = [
+        f"{run.label} {system.name if len(run.systems) > 1 else ''}".strip()
+        for run in runs
+        for system in run.systems
+    ]
     with display.watching():
         pool.run(works, runs[0].config.cluster, lambda tallies: display.chunks(names, tallies, unit))
-
-
-def _label(run: Run, system: System) -> str:
-    several = len(run.systems) > 1
-    return f"{run.label} {system.name if several else ''}".strip()
 
 
 STAGES: dict[str, Callable[[Sequence[Run], Display], None]] = {

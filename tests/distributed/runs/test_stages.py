@@ -15,7 +15,6 @@ from fokker.analysis.metrics import MUELLER_BROWN, Spread, compare, histogram, j
 from fokker.analysis.results import FrameCounts, RunResult
 from fokker.data.dataset import shards
 from fokker.data.files import write_json
-from fokker.distributed.training import parameters
 from fokker.distributed.campaigns.chunks import ChunkStore, summarise
 from fokker.distributed.runs import evaluate, stages
 from fokker.distributed.runs.chosen import Chosen
@@ -24,6 +23,7 @@ from fokker.distributed.runs.presets import PRESETS, TRAINED
 from fokker.distributed.runs.results import Origin
 from fokker.distributed.runs.run import Run, StageError
 from fokker.distributed.runs.stages import STAGES
+from fokker.distributed.training import parameters
 
 PRESET = PRESETS["mueller-brown"]("both", "fokker")
 CONFIG = replace(
