@@ -7,11 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .analysis.results import RunResult, read
 from .data.reference import mueller_brown
-from .data.dataset import shards
 from .data.molecules.bead_map import BeadMap
 from .data.bound import Model, load
 from .data.config import MuellerBrownConfig
@@ -26,6 +23,7 @@ from .distributed.runs import run as runs
 from .distributed.runs.config import Config, ConfigError, Method, Recipe
 from .distributed.runs.config import load as load_config
 from .distributed.runs.presets import PRESETS
+
 
 @dataclass(frozen=True)
 class Step:
@@ -92,9 +90,7 @@ def _make_data(this: runs.Run) -> None:
     if (this.data / MANIFEST).exists():
         return
     if isinstance(config, MuellerBrownConfig):
-        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-        splits = {name: np.asarray(mueller_brown.generate(config, seed)) for name, seed in seeds.items()}
-        shards.write(this.data, {"name": this.config.preset, "units": "natural"}, splits)
+        mueller_brown.write(config, this.data, {"name": this.config.preset, "units": "natural"})
         return
     bead_map = BeadMap.parse(config.beads)
     pools = pool(sources_of(config), bead_map)

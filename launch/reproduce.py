@@ -16,6 +16,7 @@ from ..analysis.results import COLUMNS, DEFINITIONS, Comparison, Definition, Met
 from ..data import files
 from ..data.config import MuellerBrownConfig
 from ..data.dataset.shards import Dataset
+from ..data.reference import mueller_brown
 from ..distributed import tasks
 from ..distributed.cluster import joining, storage
 from ..distributed.runs import checks, evaluate, stages
@@ -159,7 +160,7 @@ def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
             joining.connect(runs[0].config.cluster)
-            points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
+            points = ray.get(tasks.submit(mueller_brown.generate, data, seed))
             one = compare(reference, points, runs[0].systems[0].shown.grid)
             files.write_json(path, one.numbers.tolist())
             display.stage("reference", f"seed {seed}")
