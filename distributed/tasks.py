@@ -1,6 +1,7 @@
 """Ray tasks: work of one process, most of which needs JAX, so that the driver never starts a backend."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from ..analysis.fokker_planck import fokker_planck_error
 from ..data.molecules.arrays import molecules_of
 from ..model.keys import generator_of, key_of
-from ..model.losses.residual import exact
+from ..model.losses.residual import FokkerPlanck
 from .campaigns.pool import Simulation
 from .cluster import joining
 from .training import parameters
@@ -49,12 +50,10 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
     own = jax.tree.map(lambda table: table[frames.system_of(chosen)], molecules)
 
     def relative(x, t, molecule):
-        def log_density(y, s):
-            return expert.log_density(weights, y, s, molecule)
-
+        log_density = partial(expert.log_density, weights, molecule=molecule)
         dimension = expert.space.dimension(molecule)
         with jax.default_matmul_precision("highest"):
-            return exact(log_density, expert.schedule, x, t, dimension).first / dimension
+            return FokkerPlanck(log_density, expert.schedule, dimension).exact(x, t).first / dimension
 
     def noise(key):
         raw = jax.random.normal(key, (len(chosen), *expert.shape), jnp.float32)
