@@ -17,7 +17,6 @@ from .data.errors import unknown
 from .data.readers.pooling import pool
 from .data.dataset.shards import MANIFEST
 from .distributed.training.expert import train as train_expert
-from .distributed.training.history import HISTORY, read_history
 from .distributed.training.progress import Progress
 from .distributed.runs import run as runs
 from .distributed.runs.config import Config, ConfigError, Method, Recipe
@@ -61,27 +60,26 @@ def train(
     if directory is None:
         with tempfile.TemporaryDirectory() as folder:
             return train(config, data, directory=folder, progress=progress)
-    this, folder = _with_data(config, data, Path(directory))
-    with runs.locked(folder):
+    this = _run(config, data, Path(directory))
+    with runs.locked(this.directory):
         this.claim()
         _make_data(this)
         for job in this.jobs:
             if not job.trained:
-                name = "{:g}-{:g}".format(*job.expert.interval)
-                train_expert(job, lambda now, name=name: progress(Step(name, now)), lambda: False)
+                train_expert(job, lambda now, name=job.name: progress(Step(name, now)), lambda: False)
         this.save_model()
-    return load(folder)
+    return load(this.directory)
 
 
-def _with_data(config: Config, data: str | Path | None, folder: Path) -> tuple[runs.Run, Path]:
+def _run(config: Config, data: str | Path | None, folder: Path) -> runs.Run:
     """The run, which uses a converted dataset where it lies."""
     if data is None:
-        return runs.Run(config, folder), folder
+        return runs.Run(config, folder)
     if isinstance(config.data, MuellerBrownConfig):
         raise ValueError(f"data {data}: those of {config.preset} are simulated: leave it out")
     config = replace(config, data=replace(config.data, path=str(data)))
-    shared = Path(data).expanduser() if (Path(data).expanduser() / MANIFEST).exists() else None
-    return runs.Run(config, folder, shared_data=shared), folder
+    there = Path(data).expanduser()
+    return runs.Run(config, folder, shared_data=there if (there / MANIFEST).exists() else None)
 
 
 def _make_data(this: runs.Run) -> None:
@@ -114,11 +112,8 @@ class Run:
     @property
     def losses(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
         """Of every expert that has begun, by its interval: columns such as step, denoising and consistency."""
-        folder, found = Path(self.directory) / "experts", {}
-        for index, expert in enumerate(self.config.experts):
-            if (path := folder / str(index) / HISTORY).exists():
-                found["{:g}-{:g}".format(*expert.interval)] = read_history(path)
-        return found
+        jobs = runs.Run(self.config, Path(self.directory)).jobs
+        return {job.name: losses for job in jobs if (losses := job.losses) is not None}
 
     @property
     def result(self) -> RunResult:
