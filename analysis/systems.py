@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,8 +12,8 @@ from ..data.dataset.shards import Dataset
 from ..data.molecules.beads import Beads
 from ..data.molecules.chirality import chiral_centres
 from .metrics import MUELLER_BROWN
+from .observables import distances
 from .projections import (
-    Distances,
     Frames,
     Measure,
     Pair,
@@ -126,7 +127,7 @@ class System:
             BOLTZMANN * temperature,
             tuple(beads.masses.tolist()),
             projections_of(beads, bond_means, scale=1 / norm),
-            Bounds(Distances(beads.bonds), tuple(low.tolist()), tuple(high.tolist())),
+            Bounds(partial(distances, pairs=beads.bonds), tuple(low.tolist()), tuple(high.tolist())),
             norm,
             BOLTZMANN,
             tuple(trajectories),

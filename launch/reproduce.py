@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import ray
 
 from ..analysis import results
-from ..analysis.metrics import compare
+from ..analysis.evaluation import compared
+from ..analysis.reduction import held
 from ..analysis.report import figures
 from ..analysis.results import COLUMNS, DEFINITIONS, Comparison, Definition, Metrics, RunResult
 from ..data import files
 from ..data.config import MuellerBrownConfig
 from ..data.dataset.shards import Dataset
+from ..data.reference import mueller_brown
 from ..distributed import tasks
 from ..distributed.cluster import joining, storage
 from ..distributed.runs import checks, evaluate, stages
@@ -149,17 +151,18 @@ def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -
     if not isinstance(data, MuellerBrownConfig):
         found = [_result(run) for run in runs[:seeds]]
         return [_alike(Comparison(m.paper["floor"], m.corrected["floor"])) for m in found]
-    reference, compared = Dataset(runs[0].data).split("train").read(), []
+    system, found = runs[0].systems[0], []
+    reference = held(system, Dataset(runs[0].data).split("train").read())
     for seed in range(REFERENCE_SEED, REFERENCE_SEED + seeds):
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
             joining.connect(runs[0].config.cluster)
-            points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
-            one = compare(reference, points, runs[0].systems[0].shown.grid)
+            points: Any = ray.get(tasks.submit(mueller_brown.generate, data, seed))
+            (one,) = compared(reference, held(system, points))
             files.write_json(path, one.numbers.tolist())
             display.stage("reference", f"seed {seed}")
-        compared.append(_alike(Comparison.of(np.array(files.read_json(path)))))
-    return compared
+        found.append(_alike(Comparison.of(np.array(files.read_json(path)))))
+    return found
 
 
 def _alike(one: Comparison) -> Metrics:

@@ -14,6 +14,7 @@ from ...analysis.reduction import BLOCK
 from ...analysis.report import figures
 from ...data import fence, files
 from ...data.config import MoleculesConfig
+from ...data.dataset import convert as conversion
 from ...data.dataset.convert import check, finish_conversion, paths_of, sources_of
 from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.files import FileError, file_error, require_writable
@@ -49,7 +50,7 @@ def generate(references: Sequence[Reference], config: ClusterConfig, display: Di
     if missing:
         joining.connect(config)
         tasks_left = [
-            tasks.submit(tasks.simulate_reference, reference, walker)
+            tasks.submit(Reference.walk, reference, walker)
             for reference in missing
             for walker in range(reference.config.walkers)
         ]
@@ -60,7 +61,7 @@ def generate(references: Sequence[Reference], config: ClusterConfig, display: Di
                 display.parts(
                     "peptide", {r.sequence: (r.done(), r.blocks * r.config.walkers) for r in missing}
                 )
-        ray.get([tasks.submit(tasks.finish_reference, reference) for reference in missing])
+        ray.get([tasks.submit(Reference.finish, reference) for reference in missing])
     for reference in references:
         report = reference.finish()
         parts = ", ".join(f"{part:.4f}" for part in report["phi_positive"]) or "none"
@@ -115,7 +116,7 @@ def _convert(
 ) -> dict[str, list[Found]]:
     """A task for each trajectory, and one for each molecule when its trajectories are done."""
     parts = {
-        p.name: [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in p.sources]
+        p.name: [tasks.submit(conversion.convert, source, bead_map, directory) for source in p.sources]
         for p in pools
     }
     left = [part for those in parts.values() for part in those]
@@ -127,7 +128,7 @@ def _convert(
             display.parts("trajectory", {"": (count - len(left), count)})
             going = set(left)
             for name in [name for name in waiting if going.isdisjoint(parts[name])]:
-                last.append(tasks.submit(tasks.write_pool, waiting.pop(name), bead_map, directory))
+                last.append(tasks.submit(conversion.write_pool, waiting.pop(name), bead_map, directory))
     ray.get(last)
     return {name: ray.get(those) for name, those in parts.items()}
 

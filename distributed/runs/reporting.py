@@ -20,7 +20,6 @@ from ...analysis.results import (
 from ...data import files
 from ...model.config import SimulateConfig
 from ..training import parameters as trained
-from ..training.history import HISTORY, read_history
 from .config import from_dict, to_dict
 from .display import clock
 from .run import Run
@@ -43,9 +42,7 @@ def made_from(path: Path) -> str | None:
 def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) -> None:
     """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
     # One that is empty or gone cannot be made again; the rest of the report can.
-    paths = {job.name: job.directory / HISTORY for job in run.jobs}
-    found = {name: read_history(path) for name, path in paths.items() if path.exists()}
-    history = {name: losses for name, losses in found.items() if losses}
+    history = {job.name: losses for job in run.jobs if (losses := job.losses)}
     drawn = figures.free_energies(sets)
     if history:
         drawn["losses"] = (

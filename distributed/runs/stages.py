@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import ray
 
 from ...data.config import MoleculesConfig, MuellerBrownConfig
 from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.molecules.residues import MoleculeError
+from ...data.reference import mueller_brown
 from ...data.reference.building import require_openmm
 from ...data.reference.dynamics import Reference
 from .. import tasks
@@ -46,10 +48,8 @@ def data(runs: Sequence[Run], display: Display) -> None:
     if isinstance(config, MuellerBrownConfig):
         display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
         joining.connect(run.config.cluster)
-        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-        fingerprint = ray.get(
-            tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, source)
-        )
+        made: Any = ray.get(tasks.submit(mueller_brown.write, config, run.data.absolute(), source))
+        fingerprint = made.fingerprint
     else:
         fingerprint = _molecules(run, config, source, display)
     display.stage("", f"fingerprint {fingerprint[:12]}")
