@@ -34,7 +34,10 @@ PARTS = 8
 
 
 def compared(reference: FrameSet, other: FrameSet) -> list[Comparison]:
-    """Both metrics of a set, on every projection. ValueError for an empty one."""
+    """Both metrics of a set, on every projection. ValueError for an empty one.
+
+    The paper's JS has its bins between the extremes of both, so one stray point changes every bin.
+    """
     one, two = reference.totals, other.totals
     places = range(len(one.system.projections))
     ends = [np.stack(both) for both in zip(one.extremes, two.extremes, strict=True)]

@@ -7,13 +7,10 @@ Each metric is named by its definition: `paper` is what the authors' code comput
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import jensenshannon
-
-from .results import Comparison, Definition, Scores
 
 Points = Float[np.ndarray, "_ axes"]  # Sets that are compared may differ in size.
 Counts = Int[np.ndarray, "*bins"]
@@ -73,12 +70,6 @@ def histogram(points: Points, grid: Grid) -> Counts:
     return np.bincount(bins_of(points, grid), minlength=int(np.prod(shape))).reshape(shape)
 
 
-def pmf_histogram(points: Points, grid: Grid) -> Counts:
-    """Counts on the bins of the PMF error."""
-    shape = grid.shape(grid.pmf_bins)
-    return np.bincount(pmf_bins_of(points, grid), minlength=int(np.prod(shape))).reshape(shape)
-
-
 def histogram_within(points: Points, limits: Limits, grid: Grid) -> Counts:
     """Counts on as many bins as JS has between other limits, which for the paper are the pooled extremes."""
     return np.histogramdd(points, bins=grid.js_bins, range=[(low, high) for low, high in limits])[0].astype(
@@ -109,19 +100,6 @@ class Spread:
     parts: int
     """Those that are not empty."""
 
-    @classmethod
-    def of(cls, parts: Int[np.ndarray, "_ *bins"]) -> "Spread":
-        """Of a histogram for each part."""
-        sizes = parts.reshape(len(parts), -1).sum(axis=1)
-        return cls(
-            parts.sum(axis=0),
-            (parts**2).sum(axis=0),
-            np.tensordot(sizes, parts, 1),
-            int(sizes.sum()),
-            int((sizes**2).sum()),
-            int(np.count_nonzero(sizes)),
-        )
-
     def proportions(self) -> tuple[Float[np.ndarray, "*bins"], Float[np.ndarray, "*bins"]]:
         """Proportion of each bin, and its variance; parts may differ in size."""
         pooled = self.counts / self.frames
@@ -145,30 +123,10 @@ def js_floor(first: Spread, second: Spread) -> float:
     return float(np.sum((p_variance + q_variance)[occupied] / mean[occupied]) / 8)
 
 
-def js(
-    reference: Points, points: Points, grid: Grid, definition: Literal[Definition, "text"] = "corrected"
-) -> float:
-    """Jensen–Shannon divergence (nats) of two sets of points.
-
-    `paper`: bins between the pooled extremes, so one stray point changes every bin. `corrected`: fixed bins.
-    `text`: the paper's bins with one more count in each, as its appendix B.1 says.
-    Raises ValueError for a set that is empty or not finite.
-    """
-    if not (len(reference) and len(points)):
-        raise ValueError(f"no points to compare: {len(reference)} of the reference, {len(points)} others")
-    if definition == "corrected":
-        return js_divergence(histogram(reference, grid), histogram(points, grid))
-    pooled = np.concatenate([reference, points])
-    limits = np.stack([pooled.min(axis=0), pooled.max(axis=0)], axis=1)
-    more = 1 if definition == "text" else 0
-    p, q = (histogram_within(part, limits, grid) + more for part in (reference, points))
-    return js_divergence(p, q)
-
-
 def pmf_error(reference: Counts, points: Counts) -> float:
     """Σ w (ln p − ln q)² with w ∝ (p + q)/2 over the bins that either occupies; an empty one counts as 1e-6.
 
-    Takes the histograms of `pmf_histogram`. ValueError if one is empty.
+    Takes histograms on the bins of `pmf_bins_of`. ValueError if one is empty.
     """
     for name, counts in (("reference", reference), ("points", points)):
         if not counts.any():
@@ -178,15 +136,6 @@ def pmf_error(reference: Counts, points: Counts) -> float:
     weight = (p + q) / (p + q).sum()
     difference = np.log(np.where(p > 0, p, EMPTY)) - np.log(np.where(q > 0, q, EMPTY))
     return float(np.sum(weight * difference**2))
-
-
-def compare(reference: Points, points: Points, grid: Grid) -> Comparison:
-    """Both metrics of points that are held at once, in both definitions."""
-    pmf = pmf_error(pmf_histogram(reference, grid), pmf_histogram(points, grid))
-    return Comparison(
-        paper=Scores(js(reference, points, grid, "paper"), pmf),
-        corrected=Scores(js(reference, points, grid, "corrected"), pmf),
-    )
 
 
 def free_energy(counts: Counts) -> Float[np.ndarray, "*bins"]:

@@ -1,27 +1,27 @@
 """What is measured on the frames of a molecule: torsions and distances."""
 
+from collections.abc import Sequence
 from math import pi
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-Frames = Float[np.ndarray, "frames beads 3"]
+Frames = Float[np.ndarray, "*batch beads 3"]
 
 
-def dihedrals(
-    frames: Frames, quadruples: Int[np.ndarray, "dihedrals 4"]
-) -> Float[np.ndarray, "frames dihedrals"]:
+def dihedrals(frames: Frames, quadruples: Sequence[Sequence[int]]) -> Float[np.ndarray, "*batch dihedrals"]:
     """Torsion angles (radians, −π to π) of quadruples of beads, in IUPAC's sign."""
-    a, b, c, d = (frames[:, quadruples[:, i]].astype(np.float64) for i in range(4))
+    a, b, c, d = (frames[..., [*beads], :].astype(np.float64) for beads in zip(*quadruples, strict=True))
     first, axis, last = b - a, c - b, d - c
     one, other = np.cross(first, axis), np.cross(axis, last)
     sine = np.sum(np.linalg.norm(axis, axis=-1)[..., None] * first * other, axis=-1)
     return np.arctan2(sine, np.sum(one * other, axis=-1))
 
 
-def distances(frames: Frames, pairs: Int[np.ndarray, "pairs 2"]) -> Float[np.ndarray, "frames pairs"]:
-    """Distances between pairs of beads, in the unit of the frames."""
-    return np.linalg.norm(frames[:, pairs[:, 0]].astype(np.float64) - frames[:, pairs[:, 1]], axis=-1)
+def distances(frames: Frames, pairs: Sequence[tuple[int, int]]) -> Float[np.ndarray, "*batch pairs"]:
+    """Distances between pairs of beads, of which there may be none, in the unit of the frames."""
+    first, second = np.asarray(pairs, int).reshape(-1, 2).T
+    return np.linalg.norm(frames[..., first, :].astype(np.float64) - frames[..., second, :], axis=-1)
 
 
 def sign_changes(angles: Float[np.ndarray, "chains frames"]) -> int:

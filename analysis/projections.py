@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TypeVar
 
@@ -34,31 +35,6 @@ def coordinates(frames: Frames) -> Float[np.ndarray, "*batch values"]:
 
 
 @dataclass(frozen=True)
-class Torsions:
-    """Torsion angles (radians, −π to π) of quadruples of beads."""
-
-    quadruples: tuple[tuple[int, int, int, int], ...]
-
-    def __call__(self, frames: Frames) -> Float[np.ndarray, "*batch values"]:
-        """The angles."""
-        flat = frames.reshape(-1, *frames.shape[-2:])
-        return dihedrals(flat, np.asarray(self.quadruples)).reshape(*frames.shape[:-2], -1)
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Distances between pairs of beads, in the unit of the frames."""
-
-    pairs: tuple[Pair, ...]
-
-    def __call__(self, frames: Frames) -> Float[np.ndarray, "*batch values"]:
-        """The distances."""
-        flat = frames.reshape(-1, *frames.shape[-2:])
-        found = distances(flat, np.asarray(self.pairs, int).reshape(-1, 2))
-        return found.reshape(*frames.shape[:-2], len(self.pairs))
-
-
-@dataclass(frozen=True)
 class Projection:
     """What is measured, and the grid on which it is compared."""
 
@@ -75,7 +51,9 @@ def ramachandran(beads: Beads) -> tuple[Projection, ...]:
     """(φ, ψ) of every residue that has both; none of beads without torsions."""
     return tuple(
         Projection(
-            f"{beads.residues[phi.residue]}{phi.residue + 1}", Torsions((phi.beads, psi.beads)), RAMACHANDRAN
+            f"{beads.residues[phi.residue]}{phi.residue + 1}",
+            partial(dihedrals, quadruples=(phi.beads, psi.beads)),
+            RAMACHANDRAN,
         )
         for phi, psi in beads.ramachandran
     )
@@ -110,7 +88,7 @@ def projections_of(beads: Beads, bond_means: Sequence[float], scale: float) -> t
     return tuple(
         Projection(
             label_of(beads, pair),
-            Distances((pair,)),
+            partial(distances, pairs=(pair,)),
             Grid((f"{label_of(beads, pair)} (nm)",), (limits[pair],), js_bins=64),
         )
         for pair in _spread_evenly([*limits])

@@ -83,7 +83,7 @@ def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"], part
     key, count = (np.concatenate(arrays) for arrays in zip(*keys, strict=True))
     lengths, wrong = np.zeros((len(kept), len(system.pairs))), np.zeros((len(kept), len(system.hands)), bool)
     for number, (_, pair) in enumerate(system.pairs):
-        lengths[:, number] = distances(kept, np.array([pair]))[:, 0]
+        lengths[:, number] = distances(kept, [pair])[:, 0]
     for number, (_, centre) in enumerate(system.hands):
         wrong[:, number] = wrong_hand_at(np.array([centre]), kept)[:, 0]
     bins = np.minimum(lengths / _widths(system), _FAR - 1).astype(np.int64)

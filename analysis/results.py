@@ -95,14 +95,10 @@ class Metrics:
             for metric in ("js", "pmf"):
                 iid, sim, floor = (getattr(values[kind], metric) for kind in ("iid", "sim", "floor"))
                 own = getattr(values["floor_sim"], metric) if "floor_sim" in values else nan
-                numbers = (
-                    f"{iid:.4f}",
-                    f"{sim:.4f}",
-                    f"{floor:.4f}",
-                    f"{iid / floor:.2f}",
-                    f"{sim / floor:.2f}",
-                )
-                rows.append((definition, metric.upper(), *numbers, f"{own:.4f}" if isfinite(own) else ""))
+                scores = [f"{value:.4f}" for value in (iid, sim, floor)]
+                ratios = [f"{value / floor:.2f}" for value in (iid, sim)]
+                last = f"{own:.4f}" if isfinite(own) else ""
+                rows.append((definition, metric.upper(), *scores, *ratios, last))
         return rows
 
 

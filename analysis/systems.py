@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,8 +14,8 @@ from ..data.molecules.chirality import chiral_centres
 from ..model.config import Ending
 from ..model.dynamics.guard import Guard
 from .metrics import MUELLER_BROWN
+from .observables import distances
 from .projections import (
-    Distances,
     Frames,
     Measure,
     Pair,
@@ -130,7 +131,7 @@ class System:
             BOLTZMANN * temperature,
             tuple(beads.masses.tolist()),
             projections_of(beads, bond_means, scale=1 / norm),
-            Bounds(Distances(beads.bonds), tuple(low.tolist()), tuple(high.tolist())),
+            Bounds(partial(distances, pairs=beads.bonds), tuple(low.tolist()), tuple(high.tolist())),
             norm,
             BOLTZMANN,
             tuple(trajectories),

@@ -55,10 +55,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from fokker.analysis.evaluation import floor_of
-    from fokker.analysis.metrics import compare
-    from fokker.analysis.observables import sign_changes
-    from fokker.analysis.projections import Distances
+    from fokker.analysis.evaluation import compared, floor_of
+    from fokker.analysis.observables import distances, sign_changes
     from fokker.analysis.reduction import held
     from fokker.analysis.systems import System
     from fokker.data.dataset.convert import convert_all, finish_conversion
@@ -79,8 +77,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     dataset = finish_conversion(folder, [molecule_data], {"name": "alanine-dipeptide", "units": "nm"})
     split, system = dataset.split("train"), System.of(dataset, molecule_data.name, config.data)
     assert system.beads is not None
-    reference, bonds = split.read(), Distances(system.beads.bonds)
-    points = system.shown(reference)
+    reference, bonds = split.read(), partial(distances, pairs=system.beads.bonds)
     molecule = molecule_of(system.beads, dataset.springs, dataset.norm)
     molecules, mass = molecules_of(dataset, split.shape), jnp.asarray(system.masses)[:, None]
     frames = round(0.8 * arguments.picoseconds / FRAME_PICOSECONDS)
@@ -142,7 +139,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
                 walks = np.asarray(walk(state.average, start, key)).swapaxes(0, 1)
                 finite = system.finite(walks)
                 angles = system.shown(walks)
-                found = compare(points, angles[finite], system.shown.grid).corrected
+                found = compared(held(system, reference), held(system, walks[finite]))[0].corrected
                 spread = bonds(walks[finite]).std(axis=0) / bonds(reference).std(axis=0)
                 rows.append(
                     {

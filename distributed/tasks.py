@@ -1,8 +1,7 @@
-"""Ray tasks: work of one process that needs JAX, so that the driver never starts a backend."""
+"""Ray tasks: work of one process, most of which needs JAX, so that the driver never starts a backend."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,56 +10,15 @@ import ray
 from jaxtyping import Float
 
 from ..analysis.fokker_planck import fokker_planck_error
-from ..data.config import MuellerBrownConfig
-from ..data.dataset import convert, shards
 from ..data.molecules.arrays import molecules_of
-from ..data.molecules.bead_map import BeadMap
-from ..data.readers.found import Found
-from ..data.readers.pooling import Pool
-from ..data.readers.sources import Source
-from ..data.reference import mueller_brown
-from ..data.reference.dynamics import Reference
 from ..model.keys import generator_of, key_of
-from ..model.losses.residual import exact
+from ..model.losses.residual import FokkerPlanck
 from .campaigns.works import Simulation
 from .cluster import joining
 from .training import parameters
 from .training.job import ExpertJob
 
 ERROR_FRAMES = 1000
-
-
-def generate_mueller_brown(
-    config: MuellerBrownConfig, directory: Path, seeds: Mapping[str, int], system: Mapping[str, Any]
-) -> str:
-    """Simulate one split for each seed and write them as shards; the fingerprint of the dataset."""
-    splits = {name: np.asarray(mueller_brown.generate(config, seed)) for name, seed in seeds.items()}
-    return shards.write(directory, system, splits).fingerprint
-
-
-def mueller_brown_frames(config: MuellerBrownConfig, seed: int) -> Float[np.ndarray, "frames 2"]:
-    """Frames of Langevin dynamics in the true potential."""
-    return np.asarray(mueller_brown.generate(config, seed))
-
-
-def convert_trajectory(source: Source, bead_map: BeadMap, directory: Path) -> Found:
-    """Write one trajectory as a part of a dataset; what reading it found."""
-    return convert.convert(source, bead_map, directory)
-
-
-def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
-    """Write a molecule, all of whose trajectories are converted, as a system of a dataset."""
-    convert.write_pool(pool, bead_map, directory)
-
-
-def simulate_reference(reference: Reference, walker: int) -> None:
-    """Simulate one walker of a peptide to its end."""
-    reference.walk(walker)
-
-
-def finish_reference(reference: Reference) -> None:
-    """Draw the frames of equilibrium from all walkers and write them."""
-    reference.finish()
 
 
 def fokker_planck_curves(
@@ -92,12 +50,10 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
     own = jax.tree.map(lambda table: table[frames.system_of(chosen)], molecules)
 
     def relative(x, t, molecule):
-        def log_density(y, s):
-            return expert.log_density(weights, y, s, molecule)
-
+        log_density = partial(expert.log_density, weights, molecule=molecule)
         dimension = expert.space.dimension(molecule)
         with jax.default_matmul_precision("highest"):
-            return exact(log_density, expert.schedule, x, t, dimension).first / dimension
+            return FokkerPlanck(log_density, expert.schedule, dimension).exact(x, t).first / dimension
 
     def noise(key):
         raw = jax.random.normal(key, (len(chosen), *expert.shape), jnp.float32)
@@ -116,8 +72,8 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
     )
 
 
-def submit(function, *args) -> ray.ObjectRef:
-    """Run one of the functions above on the cluster."""
+def submit(function: Callable, *args) -> ray.ObjectRef:
+    """Run a function on the cluster, on one of its CPUs."""
     environment = {"env_vars": joining.worker_environment(on_gpu=False)}
     return (
         ray.remote(function).options(num_cpus=min(1.0, joining.cpus()), runtime_env=environment).remote(*args)

@@ -32,7 +32,7 @@ def compare(
     if beads is None:
         raise ValueError("which beads are these? Give chains, or the bound molecule as `molecule`")
     own, expected = (_positions(beads, part) for part in (frames, reference))
-    means = distances(expected, np.asarray(beads.bonds, int).reshape(-1, 2)).mean(axis=0)
+    means = distances(expected, beads.bonds).mean(axis=0)
     # Of the temperature only energies would tell.
     system = System.molecule(beads.sequence, beads, means.tolist(), temperature=300.0)
     return judge_samples(system, expected, own)

@@ -7,11 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .analysis.results import RunResult, read
 from .data.reference import mueller_brown
-from .data.dataset import shards
 from .data.molecules.bead_map import BeadMap
 from .data.bound import Model, load
 from .data.config import MuellerBrownConfig
@@ -20,12 +17,12 @@ from .data.errors import unknown
 from .data.readers.pooling import pool
 from .data.dataset.shards import MANIFEST
 from .distributed.training.expert import train as train_expert
-from .distributed.training.history import HISTORY, read_history
 from .distributed.training.progress import Progress
 from .distributed.runs import run as runs
 from .distributed.runs.config import Config, ConfigError, Method, Recipe
 from .distributed.runs.config import load as load_config
 from .distributed.runs.presets import PRESETS
+
 
 @dataclass(frozen=True)
 class Step:
@@ -63,27 +60,26 @@ def train(
     if directory is None:
         with tempfile.TemporaryDirectory() as folder:
             return train(config, data, directory=folder, progress=progress)
-    this, folder = _with_data(config, data, Path(directory))
-    with runs.locked(folder):
+    this = _run(config, data, Path(directory))
+    with runs.locked(this.directory):
         this.claim()
         _make_data(this)
         for job in this.jobs:
             if not job.trained:
-                name = "{:g}-{:g}".format(*job.expert.interval)
-                train_expert(job, lambda now, name=name: progress(Step(name, now)), lambda: False)
+                train_expert(job, lambda now, name=job.name: progress(Step(name, now)), lambda: False)
         this.save_model()
-    return load(folder)
+    return load(this.directory)
 
 
-def _with_data(config: Config, data: str | Path | None, folder: Path) -> tuple[runs.Run, Path]:
+def _run(config: Config, data: str | Path | None, folder: Path) -> runs.Run:
     """The run, which uses a converted dataset where it lies."""
     if data is None:
-        return runs.Run(config, folder), folder
+        return runs.Run(config, folder)
     if isinstance(config.data, MuellerBrownConfig):
         raise ValueError(f"data {data}: those of {config.preset} are simulated: leave it out")
     config = replace(config, data=replace(config.data, path=str(data)))
-    shared = Path(data).expanduser() if (Path(data).expanduser() / MANIFEST).exists() else None
-    return runs.Run(config, folder, shared_data=shared), folder
+    there = Path(data).expanduser()
+    return runs.Run(config, folder, shared_data=there if (there / MANIFEST).exists() else None)
 
 
 def _make_data(this: runs.Run) -> None:
@@ -92,9 +88,7 @@ def _make_data(this: runs.Run) -> None:
     if (this.data / MANIFEST).exists():
         return
     if isinstance(config, MuellerBrownConfig):
-        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-        splits = {name: np.asarray(mueller_brown.generate(config, seed)) for name, seed in seeds.items()}
-        shards.write(this.data, {"name": this.config.preset, "units": "natural"}, splits)
+        mueller_brown.write(config, this.data, {"name": this.config.preset, "units": "natural"})
         return
     bead_map = BeadMap.parse(config.beads)
     pools = pool(sources_of(config), bead_map)
@@ -118,11 +112,8 @@ class Run:
     @property
     def losses(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
         """Of every expert that has begun, by its interval: columns such as step, denoising and consistency."""
-        folder, found = Path(self.directory) / "experts", {}
-        for index, expert in enumerate(self.config.experts):
-            if (path := folder / str(index) / HISTORY).exists():
-                found["{:g}-{:g}".format(*expert.interval)] = read_history(path)
-        return found
+        jobs = runs.Run(self.config, Path(self.directory)).jobs
+        return {job.name: losses for job in jobs if (losses := job.losses) is not None}
 
     @property
     def result(self) -> RunResult:

@@ -63,7 +63,7 @@ def carry_out(arguments: JudgeArguments, display: Display) -> None:
 def _temperature(arguments: JudgeArguments, samples: Sequence[Source], references: Sequence[Source]) -> float:
     """What is asked for or known, in K. ConfigError names two that differ."""
     known = {
-        "--temperature": arguments.temperature,
+        "--temperature": arguments.config.temperature if "temperature" in arguments.given else None,
         f"the samples {arguments.samples}": require_same_temperature(samples),
         f"the reference {arguments.reference}": require_same_temperature(references),
     }
@@ -122,7 +122,7 @@ def _judge(
     name: str, beads: Beads, frames: np.ndarray, expected: np.ndarray, temperature: float
 ) -> tuple[SampleResult, Sets]:
     """Metrics, and what is drawn."""
-    means = distances(expected, np.asarray(beads.bonds, int).reshape(-1, 2)).mean(axis=0)
+    means = distances(expected, beads.bonds).mean(axis=0)
     system = System.molecule(name, beads, means.tolist(), temperature)
     sets = {"reference": expected, "samples": frames[system.finite(frames)]}
     drawn = {kind: held(system, part).totals for kind, part in sets.items()}

@@ -46,11 +46,11 @@ def carry_out(arguments: PlanArguments, display: Display) -> None:
 
 def planned(config: Config, data: Sizes, cluster: Cluster) -> TrainingPlan:
     """What a training on such data would take; ConfigError if the cluster has too few hosts."""
-    wanted = config.cluster.hosts
-    if isinstance(wanted, tuple) and max(wanted) > cluster.hosts:
-        raise ConfigError(f"{max(wanted)} is more than --hosts {cluster.hosts}", "cluster.hosts")
+    most = max(config.hosts or [1])
+    if most > cluster.hosts:
+        raise ConfigError(f"{most} is more than --hosts {cluster.hosts}", "cluster.hosts")
     steps = Steps(config.network, config.objective, config.train, data.shape, data.molecules)
-    return estimate(Run(config, Path()).jobs, wanted, steps, data.frames, cluster)
+    return estimate(Run(config, Path()).jobs, config.cluster.hosts, steps, data.frames, cluster)
 
 
 def summary(plan: TrainingPlan) -> list[tuple[str, str]]:

@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import ray
 
 from ..analysis import results
-from ..analysis.metrics import compare
+from ..analysis.evaluation import compared
+from ..analysis.reduction import held
 from ..analysis.report import figures
 from ..analysis.results import COLUMNS, DEFINITIONS, Comparison, Definition, Metrics, RunResult
 from ..data import files
 from ..data.config import MuellerBrownConfig
 from ..data.dataset.shards import Dataset
+from ..data.reference import mueller_brown
 from ..distributed import tasks
 from ..distributed.cluster import joining, storage
 from ..distributed.runs import checks, evaluate, stages
@@ -74,7 +76,15 @@ def reproduce(arguments: Table, display: Display) -> None:
         for method, config in arguments.configs.items()
     }
     runs: dict[Method, list[Run]] = {
-        method: [_run(root, method, replace(config, seed=seed)) for seed in range(arguments.seeds)]
+        method: [
+            Run(
+                replace(config, seed=seed),
+                root / method / f"seed-{seed}",
+                shared_data=root / "data",
+                label=f"{method} {seed}",
+            )
+            for seed in range(arguments.seeds)
+        ]
         for method, config in configs.items()
     }
     every = [run for of_method in runs.values() for run in of_method]
@@ -100,11 +110,7 @@ def reproduce(arguments: Table, display: Display) -> None:
 
 
 def _write(
-    root: Path,
-    table: str,
-    runs: Mapping[Method, Sequence[Run]],
-    references: list[Metrics],
-    display: Display,
+    root: Path, table: str, runs: Mapping[Method, Sequence[Run]], references: list[Metrics], display: Display
 ) -> None:
     """Write the table and its figure, and print the table."""
     rows = {"reference": _cells(references)}
@@ -131,15 +137,6 @@ def _write(
     display.stage(table, f"{root / f'{table}.md'}, {root / f'{table}.json'}, {root / 'free-energy.png'}")
 
 
-def _run(root: Path, method: Method, config) -> Run:
-    return Run(
-        config,
-        root / method / f"seed-{config.seed}",
-        shared_data=root / "data",
-        label=f"{method} {config.seed}",
-    )
-
-
 def _result(run: Run) -> RunResult:
     return results.read(run.directory / METRICS)
 
@@ -154,17 +151,18 @@ def _references(root: Path, runs: Sequence[Run], seeds: int, display: Display) -
     if not isinstance(data, MuellerBrownConfig):
         found = [_result(run) for run in runs[:seeds]]
         return [_alike(Comparison(m.paper["floor"], m.corrected["floor"])) for m in found]
-    reference, compared = Dataset(runs[0].data).split("train").read(), []
+    system, found = runs[0].systems[0], []
+    reference = held(system, Dataset(runs[0].data).split("train").read())
     for seed in range(REFERENCE_SEED, REFERENCE_SEED + seeds):
         path = root / "reference" / f"seed-{seed}.json"
         if not path.exists():
             joining.connect(runs[0].config.cluster)
-            points = ray.get(tasks.submit(tasks.mueller_brown_frames, data, seed))
-            one = compare(reference, points, runs[0].systems[0].shown.grid)
+            points: Any = ray.get(tasks.submit(mueller_brown.generate, data, seed))
+            (one,) = compared(reference, held(system, points))
             files.write_json(path, one.numbers.tolist())
             display.stage("reference", f"seed {seed}")
-        compared.append(_alike(Comparison.of(np.array(files.read_json(path)))))
-    return compared
+        found.append(_alike(Comparison.of(np.array(files.read_json(path)))))
+    return found
 
 
 def _alike(one: Comparison) -> Metrics:
@@ -177,12 +175,14 @@ def _cells(every: Sequence[Metrics]) -> dict[str, list[Cell]]:
     means = Metrics.mean(every)
     spread = Metrics.deviation(every) if len(every) > 1 else getattr(every[0], "sd", None)
 
-    def column(definition: Definition, kind: str, metric: str) -> Cell:
-        deviation = None if spread is None else getattr(getattr(spread, definition)[kind], metric)
-        return getattr(getattr(means, definition)[kind], metric), deviation
+    def number(of: Metrics, definition: Definition, kind: str, metric: str) -> float:
+        return getattr(getattr(of, definition)[kind], metric)
 
     return {
-        definition: [column(definition, kind, metric) for kind, metric in COLUMNS]
+        definition: [
+            (number(means, definition, *column), spread and number(spread, definition, *column))
+            for column in COLUMNS
+        ]
         for definition in DEFINITIONS
     }
 

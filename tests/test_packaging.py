@@ -92,7 +92,7 @@ def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wh
         f"fokker/{name}": ROOT / "fokker" / name
         for name in ("__init__.py", "__main__.py", "comparison.py", "py.typed", "runs.py")
     }
-    assert "fokker/analysis/report.html.jinja" in sources
+    assert "fokker/analysis/report/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]
         assert sorted(names) == sorted(sources)
@@ -120,16 +120,16 @@ def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path):
     script = f"""
 import sys
 sys.path.insert(0, {str(tmp_path / "installed")!r})
-from fokker.analysis import report
+from fokker.analysis.report import page
 from fokker.analysis.results import Metrics, Scores
-print(report.__file__)
+print(page.__file__)
 scores = dict.fromkeys(("iid", "sim", "floor", "floor_sim"), Scores(0.01, 0.1))
-print(len(report.render(report.Report("t", "s", Metrics(scores, scores), [], [], [], {{}}))) > 1000)
+print(len(page.render(page.Report("t", "s", Metrics(scores, scores), [], [], [], {{}}))) > 1000)
 from fokker.launch.cli import parse, slurm
 print(slurm.script(parse(["slurm", "render", "mueller-brown"])).partition("\\n")[0])
 """
     file, rendered, job = python(script, tmp_path, "-I")
-    assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report.py"
+    assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report" / "page.py"
     assert (rendered, job) == ("True", "#!/bin/bash")
 
 

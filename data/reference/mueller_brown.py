@@ -1,15 +1,20 @@
 """The Müller–Brown potential (Müller & Brown 1979) and its Langevin data, in the potential's own units."""
 
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...model.dynamics import langevin
 from ...model.dynamics.langevin import Bath
 from ...model.keys import key_of
 from ..config import MuellerBrownConfig
+from ..dataset import shards
 
 _HEIGHTS = (-200.0, -100.0, -170.0, 15.0)
 _XX = (-1.0, -1.0, -6.5, 0.7)
@@ -35,12 +40,18 @@ def force(x: Float[Array, "chains 2"]) -> Float[Array, "chains 2"]:
     return -jax.vmap(jax.grad(potential))(x)
 
 
-def generate(config: MuellerBrownConfig, seed: int) -> Float[Array, "frames 2"]:
+def write(config: MuellerBrownConfig, directory: Path, source: Mapping[str, Any]) -> shards.Dataset:
+    """Simulate frames for training and as many as an independent reference, each with a seed of its own."""
+    seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
+    return shards.write(directory, source, {split: generate(config, seed) for split, seed in seeds.items()})
+
+
+def generate(config: MuellerBrownConfig, seed: int) -> Float[np.ndarray, "frames 2"]:
     """Frames of Langevin dynamics, the chains after their burn-in one after another.
 
     Equal seeds give equal frames.
     """
-    return _generate(config, key_of(seed, "mueller-brown"))
+    return np.asarray(_generate(config, key_of(seed, "mueller-brown")))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -15,7 +15,6 @@ from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, RayError
 
 from ...data.errors import FokkerError
-from ...data.files import FileError
 from ..config import ClusterConfig, selector
 from ..groups import interrupts
 from . import machine, ray_compat
@@ -49,11 +48,12 @@ def connect(config: ClusterConfig) -> None:
             else:
                 _join(found, address)
     if config.device == "gpu" and not config.autoscaled:
-        most = max((node.get("GPU", 0) for node in nodes(selector(config.train_on))), default=0)
+        labels = selector(config.train_on)
+        most = max((node.get("GPU", 0) for node in nodes(labels)), default=0)
         if config.devices_per_host > most:
             raise ClusterError(
                 f"cluster.devices_per_host {config.devices_per_host}: the cluster's largest node"
-                f"{_labelled(selector(config.train_on))} has {most:g} GPUs; use fewer, or cluster.device cpu"
+                f"{_labelled(labels)} has {most:g} GPUs; use fewer, or cluster.device cpu"
             )
 
 
@@ -71,23 +71,23 @@ def _start() -> None:
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}:
         # Only this process and those of its cluster know it; Ray would write one to the home directory.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    folder = str(machine.scratch() / machine.RAY)
     try:
-        ray_compat.start(machine.allowed_cpus(), str(machine.scratch() / machine.RAY))
-    except FileError:
-        raise
+        ray_compat.start(machine.allowed_cpus(), folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(f"Ray does not start on this machine: {str(error).splitlines()[0]}") from None
 
 
 def _join(found: str, address: str) -> None:
-    if found.rpartition(":")[2].isdigit():  # Anything else Ray refuses at once.
-        _require_head(found, _named(found, address))
     try:
+        if found.rpartition(":")[2].isdigit():  # Anything else Ray refuses at once.
+            ray_compat.ask_head(found, ANSWER_SECONDS)
         ray_compat.init(found)
+    except (grpc.RpcError, AuthenticationError) as error:
+        raise ClusterError(f"cluster.address {_named(found, address)}: {_refusal(error)}") from None
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(
-            f"cluster.address {_named(found, address)}: {str(error).splitlines()[0]}"
-        ) from None
+        text = str(error).splitlines()[0]
+        raise ClusterError(f"cluster.address {_named(found, address)}: {text}") from None
 
 
 def _named(found: str, address: str) -> str:
@@ -186,14 +186,6 @@ def _reach(address: str) -> str:
         named = _named(found, address)
         raise ClusterError(f"cluster.address {named}: nothing answers there ({error})") from None
     return found
-
-
-def _require_head(found: str, named: str) -> None:
-    """ClusterError unless what listens there is the head of a cluster that takes our token."""
-    try:
-        ray_compat.ask_head(found, ANSWER_SECONDS)
-    except (grpc.RpcError, AuthenticationError) as error:
-        raise ClusterError(f"cluster.address {named}: {_refusal(error)}") from None
 
 
 def _refusal(error: grpc.RpcError | AuthenticationError) -> str:

@@ -109,27 +109,25 @@ def compilations() -> str | None:
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if given is not None:
         return given
-    home = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
     with suppress(FileError):
-        if home.is_absolute():  # It is not where nobody knows a home.
-            require_writable(home / "fokker" / "jax")
-            return str(home / "fokker" / "jax")
-    try:
-        return str(scratch() / "jax")
-    except FileError:
-        return None
+        return str(_at_home("XDG_CACHE_HOME", "~/.cache", "fokker/jax") or scratch() / "jax")
+    return None
 
 
 def prepare_matplotlib() -> None:
     """Give matplotlib a folder where there is no home for it: it would warn, and leave one of its own."""
-    if "MPLCONFIGDIR" in os.environ:
+    usual = {"XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache"}
+    if "MPLCONFIGDIR" in os.environ or all(_at_home(*one, "matplotlib") for one in usual.items()):
         return
-    for name, usual in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache")):
-        folder = Path(os.path.expanduser(os.environ.get(name) or usual))
-        with suppress(FileError):
-            if folder.is_absolute():
-                require_writable(folder / "matplotlib")
-                continue
-        with suppress(FileError):
-            os.environ["MPLCONFIGDIR"] = str(scratch() / "matplotlib")
-        return
+    with suppress(FileError):
+        os.environ["MPLCONFIGDIR"] = str(scratch() / "matplotlib")
+
+
+def _at_home(variable: str, usual: str, name: str) -> Path | None:
+    """A folder of the user's, which is made; None where it cannot be, or nobody knows a home."""
+    home = Path(os.path.expanduser(os.environ.get(variable) or usual))
+    with suppress(FileError):
+        if home.is_absolute():
+            require_writable(home / name)
+            return home / name
+    return None

@@ -1,6 +1,6 @@
 """All that is used of Ray and is not promised to stay: its private parts, in one place.
 
-Each has a test in tests/distributed/test_ray_compat.py, which says what is gone before a run finds out.
+Each has a test in tests/distributed/cluster/test_ray_compat.py, which says what is gone before a run does.
 """
 
 import logging

@@ -3,28 +3,19 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from ..training.history import read_lines
 
 EVENTS = "events.jsonl"
 
-Kind = Literal[
-    "started",
-    "resumed",
-    "saved",
-    "lost",
-    "stuck",
-    "preempted",
-    "resized",
-    "rewound",
-    "warning",
-    "stopped",
-    "finished",
-    "failed",
-]
-LOUD = ("started", "resumed", "saved", "lost", "stuck", "preempted", "resized", "rewound", "warning")
+Loud = Literal["started", "resumed", "saved", "lost", "stuck", "preempted", "resized", "rewound", "warning"]
+Kind = Loud | Literal["stopped", "finished", "failed"]
+LOUD = get_args(Loud)
 """Those that a person is told of at once, if they have a text; of the others progress and results speak."""
 
 
@@ -44,19 +35,11 @@ class Event:
         entry = {"time": moment, "event": self.kind, "expert": self.expert, **self.values}
         if self.text:
             entry["text"] = self.text
-        try:
-            with open(directory / EVENTS, "a") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError:
-            pass
+        with suppress(OSError), open(directory / EVENTS, "a") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
     """The events of a run; lines that were cut short are left out."""
-    path, found = directory / EVENTS, []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    path = directory / EVENTS
+    return read_lines(path) if path.exists() else []

@@ -206,11 +206,7 @@ class ExpertGroup:
         self.members = [
             Member(
                 worker,
-                worker.train.remote(
-                    job,
-                    Place(rank, resources, round(start_seconds), restarts),
-                    address,
-                ),
+                worker.train.remote(job, Place(rank, resources, round(start_seconds), restarts), address),
                 worker.progress.remote(),
                 worker.whereabouts.remote(),
             )

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 NUMBERS = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
@@ -26,11 +26,8 @@ class Interrupts:
     """
 
     def __init__(self, told: Callable[[], None]):
-        """`told` runs in a thread of its own after the first signal."""
-        self._told, self._first, self._held = told, None, False
-
-    def install(self) -> None:
         """Take the signals, but for those that whoever started the command wants to be ignored (nohup)."""
+        self._told, self._first, self._held = told, None, False
         for number in NUMBERS:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._take)
@@ -64,14 +61,8 @@ def install(told: Callable[[], None]) -> None:
     """Let the signals end this process's command; `told` runs in a thread of its own after the first."""
     global _installed
     _installed = Interrupts(told)
-    _installed.install()
 
 
-@contextmanager
-def holding() -> Iterator[None]:
+def holding() -> AbstractContextManager[None]:
     """Within, the first signal is kept waiting, if signals are taken at all."""
-    if _installed is None:
-        yield
-    else:
-        with _installed.holding():
-            yield
+    return _installed.holding() if _installed else nullcontext()

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...analysis.projections import require_projections
+from ...data.config import DataConfig
+from ...data.dataset.convert import known_temperature, sources_of
+from ...data.dataset.shards import MANIFEST, Dataset
+from ...data.files import require_writable
 from ...data.molecules.bead_map import BeadMap
 from ...data.molecules.beads import Beads, require_embeddable
-from ...data.dataset.convert import known_temperature, sources_of
-from ...data.files import require_writable
 from ...data.readers.pooling import pool
-from ...data.dataset.shards import MANIFEST, Dataset
 from ..cluster import joining, storage
 from ..config import ClusterConfig
 from .config import Config, ConfigError
@@ -95,23 +96,19 @@ def _molecules(run: Run) -> list[Molecule]:
     config, bead_map = run.config.data, BeadMap.parse(run.config.data.beads)
     for place in (run.data, *([Path(config.path).expanduser()] if config.path else [])):
         if (place / MANIFEST).exists():
-            return _of_dataset(Dataset(place))
+            dataset = Dataset(place)
+            described = ((name, dataset.description(name).get("beads")) for name in dataset.systems)
+            splits = {name: system["splits"] for name, system in dataset.manifest["systems"].items()}
+            return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
     if config.path is not None:
         return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]
+    return [(Beads.from_sequence(sequence, bead_map), (split,)) for split, sequence in peptides(config)]
+
+
+def peptides(config: DataConfig) -> list[tuple[str, str]]:
+    """Splits and sequences of what is simulated where the data have no path, the judged split last."""
     splits = (("train", config.sequences), (config.evaluate, config.held_out))
-    return [
-        (Beads.from_sequence(sequence, bead_map), (split,))
-        for split, sequences in splits
-        for sequence in sequences or ()
-    ]
-
-
-def _of_dataset(dataset: Dataset) -> list[Molecule]:
-    return [
-        (Beads.from_json(dataset.description(name)["beads"]), dataset.manifest["systems"][name]["splits"])
-        for name in dataset.systems
-        if "beads" in dataset.description(name)
-    ]
+    return [(split, sequence) for split, sequences in splits for sequence in sequences or ()]
 
 
 def require_free(*targets: Path, force: bool) -> None:

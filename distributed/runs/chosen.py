@@ -5,10 +5,10 @@ from functools import cached_property
 
 from ...analysis.results import MadeFrom, Part
 from ...data.dataset.shards import MANIFEST, Dataset
+from ...model.config import SampleConfig, SimulateConfig
 from ..campaigns import pool
 from ..campaigns.segments import Store
 from ..campaigns.works import Sampling, Simulation
-from ...model.config import SampleConfig, SimulateConfig
 from .config import ConfigError, to_dict
 from .results import Result, Results, Settings
 from .run import SAMPLES, SIMULATION, Run, StageError
@@ -33,7 +33,7 @@ class Chosen:
         samples = _choose(run.samples, run.result, SAMPLES, stage)
         simulation = _choose(run.simulations, run.result, SIMULATION, stage)
         if run.result not in (None, samples.number, simulation.number):
-            known = f"samples {_numbers(run.samples)}, simulations {_numbers(run.simulations)}"
+            known = f"samples {run.samples.numbers}, simulations {run.simulations.numbers}"
             raise ConfigError(f"{run.directory} has no result {run.result}, only {known}", "--result")
         chosen = cls(run, samples, simulation)
         for source, works in ((SAMPLES, chosen.sampling), (SIMULATION, chosen.simulated)):
@@ -65,7 +65,7 @@ class Chosen:
     @property
     def current(self) -> bool:
         """Whether they are of the experts as they are now."""
-        return all(job.trained for job in self.run.jobs) and self.samples.origin == self.run.origin
+        return self.run.trained and self.samples.origin == self.run.origin
 
     @cached_property
     def made_from(self) -> MadeFrom:
@@ -92,7 +92,3 @@ def _choose(results: Results[Settings], number: int | None, kind: str, stage: st
     if last is None:
         raise StageError(f"{stage}: {results.directory} holds no result, run `fokker {kind}` first")
     return last if number is None else results.numbered(number) or last
-
-
-def _numbers(results: Results) -> str:
-    return ", ".join(str(number) for number in sorted(result.number for result in results.all()))

@@ -15,8 +15,16 @@ from pydantic_core import ErrorDetails
 from ...data.config import DataConfig, MuellerBrownConfig, ReferenceConfig
 from ...data.errors import FokkerError
 from ...data.files import Migrations, migrated, write_json
+from ...model.config import (
+    STRICT,
+    ExpertConfig,
+    NetworkConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+    check_cover,
+)
 from ..config import ClusterConfig, TrainConfig
-from ...model.config import STRICT, ExpertConfig, NetworkConfig, ObjectiveConfig, SampleConfig, SimulateConfig, check_cover
 
 MIGRATIONS: Migrations = ()
 """Of saved runs: a setting of another name or meaning is one more. One that is new has its default."""
@@ -99,6 +107,14 @@ class Config:
                 f"train.batch_size {self.train.batch_size} is larger than the data, "
                 f"data.frames {self.data.frames}"
             )
+
+    @property
+    def hosts(self) -> tuple[int, ...] | None:
+        """Of the group of each expert, where they are given; None where hosts are shared out."""
+        given = self.cluster.hosts
+        if not isinstance(given, tuple):
+            return None
+        return given * len(self.experts) if len(given) == 1 else given
 
     def replace(self, changes: Mapping[str, Any]) -> "Config":
         """With other values of some settings, such as {"train.batch_size": 64}. Raises ConfigError."""

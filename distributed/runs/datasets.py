@@ -8,25 +8,26 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...analysis.report import figures
 from ...analysis.metrics import RAMACHANDRAN, Counts, histogram
 from ...analysis.projections import Projection, ramachandran
 from ...analysis.reduction import BLOCK
+from ...analysis.report import figures
 from ...data import fence, files
+from ...data.config import MoleculesConfig
+from ...data.dataset import convert as conversion
+from ...data.dataset.convert import check, finish_conversion, paths_of, sources_of
+from ...data.dataset.shards import MANIFEST, Dataset
+from ...data.files import FileError, file_error, require_writable
 from ...data.molecules.bead_map import BeadMap
 from ...data.molecules.beads import Beads, require_torsions
-from ...data.reference.building import require_openmm
-from ...data.config import MoleculesConfig
-from ...data.dataset.convert import check, finish_conversion, paths_of, sources_of
-from ...data.files import FileError, file_error, require_writable
+from ...data.molecules.residues import MoleculeError, parse_sequence
 from ...data.readers.found import Found
 from ...data.readers.pooling import DEFAULT_SPLIT, Pool, pool
-from ...data.reference.dynamics import Reference
-from ...data.molecules.residues import MoleculeError, parse_sequence
-from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.readers.sources import Conditions, Source
-from ..cluster import joining
+from ...data.reference.building import require_openmm
+from ...data.reference.dynamics import Reference
 from .. import tasks
+from ..cluster import joining
 from ..config import ClusterConfig
 from .config import ConfigError
 from .display import Display
@@ -49,7 +50,7 @@ def generate(references: Sequence[Reference], config: ClusterConfig, display: Di
     if missing:
         joining.connect(config)
         tasks_left = [
-            tasks.submit(tasks.simulate_reference, reference, walker)
+            tasks.submit(Reference.walk, reference, walker)
             for reference in missing
             for walker in range(reference.config.walkers)
         ]
@@ -60,7 +61,7 @@ def generate(references: Sequence[Reference], config: ClusterConfig, display: Di
                 display.parts(
                     "peptide", {r.sequence: (r.done(), r.blocks * r.config.walkers) for r in missing}
                 )
-        ray.get([tasks.submit(tasks.finish_reference, reference) for reference in missing])
+        ray.get([tasks.submit(Reference.finish, reference) for reference in missing])
     for reference in references:
         report = reference.finish()
         parts = ", ".join(f"{part:.4f}" for part in report["phi_positive"]) or "none"
@@ -101,7 +102,9 @@ def convert(
     display.stage("data", f"{_counted(sources, pools)} to beads ({config.beads})")
     display.stage("", conditions_line([conditions]))
     directory = directory.absolute()
-    require_writable(directory, _space(pools, bead_map))
+    # All beads, as parts and as systems, as far as the files tell how many frames they hold.
+    numbers = (len(p.beads(bead_map)) * sum(source.frames or 0 for source in p.sources) for p in pools)
+    require_writable(directory, 24 * sum(numbers))
     joining.connect(on)
     founds = _convert(pools, bead_map, directory, display)
     summarise(pools, founds, display, each)
@@ -113,7 +116,7 @@ def _convert(
 ) -> dict[str, list[Found]]:
     """A task for each trajectory, and one for each molecule when its trajectories are done."""
     parts = {
-        p.name: [tasks.submit(tasks.convert_trajectory, source, bead_map, directory) for source in p.sources]
+        p.name: [tasks.submit(conversion.convert, source, bead_map, directory) for source in p.sources]
         for p in pools
     }
     left = [part for those in parts.values() for part in those]
@@ -125,14 +128,9 @@ def _convert(
             display.parts("trajectory", {"": (count - len(left), count)})
             going = set(left)
             for name in [name for name in waiting if going.isdisjoint(parts[name])]:
-                last.append(tasks.submit(tasks.write_pool, waiting.pop(name), bead_map, directory))
+                last.append(tasks.submit(conversion.write_pool, waiting.pop(name), bead_map, directory))
     ray.get(last)
     return {name: ray.get(those) for name, those in parts.items()}
-
-
-def _space(pools: Sequence[Pool], bead_map: BeadMap) -> int:
-    """Bytes of all beads, as parts and as systems, as far as the files tell how many frames they hold."""
-    return sum(24 * len(p.beads(bead_map)) * sum(s.frames or 0 for s in p.sources) for p in pools)
 
 
 def _counted(sources: Sequence[Source], pools: Sequence[Pool]) -> str:
@@ -189,7 +187,8 @@ def _inspect_dataset(dataset: Dataset, figure: Path | None, display: Display, ea
     rows, parts, drawn = [], [], {}
     for name in dataset.systems:
         beads = Beads.from_json(dataset.description(name)["beads"])
-        planes, known = ramachandran(beads), _trajectories_of(dataset, name)
+        # What the system was made of; some datasets do not know.
+        planes, known = ramachandran(beads), dataset.description(name).get("trajectories", [])
         for split in dataset.manifest["systems"][name]["splits"]:
             frames = dataset.split(split, name)
             positive = UNKNOWN
@@ -210,11 +209,6 @@ def _inspect_dataset(dataset: Dataset, figure: Path | None, display: Display, ea
     if each:
         trajectories(parts, display)
     _draw_beside(drawn, dataset.directory / "ramachandran.png", figure, display)
-
-
-def _trajectories_of(dataset: Dataset, name: str) -> list[dict[str, Any]]:
-    """Those that a system was made of; of a dataset that does not know, none."""
-    return dataset.description(name).get("trajectories", [])
 
 
 def _draw_beside(

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
-from ..groups.events import LOUD, Event
 from ..campaigns.pool import Tally
+from ..groups.events import LOUD, Event
 from ..training.progress import Progress
 
 PLAIN_SECONDS = 5.0
@@ -96,13 +96,7 @@ class Display:
 
     def metrics(self, name: str, metrics: RunResult | SystemResult) -> None:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
-        grid = Table(
-            *TABLE_HEADER,
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-            show_edge=False,
-        )
+        grid = Table(*TABLE_HEADER, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for column in grid.columns[2:]:
             column.justify = "right"
         for row in metrics.table():

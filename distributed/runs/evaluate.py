@@ -9,18 +9,18 @@ import numpy as np
 import ray
 
 from ...analysis import evaluation, results
-from ...analysis.report import figures
 from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
+from ...analysis.report import figures
 from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
 from ...analysis.systems import System
 from ...data import trajectories
-from ...data.files import FileError, sha256, write_json
 from ...data.dataset.shards import Dataset
-from ..cluster import joining
-from ..campaigns import pool
+from ...data.files import FileError, sha256, write_json
 from .. import tasks
+from ..campaigns import pool
 from ..campaigns.segments import Store, Summary
 from ..campaigns.works import Work
+from ..cluster import joining
 from . import board, reporting
 from .chosen import Chosen
 from .display import Display
@@ -165,9 +165,7 @@ def _split(run: Run, system: System, name: str) -> FrameSet:
     return in_parts(system, lambda: split.blocks(BLOCK), sizes)
 
 
-def _of_system(
-    run: Run, sampling: Work, simulation: Work, sets: Mapping[str, FrameSet]
-) -> SystemResult:
+def _of_system(run: Run, sampling: Work, simulation: Work, sets: Mapping[str, FrameSet]) -> SystemResult:
     system, (reference, iid, sim) = sampling.system, sets.values()
     for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
         if not one.totals.frames:

@@ -4,38 +4,50 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...data.config import MoleculesConfig, MuellerBrownConfig, ReferenceConfig
+from ...model.config import (
+    SMALLEST_TIME,
+    ExpertConfig,
+    GraphTransformerConfig,
+    MLPConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+)
 from ..config import ClusterConfig, TrainConfig
-from ...model.config import SMALLEST_TIME, ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig, SampleConfig, SimulateConfig
 from .config import Config, Method, Recipe
 
 TWO_FOR_ONE_TIME = 0.02
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Networks and times of a method with one model, and of one with three, the smallest times first."""
+class _Size:
+    """Networks and times of the three experts, the smallest times first, and of the one model beside them."""
 
+    hidden: tuple[tuple[int, ...], ...]
+    """Hidden widths of each expert."""
+    epochs: tuple[int, ...]
     single: tuple[int, ...]
     """Hidden widths of the one model."""
     single_epochs: int
-    single_midpoint: float
-    hidden: tuple[tuple[int, ...], ...]
-    epochs: tuple[int, ...]
-    midpoints: tuple[float, ...]
-    energies: int
+    batch: int = 1024
+    heads: int = 8
+    head_width: int = 64
+    midpoints: tuple[float, ...] = (0.03, 0.35, 0.8)
+    single_midpoint: float = 0.3
+    energies: int = 1
     """How many of the three are energies; the others are scores."""
 
 
-def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> tuple[ExpertConfig, ...]:
+def _experts(size: _Size, weight: float, method: Method, recipe: Recipe) -> tuple[ExpertConfig, ...]:
     """The experts of a method; `weight` is that of the consistency term, of the smallest times alone."""
     paper = recipe == "paper"
     if method not in ("mixture", "both"):
         return (
             ExpertConfig(
                 interval=(0, 1),
-                hidden=layout.single,
-                epochs=layout.single_epochs,
-                midpoint=layout.single_midpoint,
+                hidden=size.single,
+                epochs=size.single_epochs,
+                midpoint=size.single_midpoint,
                 conservative=method != "score",
                 consistency_weight=weight,
                 relative_time=False,
@@ -48,10 +60,10 @@ def _experts(layout: _Layout, weight: float, method: Method, recipe: Recipe) -> 
         ExpertConfig(
             interval=interval,
             train_interval=drawn[i] if paper else None,
-            hidden=layout.hidden[i],
-            epochs=layout.epochs[i],
-            midpoint=layout.midpoints[i],
-            conservative=i < layout.energies,
+            hidden=size.hidden[i],
+            epochs=size.epochs[i],
+            midpoint=size.midpoints[i],
+            conservative=i < size.energies,
             consistency_weight=weight if i == 0 else 0.0,
             relative_time=i > 0 or not paper,
         )
@@ -63,8 +75,14 @@ def _force_time(method: Method) -> float:
     return TWO_FOR_ONE_TIME if method == "two-for-one" else SMALLEST_TIME
 
 
-MUELLER_BROWN = _Layout(
-    (92, 92, 92), 180, 0.5, ((64, 64, 64), (64, 64), (54, 54)), (120, 30, 30), (0.05, 0.35, 0.8), energies=3
+MUELLER_BROWN = _Size(
+    hidden=((64, 64, 64), (64, 64), (54, 54)),
+    epochs=(120, 30, 30),
+    single=(92, 92, 92),
+    single_epochs=180,
+    midpoints=(0.05, 0.35, 0.8),
+    single_midpoint=0.5,
+    energies=3,
 )
 
 
@@ -72,13 +90,12 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
     """The Müller-Brown potential at the paper's full size (Tables 3 and 6)."""
     paper = recipe == "paper"
     weight = 5e-4 if method in ("fokker-planck", "both") else 0.0
-    experts = _experts(MUELLER_BROWN, weight, method, recipe)
     force_time = _force_time(method)
-    common = {
+    common: dict[str, Any] = {
         "preset": "mueller-brown",
         "method": method,
         "recipe": recipe,
-        "experts": experts,
+        "experts": _experts(MUELLER_BROWN, weight, method, recipe),
         "cluster": ClusterConfig(),
     }
     if paper:
@@ -102,32 +119,11 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
     )
 
 
-@dataclass(frozen=True)
-class _Size:
-    """What tells the molecular presets apart."""
-
-    hidden: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-    """Hidden widths of each expert, from the smallest times; the first are those of a single model too."""
-    epochs: tuple[int, int, int]
-    single_epochs: int
-    batch: int
-    heads: int = 8
-    head_width: int = 64
-
-    @property
-    def layout(self) -> _Layout:
-        """Of the experts, the smallest alone an energy."""
-        midpoints = (0.03, 0.35, 0.8)
-        return _Layout(
-            self.hidden[0], self.single_epochs, 0.3, self.hidden, self.epochs, midpoints, energies=1
-        )
-
-
 # Tables 4 and 5 of the paper, and what two cores train in less than an hour.
-ALANINE = _Size(((96, 96), (96, 96), (96, 96)), (7000, 2000, 1000), 10_000, 1024)
-DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), 120, 1024)
-ALANINE_SMALL = _Size(((64, 64), (64, 64), (64, 64)), (150, 150, 60), 120, 128, 4, 16)
-DIPEPTIDES_SMALL = _Size(((64, 64), (64, 64), (64, 64)), (24, 36, 15), 30, 128, 4, 16)
+ALANINE = _Size(((96, 96),) * 3, (7000, 2000, 1000), (96, 96), 10_000)
+DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), (128, 128, 128), 120)
+ALANINE_SMALL = _Size(((64, 64),) * 3, (150, 150, 60), (64, 64), 120, 128, 4, 16)
+DIPEPTIDES_SMALL = _Size(((64, 64),) * 3, (24, 36, 15), (64, 64), 30, 128, 4, 16)
 
 
 # Alanine dipeptide as in bgmol's data, and two cores' worth of it; dipeptides with charged ends.
@@ -149,22 +145,20 @@ def _molecules(
 ) -> Config:
     paper = recipe == "paper"
     weights = {"fokker-planck": 5e-4, "both": 1e-4} if paper else {"fokker-planck": 0.02, "both": 0.02}
-    weight = weights.get(method, 0.0)
-    experts = _experts(size.layout, weight, method, recipe)
-    one_hot = paper and name.startswith("alanine")
+    alanine = name.startswith("alanine")
     return Config(
         preset=name,
         method=method,
         recipe=recipe,
         data=data,
-        experts=experts,
+        experts=_experts(size, weights.get(method, 0.0), method, recipe),
         network=GraphTransformerConfig(
             precondition=not paper,
             springs=not paper,
             bond_width=0.03 if paper else 0.1,
             heads=size.heads,
             head_width=size.head_width,
-            embedding="one-hot" if one_hot else "features",
+            embedding="one-hot" if paper and alanine else "features",
             centred=not paper,
         ),
         objective=ObjectiveConfig(estimator="weak")
@@ -185,10 +179,10 @@ def _molecules(
             **simulate,
             integrator="langevin" if paper else "baoab",
             force_time=_force_time(method),
-            first_phi_positive=paper and name.startswith("alanine"),
+            first_phi_positive=paper and alanine,
         ),
         cluster=ClusterConfig(),
-        reference=ALANINE_REFERENCE if name.startswith("alanine") else DIPEPTIDE_REFERENCE,
+        reference=ALANINE_REFERENCE if alanine else DIPEPTIDE_REFERENCE,
     )
 
 

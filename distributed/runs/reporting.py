@@ -9,11 +9,17 @@ from platform import python_version
 from ...analysis.report import figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
-from ...analysis.results import COLUMNS, TABLE_HEADER, Length, MadeFrom, RunResult, SimulationCounts, Structure, SystemResult
+from ...analysis.results import (
+    COLUMNS,
+    TABLE_HEADER,
+    RunResult,
+    SimulationCounts,
+    Structure,
+    SystemResult,
+)
 from ...data import files
-from ..training import parameters as trained
-from ..training.history import HISTORY, read_history
 from ...model.config import SimulateConfig
+from ..training import parameters as trained
 from .config import from_dict, to_dict
 from .display import clock
 from .run import Run
@@ -36,9 +42,7 @@ def made_from(path: Path) -> str | None:
 def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) -> None:
     """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
     # One that is empty or gone cannot be made again; the rest of the report can.
-    paths = {job.name: job.directory / HISTORY for job in run.jobs}
-    found = {name: read_history(path) for name, path in paths.items() if path.exists()}
-    history = {name: losses for name, losses in found.items() if losses}
+    history = {job.name: losses for job in run.jobs if (losses := job.losses)}
     drawn = figures.free_energies(sets)
     if history:
         drawn["losses"] = (
@@ -60,7 +64,8 @@ def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) ->
 def _report(
     run: Run, result: RunResult, digest: str, history: dict, images: list[tuple[str, bytes]]
 ) -> Report:
-    config, timings, made_from = run.config, run.timings(), result.made_from
+    config, made_from = run.config, result.made_from
+    parts = (("samples", made_from.sample), ("simulation", made_from.simulate))
     simulated = from_dict(made_from.simulate.settings, SimulateConfig)
     return Report(
         title=f"{config.preset}: {config.method}",
@@ -71,9 +76,24 @@ def _report(
         warnings=warnings(result),
         figures=images,
         tables=[
-            ("Results", ("what", "number", "settings"), _result_rows(made_from)),
+            (
+                "Results",
+                ("what", "number", "settings"),
+                [
+                    (
+                        noun,
+                        str(part.result),
+                        ", ".join(f"{name} {value}" for name, value in part.settings.items()),
+                    )
+                    for noun, part in parts
+                ],
+            ),
             ("Experts", EXPERT_COLUMNS, [_expert_row(job, history.get(job.name)) for job in run.jobs]),
-            ("Timings", ("stage", "time"), [(stage, clock(seconds)) for stage, seconds in timings.items()]),
+            (
+                "Timings",
+                ("stage", "time"),
+                [(stage, clock(seconds)) for stage, seconds in run.timings().items()],
+            ),
             ("Simulation", ("quantity", "value"), _simulation_rows(result.simulate, simulated)),
             *_molecule_tables(result.systems),
             (
@@ -87,14 +107,7 @@ def _report(
     )
 
 
-EXPERT_COLUMNS = (
-    "interval of t",
-    "parameters",
-    "steps",
-    "trained in",
-    "denoising loss",
-    "consistency term",
-)
+EXPERT_COLUMNS = ("interval of t", "parameters", "steps", "trained in", "denoising loss", "consistency term")
 
 
 def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
@@ -110,14 +123,6 @@ def _expert_row(job, history: dict[str, list[float]] | None) -> tuple[str, ...]:
         f"{history['denoising'][-1]:.4f}",
         f"{term:.4g}" if term else "not used",
     )
-
-
-def _result_rows(made_from: MadeFrom) -> list[tuple[str, ...]]:
-    """Which samples and which simulation, and the settings that made them."""
-    return [
-        (noun, str(part.result), ", ".join(f"{name} {value}" for name, value in part.settings.items()))
-        for noun, part in (("samples", made_from.sample), ("simulation", made_from.simulate))
-    ]
 
 
 def _simulation_rows(counts: SimulationCounts, settings: SimulateConfig) -> list[tuple[str, str]]:
@@ -167,13 +172,10 @@ def _structure(name: str, molecule: Structure) -> Table:
         rows.append(("φ crossings", "", "", str(torsions.phi_crossings), "", ""))
     if mirrored := molecule.mirror_images:
         rows.append(("mirror images at CA", *(f"{mirrored[kind].share:.4f}" for kind in kinds), "", ""))
-    rows += [_length_row(*length) for length in (molecule.bonds | molecule.distances).items()]
+    for label, length in (molecule.bonds | molecule.distances).items():
+        spreads = (f"{1000 * mean:.1f} ± {1000 * sd:.1f}" for mean, sd in length.spread.values())
+        rows.append((label, *spreads, *(f"{1000 * w1:.1f}" for w1 in length.w1.values())))
     return name, ("bond or distance, length ± spread (pm)", *kinds, "W1 iid", "W1 sim"), rows
-
-
-def _length_row(label: str, length: Length) -> tuple[str, ...]:
-    spreads = (f"{1000 * mean:.1f} ± {1000 * sd:.1f}" for mean, sd in length.spread.values())
-    return label, *spreads, *(f"{1000 * w1:.1f}" for w1 in length.w1.values())
 
 
 def warnings(result: RunResult) -> list[str]:
@@ -187,8 +189,7 @@ def warnings(result: RunResult) -> list[str]:
                 f"{counts.frames_not_finite} of {counts.frames} frames of the {noun} are not finite "
                 "and were left out of the metrics."
             )
-    largest = result.simulate.largest_omega_dt
-    if largest is not None and largest > LONG_STEP:
+    if (largest := result.simulate.largest_omega_dt or 0) > LONG_STEP:
         texts.append(
             f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where 2 is the limit of "
             "stability; a smaller simulate.timestep is safer."

@@ -91,13 +91,19 @@ class Results(Generic[Settings]):
         """The one of this number."""
         return next((result for result in self.all() if result.number == number), None)
 
+    @property
+    def numbers(self) -> str:
+        """Of all, for people."""
+        return ", ".join(map(str, sorted(result.number for result in self.all())))
+
     def ask(self, settings: Settings, origin: Origin) -> Result[Settings]:
         """The result of these settings, which becomes the last of the list; a new one if there is none yet.
 
         One that is there keeps what it has, or grows.
         """
         found = self.all()
-        same = next((result for result in found if _same(result, settings, origin)), None)
+        made_by = origin, _identity(settings)
+        same = next((one for one in found if (one.origin, _identity(one.settings)) == made_by), None)
         if same is None:
             number = max((result.number for result in found), default=0) + 1
             asked = Result(number, settings, origin)
@@ -117,10 +123,6 @@ class Results(Generic[Settings]):
             {"number": r.number, "settings": to_dict(r.settings), "origin": asdict(r.origin)} for r in results
         ]
         write_json(self.directory / LIST, {"format": FORMAT, "results": entries})
-
-
-def _same(result: Result[Any], settings: Any, origin: Origin) -> bool:
-    return result.origin == origin and _identity(result.settings) == _identity(settings)
 
 
 def _identity(settings: SampleConfig | SimulateConfig) -> dict[str, Any]:

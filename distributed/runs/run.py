@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.systems import System
 from ...data import archive, fence
+from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.errors import FokkerError
 from ...data.files import read_json, sha256, sha256_of, write_json
-from ...data.dataset.shards import MANIFEST, Dataset
+from ...model.config import SampleConfig, SimulateConfig
 from ..training import parameters
 from ..training.job import ExpertJob, write_model
-from ...model.config import SampleConfig, SimulateConfig
 from .config import Config, ConfigError, load, save, to_dict
 from .results import Origin, Result, Results
 
@@ -146,6 +147,11 @@ class Run:
         )
 
     @property
+    def trained(self) -> bool:
+        """Whether all experts are, to their end."""
+        return all(job.trained for job in self.jobs)
+
+    @property
     def samples(self) -> Results[SampleConfig]:
         """All sets of independent samples."""
         return Results(self.directory.absolute() / SAMPLES, SampleConfig)
@@ -173,15 +179,14 @@ class Run:
 
     def sampling(self, result: Result[SampleConfig]) -> "tuple[Sampling, ...]":
         """The work that a set of samples is made by, for each system."""
-        from ..campaigns.works import Sampling  # With Ray, which takes seconds, and who only trains needs not.
+        from ..campaigns.works import (
+            Sampling,  # With Ray, which takes seconds, and who only trains needs not.
+        )
 
         folder, seed = self.samples.folder(result), result.origin.seed
         return tuple(
-            Sampling(
-                *(self.model, self.name, system, result.settings),
-                *(folder / system.name, seed, result.identity),
-            )
-            for system in self.systems
+            Sampling(self.model, self.name, one, result.settings, folder / one.name, seed, result.identity)
+            for one in self.systems
         )
 
     def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":
@@ -217,16 +222,14 @@ class Run:
         differing = _differences(to_dict(load(path)), to_dict(self.config)) if path.exists() else []
         begun = (self.data / MANIFEST).exists() or (self.directory / "experts").exists()
         for name, old, new in differing:
-            if begun and name.split(".")[0] in FIXED and not self._allows(name):
+            allowed = any(f"{name}.".startswith(f"{one}.") for one in self.allowed)
+            if begun and name.split(".")[0] in FIXED and not allowed:
                 raise ConfigError(
                     f"{self.directory} was made with {old}, not {new}: take another --name, the old value, "
                     f"or go on with the new one by --allow-changed {name}",
                     field=name,
                 )
         return differing
-
-    def _allows(self, name: str) -> bool:
-        return any(name == allowed or name.startswith(f"{allowed}.") for allowed in self.allowed)
 
     def claim(self) -> list[str]:
         """Save the configuration in the directory; lines that say what `changes` mean for what is there.
@@ -238,7 +241,7 @@ class Run:
         fixed = [change for change in changes if change[0].split(".")[0] in FIXED]
         path, notes = self.directory / CONFIG, []
         if kept := self._outdated(fixed):
-            number = _free_number(self.directory)
+            number = next(n for n in count(1) if not path.with_stem(f"{path.stem}-{n}").exists())
             aside = [(part, part.with_stem(f"{part.stem}-{number}")) for part in (*kept, path)]
             for part, place in aside:
                 part.rename(place)
@@ -277,14 +280,6 @@ class Run:
                 f"it out{f' ({make})' if make else ''}, or name the run alone: --name {self.directory.name}",
                 field=name,
             )
-
-
-def _free_number(directory: Path) -> int:
-    """The first under which no configuration was put aside."""
-    number = 1
-    while (directory / f"{Path(CONFIG).stem}-{number}.json").exists():
-        number += 1
-    return number
 
 
 def _differences(saved: Any, wanted: Any, name: str = "") -> list[tuple[str, Any, Any]]:

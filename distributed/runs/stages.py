@@ -2,25 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 import ray
 
-from ...analysis.systems import System
-from ...data.reference.building import require_openmm
 from ...data.config import MoleculesConfig, MuellerBrownConfig
-from ...data.reference.dynamics import Reference
-from ...data.molecules.residues import MoleculeError
 from ...data.dataset.shards import MANIFEST, Dataset
-from ..cluster import joining
-from ..groups import events, training
+from ...data.molecules.residues import MoleculeError
+from ...data.reference import mueller_brown
+from ...data.reference.building import require_openmm
+from ...data.reference.dynamics import Reference
+from .. import tasks
 from ..campaigns import pool
 from ..campaigns.works import Work
-from .. import tasks
+from ..cluster import joining
+from ..groups import events, training
 from ..training.job import ExpertJob
-from . import board, datasets, evaluate
+from . import board, checks, datasets, evaluate
 from .config import to_dict
 from .display import Display
-from .results import Result
+from .results import Result, Results, Settings
 from .run import SAMPLES, SIMULATION, Run, StageError
 
 REFERENCE = "reference"
@@ -47,10 +49,8 @@ def data(runs: Sequence[Run], display: Display) -> None:
     if isinstance(config, MuellerBrownConfig):
         display.stage("data", f"{config.frames} frames for training and as many as an independent reference")
         joining.connect(run.config.cluster)
-        seeds = {"train": 2 * config.seed, "reference": 2 * config.seed + 1}
-        fingerprint = ray.get(
-            tasks.submit(tasks.generate_mueller_brown, config, run.data.absolute(), seeds, source)
-        )
+        made: Any = ray.get(tasks.submit(mueller_brown.write, config, run.data.absolute(), source))
+        fingerprint = made.fingerprint
     else:
         fingerprint = _molecules(run, config, source, display)
     display.stage("", f"fingerprint {fingerprint[:12]}")
@@ -76,14 +76,10 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
 
 def references(run: Run) -> list[Reference]:
     """What a run of molecules without data simulates: its peptides, those of the judged split last."""
-    config, settings = run.config.data, run.config.reference
-    assert settings is not None
-    splits = (("train", config.sequences), (config.evaluate, config.held_out))
-    return [
-        Reference(sequence, settings, run.directory.absolute() / REFERENCE / split)
-        for split, sequences in splits
-        for sequence in sequences or ()
-    ]
+    assert run.config.reference is not None
+    folder = run.directory.absolute() / REFERENCE
+    named = checks.peptides(run.config.data)
+    return [Reference(sequence, run.config.reference, folder / split) for split, sequence in named]
 
 
 def train(runs: Sequence[Run], display: Display) -> None:
@@ -102,7 +98,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
     joining.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
     of_job = {job.directory: run for run in runs for job in run.jobs}
-    unfinished = [run for run in runs if not _is_trained(run)]
+    unfinished = [run for run in runs if not run.trained]
     for run in unfinished:
         board.begun(run)
 
@@ -114,7 +110,7 @@ def train(runs: Sequence[Run], display: Display) -> None:
 
     with display.watching():
         outcomes = training.train_experts(jobs, runs[0].config.cluster, at_once, display.training, record)
-    for run in filter(_is_trained, unfinished):
+    for run in (run for run in unfinished if run.trained):
         run.save_model()
         board.trained(run)
     for name, outcome in outcomes.items():
@@ -125,44 +121,25 @@ def train(runs: Sequence[Run], display: Display) -> None:
         raise StageError(f"{len(failed)} of {len(jobs)} experts failed: {', '.join(failed)}")
 
 
-def _is_trained(run: Run) -> bool:
-    return all(job.trained for job in run.jobs)
-
-
 def sample(runs: Sequence[Run], display: Display) -> None:
     """Draw independent samples of every run."""
-    _require_trained("sample", runs)
-    works = []
-    for run in runs:
-        result = run.samples.ask(run.config.sample, run.origin)
-        _tell_number(SAMPLES, run, result, display)
-        works += run.sampling(result)
-    _segments("sample", works, runs, display, unit="evaluations")
+    _require_trained(SAMPLES, runs)
+    works = [run.sampling(_asked(SAMPLES, run, run.samples, run.config.sample, display)) for run in runs]
+    _segments(SAMPLES, [*chain(*works)], runs, display, unit="evaluations")
 
 
 def simulate(runs: Sequence[Run], display: Display) -> None:
     """Simulate every run."""
-    _require_trained("simulate", runs)
-    works = []
-    for run in runs:
-        result = run.simulations.ask(run.config.simulate, run.origin)
-        _tell_number(SIMULATION, run, result, display)
-        works += run.simulation(result)
-    _segments("simulate", works, runs, display, unit="steps")
-
-
-def _tell_number(stage: str, run: Run, result: Result, display: Display) -> None:
-    if result.number > 1:
-        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
+    _require_trained(SIMULATION, runs)
+    works = [
+        run.simulation(_asked(SIMULATION, run, run.simulations, run.config.simulate, display)) for run in runs
+    ]
+    _segments(SIMULATION, [*chain(*works)], runs, display, unit="steps")
 
 
 def _require_trained(stage: str, runs: Sequence[Run]) -> None:
-    for run in runs:
-        for job in run.jobs:
-            if not job.trained:
-                raise StageError(
-                    f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first"
-                )
+    for job in (job for run in runs for job in run.jobs if not job.trained):
+        raise StageError(f"{stage}: expert {job.name} is not trained to its end, run `fokker train` first")
     _require_models(runs)
 
 
@@ -173,6 +150,15 @@ def _require_models(runs: Sequence[Run]) -> None:
             run.save_model()
 
 
+def _asked(
+    stage: str, run: Run, results: Results[Settings], settings: Settings, display: Display
+) -> Result[Settings]:
+    result = results.ask(settings, run.origin)
+    if result.number > 1:
+        display.stage(stage, f"result {result.number} of {run.name}, beside the others")
+    return result
+
+
 def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: Display, unit: str) -> None:
     tallies = [*map(pool.tally, works)]
     total = sum(tally.segments for tally in tallies)
@@ -181,7 +167,11 @@ def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: D
         return
     display.stage(stage, f"{total} segments")
     joining.connect(runs[0].config.cluster)
-    names = [_label(run, system) for run in runs for system in run.systems]
+    names = [
+        f"{run.label} {system.name if len(run.systems) > 1 else ''}".strip()
+        for run in runs
+        for system in run.systems
+    ]
     with display.watching():
         pool.run(
             works,
@@ -189,11 +179,6 @@ def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: D
             lambda tallies: display.segments(names, tallies, unit),
             lambda text: display.stage("", text),
         )
-
-
-def _label(run: Run, system: System) -> str:
-    several = len(run.systems) > 1
-    return f"{run.label} {system.name if several else ''}".strip()
 
 
 STAGES: dict[str, Callable[[Sequence[Run], Display], None]] = {

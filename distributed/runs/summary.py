@@ -1,10 +1,11 @@
 """What trajectories hold, as `fokker dataset` prints it: a row a system, and warnings."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from ...data.molecules.residues import MoleculeError
 from ...data.readers.found import Found
 from ...data.readers.pooling import DEFAULT_SPLIT, Pool, repeated
-from ...data.molecules.residues import MoleculeError
 from ...data.readers.sources import Conditions, Source
 from .display import Display
 
@@ -20,12 +21,11 @@ def summarise(
     `founds` has of each molecule, by name, what reading its trajectories found, in their order.
     """
     entries = {pool.name: [*zip(pool.sources, founds[pool.name], strict=True)] for pool in pools}
-    rows = []
-    for pool in pools:
-        for split in pool.splits:
-            rows.append(
-                _row(pool, split, [entry for entry in entries[pool.name] if _split(entry[0]) == split])
-            )
+    rows = [
+        _row(pool, split, [entry for entry in entries[pool.name] if _split(entry[0]) == split])
+        for pool in pools
+        for split in pool.splits
+    ]
     units = dict.fromkeys(found.unit for parts in founds.values() for found in parts)
     if len(units) == 1:
         display.stage("", f"unit: {next(iter(units))}")
@@ -70,9 +70,7 @@ def picoseconds(spacing: float | None) -> str:
 
 def common_spacing(spacings: Sequence[float | None]) -> str:
     """That of all trajectories of a molecule."""
-    if len(set(spacings)) > 1:
-        return "differs"
-    return picoseconds(spacings[0] if spacings else None)
+    return "differs" if len(set(spacings)) > 1 else picoseconds(next(iter(spacings), None))
 
 
 def conditions_line(conditions: Sequence[Conditions]) -> str:
@@ -108,11 +106,9 @@ def _sequence(source: Source) -> str:
 
 def _time(parts: Sequence[tuple[int, float | None]]) -> str:
     """Of all frames together."""
-    total = 0.0
-    for frames, spacing in parts:
-        if spacing is None:
-            return UNKNOWN
-        total += frames * spacing
+    if any(spacing is None for _, spacing in parts):
+        return UNKNOWN
+    total = sum(frames * (spacing or 0.0) for frames, spacing in parts)
     return f"{total / 1000:.4g} ns" if total >= 1000 else f"{total:.4g} ps"
 
 
@@ -134,6 +130,7 @@ def without_repeats(
 
 def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
     """What the user has to know of a molecule's trajectories."""
+    say = partial(display.stage, "warning")
     for source, found in entries:
         left_out = []
         if found.broken:
@@ -142,32 +139,29 @@ def warn(pool: Pool, entries: Sequence[Entry], display: Display) -> None:
         if found.problem:
             left_out.append(f"{found.problem}, and is left out from there")
         if left_out:
-            display.stage("warning", f"{source.path}: {'; '.join(left_out)}")
+            say(f"{source.path}: {'; '.join(left_out)}")
         if found.stray:
-            display.stage(
-                "warning",
+            say(
                 f"{source.path}: {found.stray} of {found.frames} frames have hydrogens where none can be, "
-                f"which are no beads and change nothing ({found.first_stray})",
+                f"which are no beads and change nothing ({found.first_stray})"
             )
         if found.mirrored:
-            display.stage(
-                "warning",
+            say(
                 f"{source.path}: {found.mirrored} of {found.frames} frames have a residue of the wrong hand "
-                f"at CA ({found.first_mirrored}): mirror images of L-amino acids are another molecule",
+                f"at CA ({found.first_mirrored}): mirror images of L-amino acids are another molecule"
             )
         for gap in found.gaps:
-            display.stage("warning", gap)
+            say(gap)
     same, twice = repeated([found for _, found in entries])
     if same:
         total = sum(found.frames for _, found in entries)
-        display.stage("warning", f"{pool.name}: {same} of {total} frames repeat the frame before")
+        say(f"{pool.name}: {same} of {total} frames repeat the frame before")
     for (first, second), count in twice.items():
         frames = entries[second][1].frames
         what = "the same frames" if count == frames else f"{count} of {frames} frames in common"
-        display.stage(
-            "warning",
+        say(
             f"{pool.name}: {entries[first][0].place} and {entries[second][0].place} hold {what}, which count "
-            "twice",
+            "twice"
         )
     if len(pool.splits) > 1:
         display.stage(

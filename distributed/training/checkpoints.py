@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,24 +139,20 @@ class Checkpoints:
             )
 
     def _fitted(self, step: int, like: TrainState, state: Any) -> TrainState:
-        """The tree that orbax returns in the structure of the train state."""
-        paths = jax.tree_util.tree_flatten_with_path(like)[0]
-        leaves = []
-        for path, wanted in paths:
-            found = state
-            try:
-                for key in path:
-                    found = found[_name(key, found)]
-                fits = np.shape(found) == wanted.shape
-            except (KeyError, IndexError, TypeError):
-                fits = False
-            if not fits:
+        """The tree that orbax returns, in which tuples are lists or dicts, in the structure of `like`."""
+        name = partial(jax.tree_util.keystr, simple=True, separator="/")
+        there = {name(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+
+        def fitted(path: Any, wanted: Any) -> np.ndarray:
+            found = there.get(name(path))
+            if found is None or np.shape(found) != wanted.shape:
                 raise CheckpointError(
                     f"{self._directory / str(step)} holds other parameters than the run's expert "
                     f"({jax.tree_util.keystr(path)}): take another --name, or the network it was made with"
                 )
-            leaves.append(np.asarray(found, wanted.dtype))
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+            return np.asarray(found, wanted.dtype)
+
+        return jax.tree.map_with_path(fitted, like)
 
     def _put_aside(self, step: int, error: Exception) -> None:
         damaged = self._directory / str(step)
@@ -192,9 +189,3 @@ def verify(path: Path) -> str:
             return str(error).splitlines()[0]
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state))
     return "" if finite else "it holds numbers that are not finite"
-
-
-def _name(key: Any, found: Any) -> Any:
-    """The name that orbax gives to a step of a path through a tree."""
-    name = getattr(key, "name", getattr(key, "key", getattr(key, "idx", None)))
-    return name if not isinstance(found, dict) or name in found else str(name)

@@ -3,7 +3,9 @@
 import json
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 HISTORY = "history.jsonl"
 KEPT = 10_000
@@ -36,12 +38,15 @@ class History:
 
 def read_history(path: Path) -> dict[str, list[float]]:
     """Losses over steps; of a step taken again after a restart, the last counts."""
-    lines = {}
-    for text in path.read_text().splitlines():
-        try:
-            entry = json.loads(text)
-        except ValueError:
-            continue  # Cut short; the step was taken again, or the line written again.
-        lines[entry["step"]] = entry
+    lines = {entry["step"]: entry for entry in read_lines(path)}
     ordered = [lines[step] for step in sorted(lines)]
     return {name: [float(entry[name]) for entry in ordered] for name in ordered[0]} if ordered else {}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The values of a file of one a line, without those that were cut short."""
+    found = []
+    for line in path.read_text().splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found

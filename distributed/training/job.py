@@ -22,6 +22,7 @@ from ...model.config import (
 from ...model.experts import Expert
 from ..config import TrainConfig
 from . import parameters
+from .history import HISTORY, read_history
 
 Part = TypeVar("Part", ArchitectureConfig, DynamicsConfig, SamplerConfig)
 
@@ -55,6 +56,12 @@ class ExpertJob:
     def trained(self) -> bool:
         """Whether it is trained to its end: its averaged parameters are on disk."""
         return (self.directory / parameters.FILE).exists()
+
+    @property
+    def losses(self) -> dict[str, list[float]] | None:
+        """What `history.read_history` gives; None if it has not begun."""
+        path = self.directory / HISTORY
+        return read_history(path) if path.exists() else None
 
     def load(self) -> tuple[Dataset, Expert, Plan]:
         """The data, the expert's functions and the plan of its batches."""

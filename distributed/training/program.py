@@ -60,13 +60,7 @@ class Program:
         job, plan = self._job, self._plan
         molecules = molecules_of(self._dataset, self._expert.shape)
         step = make_train_step(
-            self._expert,
-            job.objective,
-            job.train,
-            plan.steps,
-            plan.steps_per_epoch,
-            molecules,
-            self.mesh,
+            self._expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, molecules, self.mesh
         )
 
         # The state is not donated: it is small beside the activations, and saves read it while steps go on.

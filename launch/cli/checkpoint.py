@@ -11,6 +11,7 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT
+from .clean import bytes_of
 from .command import Command
 from .values import RunFolder
 
@@ -45,7 +46,8 @@ def carry_out(command: str, arguments: CheckpointArguments, display: "Display") 
                 state = _read(path)
             if command == "verify" and path.name.isdigit() and state != "can be restored":
                 broken.append(path)
-            about = _time(path), _origin(path), size(_bytes(path)), state
+            saved = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M")
+            about = saved, _origin(path), size(bytes_of(path)), state
             rows.append((directory.parent.name, _step(path), *about))
     display.table(HEADER, rows)
     if broken:
@@ -80,11 +82,6 @@ def _read(path: Path) -> str:
     return f"cannot be restored: {problem}" if problem else "can be restored"
 
 
-def _time(path: Path) -> str:
-    moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M")
-
-
 def _origin(path: Path) -> str:
     """Hosts of the group that wrote it, and devices of each."""
     try:
@@ -92,10 +89,6 @@ def _origin(path: Path) -> str:
         return f"{meta['hosts']} x {meta['devices'] // meta['hosts']}"
     except (OSError, ValueError, KeyError):
         return "unknown"
-
-
-def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 COMMANDS = {

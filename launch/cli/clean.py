@@ -45,9 +45,9 @@ def carry_out(arguments: CleanArguments, display: "Display") -> None:
         raise ConfigError(f"{directory} is not the folder of a run: {CONFIG} is missing")
     with locked(directory):
         parts = _chosen(_parts(directory), arguments.only, directory)
-        rows = [(name, str(len(_files(place))), size(_bytes(place))) for name, place in parts.items()]
+        rows = [(name, str(len(_files(place))), size(bytes_of(place))) for name, place in parts.items()]
         display.table(HEADER, rows)
-        total = size(sum(_bytes(place) for place in parts.values()))
+        total = size(sum(bytes_of(place) for place in parts.values()))
         what = f"{', '.join(parts) if arguments.only else 'all'} of {directory}, {total}"
         if not arguments.yes and not _agreed(what):
             display.stage("clean", "nothing is removed")
@@ -88,7 +88,8 @@ def _files(place: Path) -> list[Path]:
     return [file for file in place.rglob("*") if not file.is_dir()] if place.is_dir() else [place]
 
 
-def _bytes(place: Path) -> int:
+def bytes_of(place: Path) -> int:
+    """Of a file, or of all in a folder."""
     return sum(file.lstat().st_size for file in _files(place))
 
 

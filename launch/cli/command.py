@@ -30,9 +30,8 @@ class Command:
         """The arguments, as `parsing.read`. Raises UsageError, with the name of the command, and Help."""
         try:
             return self.reading(self.kind, name, argv, about=f"{self.about[0].upper()}{self.about[1:]}.")
-        except (
-            OSError
-        ) as error:  # Of a path that cannot be looked at: its name is too long, or a loop of links.
+        except OSError as error:
+            # Of a path that cannot be looked at: its name is too long, or a loop of links.
             raise UsageError(f"{error.filename}: {(error.strerror or '').lower()}", name) from None
         except (UsageError, ConfigError) as error:
             raise UsageError(str(error), name) from None

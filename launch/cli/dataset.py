@@ -97,11 +97,6 @@ class JudgeArguments:
     given: tyro.conf.Suppress[tuple[str, ...]] = ()
     """Dotted paths of what was typed."""
 
-    @property
-    def temperature(self) -> float | None:
-        """In K, if it is given."""
-        return self.config.temperature if "temperature" in self.given else None
-
 
 @contextmanager
 def _working_on(out: Path) -> Iterator[Path]:

@@ -2,23 +2,31 @@
 
 import posixpath
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from fokker import __version__
+
 from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
-from ..manifests import EXPERTS, ROLE, SHARED, SIMULATORS
+from .. import templates
 from ..targets import TARGETS, Machine, Pod, Target
 from . import run
 from .command import Command
 from .run import RunArguments
 from .values import Choices, HomePath, UsageError, choice, is_option, matching, typed
 
+SHARED = "/shared"
+"""Where the volume that every pod sees is mounted."""
+HEAD = Pod(cpus=2, memory=8)
 IMAGE = "registry.example/fokker:0.1.0"
 """Stands for the user's own, which a kustomization can put in its place."""
 SIMULATOR_HOSTS = 4
@@ -103,6 +111,11 @@ class Deployment:
         """Whether workers are on nodes that the cloud may take back."""
         return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
 
+    @property
+    def role(self) -> str:
+        """What its workers are for, by Ray's label fokker-role."""
+        return "experts" if self.asked.command == "run" else "simulators"
+
 
 def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
     """The run as its job will see it. Raises UsageError."""
@@ -112,37 +125,30 @@ def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: 
     if asked.target is None:
         raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
     target = TARGETS[asked.target]
-    machine = _machine(target, asked)
-    pod = _pod(target, machine, asked)
+    machine, pod = _pod(target, asked)
     if asked.spot and target.spot is None:
         raise UsageError(f"--spot: which nodes of {target.name} may be taken back is not known")
     _require_on_the_volume(argv)
     _refuse(target, pod, asked)
-    decided = {"name": ("--name", asked.directory.name), **_cluster(target, pod, asked)}
-    handed = [*asked.words(), *(words for path, words in decided.items() if path not in asked.given)]
-    words = tuple(word for group in handed for word in group)
+    decided = {"name": asked.directory.name, "runs_dir": f"{SHARED}/runs", **_cluster(pod, asked)}
+    words = (*chain(*asked.words(decided)),)
     this = run.read(RunArguments, command, words, writes=False)
     job = _job(this.directory.name, asked.command)
     return Deployment(asked, this, job, words, (*command.split(), *argv), target, machine, pod)
 
 
-def _machine(target: Target, asked: DeployArguments) -> Machine | None:
+def _pod(target: Target, asked: DeployArguments) -> tuple[Machine | None, Pod]:
+    """What a worker has, its whole machine or what is asked for, and on which."""
     machines = {machine.name: machine for machine in target.machines}
-    if asked.machine is not None and not machines:
-        raise UsageError(f"--machine: {target.name} takes nodes of any type: say --cpus and --memory")
     if not machines:
-        return None
-    return machines[choice("--machine", asked.machine or next(iter(machines)), tuple(machines))]
-
-
-def _pod(target: Target, machine: Machine | None, asked: DeployArguments) -> Pod:
-    """What a worker has: its whole machine, or what is asked for."""
-    if machine is None:
-        return Pod(asked.cpus or 4, asked.memory or 16)
-    for name, value in (("--cpus", asked.cpus), ("--memory", asked.memory)):
+        if asked.machine is not None:
+            raise UsageError(f"--machine: {target.name} takes nodes of any type: say --cpus and --memory")
+        return None, Pod(asked.cpus or 4, asked.memory or 16)
+    name = choice("--machine", asked.machine or next(iter(machines)), tuple(machines))
+    for option, value in (("--cpus", asked.cpus), ("--memory", asked.memory)):
         if value is not None:
-            raise UsageError(f"{name}: a worker has a {machine.name} for itself: choose another --machine")
-    return target.pod(machine)
+            raise UsageError(f"{option}: a worker has a {name} for itself: choose another --machine")
+    return machines[name], machines[name].pod
 
 
 def _job(run: str, command: str) -> str:
@@ -157,19 +163,15 @@ def _job(run: str, command: str) -> str:
     return run + ending
 
 
-def _cluster(target: Target, pod: Pod, asked: DeployArguments) -> dict[str, tuple[str, ...]]:
-    """Settings that say where what computes is to be, by the pods that there will be, as they are typed."""
-    found: dict[str, tuple[str, ...]] = {"runs_dir": ("--runs-dir", f"{SHARED}/runs")}
-    if target.on_gpu:
-        found["cluster.device"] = ("--cluster.device", "gpu")
-        found["cluster.devices_per_host"] = ("--cluster.devices-per-host", str(pod.gpus))
+def _cluster(pod: Pod, asked: DeployArguments) -> dict[str, Any]:
+    """Settings that say where what computes is to be, by the pods that there will be."""
+    found = run.on_devices(pod.gpus) if pod.gpus else {}
     if asked.command == "run":
-        return found | {"cluster.train_on": ("--cluster.train-on", f"{ROLE}={EXPERTS}")}
-    simulators = (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus)
+        return found | {"cluster.train_on": "fokker-role=experts"}
     return found | {
-        "cluster.simulate_on": ("--cluster.simulate-on", f"{ROLE}={SIMULATORS}"),
-        "cluster.simulators": ("--cluster.simulators", str(simulators)),
-        "cluster.autoscaled": ("--cluster.autoscaled",),
+        "cluster.simulate_on": "fokker-role=simulators",
+        "cluster.simulators": (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus),
+        "cluster.autoscaled": True,
     }
 
 
@@ -186,16 +188,29 @@ def _require_on_the_volume(argv: Sequence[str]) -> None:
 
 def _refuse(target: Target, pod: Pod, asked: DeployArguments) -> None:
     """Refuse settings that the cluster decides."""
-    cluster = asked.config.cluster
-    decided = [("cluster.device", "gpu" if target.on_gpu else "cpu", cluster.device)]
-    if target.on_gpu:
-        decided.append(("cluster.devices_per_host", str(pod.gpus), str(cluster.devices_per_host)))
-    for path, value, given in decided:
-        if path in asked.given and given != value:
+    for path, value in run.on_devices(pod.gpus).items():
+        if path in asked.given and getattr(asked.config.cluster, path.partition(".")[2]) != value:
             option = "--" + path.replace("_", "-")
             raise UsageError(f"{option}: a worker on {target.name} has {value}: leave it out")
     if "cluster.address" in asked.given:
         raise UsageError("--cluster.address: a job knows its own cluster: leave it out")
+
+
+def manifests(arguments: Deployment, least: int, most: int, instance: str | None = None) -> str:
+    """The job as Kubernetes takes it, with so many workers; its cluster bears its name, or another."""
+    asked = arguments.asked
+    command = shlex.join(["python", "-m", "fokker", asked.command, *arguments.words])
+    return templates.load("job.yaml.jinja").render(
+        version=__version__,
+        typed=shlex.join(["fokker", *arguments.typed]),
+        instance=instance or f"run-{arguments.job}",  # Nothing that stays in a cluster is called so.
+        this=arguments,
+        asked=asked,
+        entrypoint=yaml.safe_dump({"entrypoint": command}, width=100).rstrip(),
+        head=HEAD,
+        least=least,
+        most=most,
+    )
 
 
 def carry_out(arguments: Deployment) -> None:

@@ -1,6 +1,6 @@
 """`fokker model`: a trained model as a file, and what is drawn from it for any sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,11 +67,6 @@ class SampleArguments(TakenArguments):
     count: Count = 1000
     """Samples."""
 
-    @property
-    def asked(self) -> tuple[str, str, int]:
-        """The command, what it makes, and how many."""
-        return "sample", "samples", self.count
-
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class SimulateArguments(TakenArguments):
@@ -85,11 +80,6 @@ class SimulateArguments(TakenArguments):
     """Steps from one kept frame to the next (none: the run's)."""
     burn_in: Index | None = None
     """Steps of each chain that are dropped first (none: the run's)."""
-
-    @property
-    def asked(self) -> tuple[str, str, int]:
-        """The command, what it makes, and how many."""
-        return "simulate", "chains", self.chains
 
 
 def read(kind: type[ExportArguments], command: str, argv: Sequence[str], about: str) -> ExportArguments:
@@ -130,14 +120,19 @@ def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> 
     from .. import backend
 
     backend.require()
-    command, what, count = arguments.asked
+    if isinstance(arguments, SampleArguments):
+        command, what, count = "sample", "samples", arguments.count
+    else:
+        command, what, count = "simulate", "chains", arguments.chains
     molecule = load(arguments.model).molecule(arguments.sequence)
     beads = molecule.beads
     path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
     require_free(path, path.with_suffix(".pdb"), force=arguments.force)
     display.stage(command, f"{count} of {beads.sequence}, {len(beads)} beads")
     with display.watching():
-        made = _made(molecule, arguments, display)
+        made = _made(
+            molecule, arguments, lambda done: display.parts(command, {beads.sequence: (done, count)})
+        )
     finite = np.isfinite(made).all(axis=(-3, -2, -1))
     if not finite.any():
         raise StageError(
@@ -152,20 +147,17 @@ def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> 
 
 
 def _made(
-    molecule: "BoundMolecule", arguments: SampleArguments | SimulateArguments, display: "Display"
+    molecule: "BoundMolecule", arguments: SampleArguments | SimulateArguments, watch: Callable[[int], None]
 ) -> "np.ndarray":
     """Frames of all samples or chains: (count, frames, beads, 3)."""
     import numpy as np
 
-    command, _, count = arguments.asked
-
-    def watch(done: int) -> None:
-        display.parts(command, {molecule.beads.sequence: (done, count)})
-
     if isinstance(arguments, SampleArguments):
-        return np.asarray(molecule.sample(count, arguments.seed, watch=watch))[:, None]
+        return np.asarray(molecule.sample(arguments.count, arguments.seed, watch=watch))[:, None]
     settings = {"stride": arguments.stride, "burn_in": arguments.burn_in}
-    chains = molecule.simulate(arguments.frames, chains=count, key=arguments.seed, watch=watch, **settings)
+    chains = molecule.simulate(
+        arguments.frames, chains=arguments.chains, key=arguments.seed, watch=watch, **settings
+    )
     return np.asarray(chains.positions)
 
 

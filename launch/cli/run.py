@@ -3,12 +3,12 @@
 import os
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import tyro
 from pydantic import AfterValidator
@@ -67,12 +67,9 @@ class Which:
     @property
     def directory(self) -> Path:
         """Where everything of the run lives."""
-        return self.runs_dir / (self.name or self._usual_name)
-
-    @property
-    def _usual_name(self) -> str:
         method = "" if self.method == "both" else f"-{self.method}"
-        return f"{self.preset}{method}" + ("-paper" if self.recipe == "paper" else "")
+        recipe = "-paper" if self.recipe == "paper" else ""
+        return self.runs_dir / (self.name or f"{self.preset}{method}{recipe}")
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -95,12 +92,16 @@ class RunArguments(Which):
         known = list(dict.fromkeys(".".join(p[:i]) for p in paths for i in range(1, len(p) + 1)))
         return tuple(choice("--allow-changed", name.replace("-", "_"), known) for name in self.allow_changed)
 
-    def words(self) -> list[tuple[str, ...]]:
-        """The run as it would be typed after a command: the preset, and each option with its value."""
+    def words(self, decided: Mapping[str, Any] | None = None) -> list[tuple[str, ...]]:
+        """The run as it would be typed after a command: the preset, and each option with its value.
+
+        Those that are `decided`, by their dotted paths, follow unless they were typed.
+        """
         others = {field.name for field in fields(self)} - {field.name for field in fields(RunArguments)}
         known = {option.path: option for option in options(self).values()}
-        preset = [] if self.preset is None else [(self.preset,)]
-        return [*preset, *(known[path].words() for path in self.given if path not in others)]
+        typed = [known[path] for path in self.given if path not in others]
+        told = [replace(known[p], value=value) for p, value in (decided or {}).items() if p not in self.given]
+        return [*([(self.preset,)] if self.preset else []), *(option.words() for option in [*typed, *told])]
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -125,7 +126,10 @@ def read(kind: type[Of], command: str, argv: Sequence[str], about: str = "", wri
     if preset is None and name is None:
         if not {"-h", "--help"} & {*argv}:
             raise UsageError(_nameless(argv, kind))
-        raise parsing.Help(parsing.helped(kind, command, about=f"{about}\n\n{_settings_help(command)}"))
+        presets = f"Presets: {', '.join(PRESETS)}"
+        data = "Of molecules, --data PATH names your trajectories (short for --data.path)."
+        example = f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] --help"
+        raise parsing.Help(parsing.helped(kind, command, about="\n\n".join((about, presets, data, example))))
     default = None
     if issubclass(kind, RunArguments):
         config = _config(preset, method, recipe, runs, name)
@@ -161,12 +165,6 @@ def _nameless(argv: Sequence[str], kind: type) -> str:
     return f"name a preset ({', '.join(PRESETS)}), or with --name a run that has started"
 
 
-def _settings_help(command: str) -> str:
-    data = "Of molecules, --data PATH names your trajectories (short for --data.path)."
-    example = f"To see the settings: fokker {command} {next(iter(PRESETS))} [--method M] --help"
-    return f"Presets: {', '.join(PRESETS)}\n\n{data}\n\n{example}"
-
-
 def _config(
     preset: str | None, method: str | None, recipe: str | None, runs: Path, name: str | None
 ) -> Config:
@@ -182,17 +180,19 @@ def _config(
     return load(runs / (name or "") / "config.json")
 
 
+def on_devices(gpus: int) -> dict[str, Any]:
+    """What a run is told of hosts that have so many GPUs, by dotted paths."""
+    return {"cluster.device": "gpu", "cluster.devices_per_host": gpus} if gpus else {"cluster.device": "cpu"}
+
+
 def require_place(directory: Path, runs: Path, writes: bool = True) -> None:
     """UsageError unless a run's folder can be written, if it is; creates nothing."""
     there = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), None)
     if there is None:
         raise UsageError("the folder in which the command was started is gone: change to one that is there")
-    problem = None
-    if not there.is_dir():
-        problem = "is not a folder"
-    elif writes and not os.access(there, os.W_OK | os.X_OK):
-        problem = "is not writable"
-    if problem:
+    writable = not writes or os.access(there, os.W_OK | os.X_OK)
+    if not there.is_dir() or not writable:
+        problem = "is not writable" if there.is_dir() else "is not a folder"
         blamed = f"--name {directory.name}" if there == directory else f"--runs-dir {runs}"
         raise UsageError(f"{blamed}: {there} {problem}; choose another place")
 

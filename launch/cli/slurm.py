@@ -7,16 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated
 
 import tyro
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from ...distributed.cluster.machine import RAY_BYTES, SOCKET_BYTES
 from ...distributed.runs.config import Config
 from ...model.config import STRICT, Count
+from .. import templates
 from . import run
 from .command import Command
 from .run import RunArguments
@@ -128,14 +129,13 @@ def read(kind: type[SlurmArguments], command: str, argv: Sequence[str], about: s
     if asked.config.cluster.address is not None:
         raise UsageError("--cluster.address: a job has a Ray cluster of its own (none: no other is named)")
     gpus = _gpus(asked)
-    told = (words for path, words in _devices(gpus).items() if path not in asked.given)
-    handed = (*asked.words(), *told)
-    this = run.read(RunArguments, command, [word for words in handed for word in words], writes=False)
+    handed = asked.words(run.on_devices(gpus))
+    this = run.read(RunArguments, command, [*chain(*handed)], writes=False)
     data = getattr(this.config.data, "path", None)
     places = (str(this.directory.parent), *([data] if data else []))
     return Script(
         (*command.split(), *argv),
-        handed,
+        tuple(handed),
         this.directory.name,
         tuple(place for place in places if place.startswith("/")),
         replace(
@@ -162,24 +162,12 @@ def _gpus(asked: SlurmArguments) -> int:
     return count
 
 
-def _devices(gpus: int) -> dict[str, tuple[str, ...]]:
-    """What the run is told of the devices of its nodes, as it is typed."""
-    if not gpus:
-        return {"cluster.device": ("--cluster.device", "cpu")}
-    return {
-        "cluster.device": ("--cluster.device", "gpu"),
-        "cluster.devices_per_host": ("--cluster.devices-per-host", str(gpus)),
-    }
-
-
 def _nodes(asked: int | None, gpus: int, config: Config) -> int:
     """As many as is said, or as the groups need at the same time; one where hosts are shared out."""
-    cluster, experts = config.cluster, len(config.experts)
-    if not isinstance(cluster.hosts, tuple):
+    if (hosts := config.hosts) is None:
         return asked or 1
-    hosts = cluster.hosts * experts if len(cluster.hosts) == 1 else cluster.hosts
     # On GPUs a node holds so many groups; CPUs are divided among all.
-    held = gpus // cluster.devices_per_host if gpus else experts
+    held = gpus // config.cluster.devices_per_host if gpus else len(hosts)
     if asked is not None and asked < max(hosts):
         raise UsageError(f"--nodes {asked}: a group has {max(hosts)} hosts, by --cluster.hosts")
     return asked or max(max(hosts), math.ceil(sum(hosts) / held))
@@ -206,31 +194,13 @@ def wait(arguments: WaitArguments) -> None:
 
 def script(arguments: Script) -> str:
     """The job as sbatch takes it."""
-    environment = Environment(
-        loader=PackageLoader("fokker.launch", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("job.sbatch.jinja").render(
+    return templates.load("job.sbatch.jinja").render(
         typed=shlex.join(["fokker", *arguments.typed]),
         name=arguments.name,
         job=arguments.job,
         save_seconds=SAVE_SECONDS,
-        inside=_inside(arguments.job, arguments.places),
+        places=dict.fromkeys((arguments.job.temp_dir, *arguments.places)),
         run=" \\\n    ".join(map(shlex.join, [("fokker", "run", *arguments.run[0]), *arguments.run[1:]])),
-    )
-
-
-def _inside(job: SlurmArguments, places: Sequence[str]) -> str:
-    """What a command in the job's container begins with; empty without one."""
-    if job.container is None:
-        return ""
-    others = dict.fromkeys((job.temp_dir, *places))
-    binds = ['--bind "$PWD"', *(f"--bind {shlex.quote(place)}" for place in others)]
-    return " ".join(
-        ["apptainer exec", *(["--nv"] if job.gpus_per_node else []), *binds, shlex.quote(job.container), ""]
     )
 
 

@@ -21,10 +21,8 @@ from ..config import ExpertConfig, ObjectiveConfig
 from ..diffusion.schedule import NoiseSchedule
 from ..experts import Expert, Parameters
 from ..molecules import Molecule
-from .residual import LogDensity, Residuals, estimate
+from .residual import Configuration, FokkerPlanck, LogDensity, Residuals, Scalar
 
-Scalar = Float[Array, ""]
-Configuration = Float[Array, "*shape"]
 Batch = Float[Array, "batch *shape"]
 Times = Float[Array, "batch"]
 
@@ -57,17 +55,15 @@ def consistency(
         return jnp.mean(diffclf(values, others)), scores
 
     def residuals(x: Configuration, t: Scalar, molecule: Molecule | None, key: PRNGKeyArray) -> Residuals:
-        def log_density(y: Configuration, s: Scalar) -> Scalar:
-            return expert.log_density(parameters, y, s, molecule)
-
+        log_density = partial(expert.log_density, parameters, molecule=molecule)
         if config.consistency == "rne":
 
             def noise(key: PRNGKeyArray) -> Configuration:
                 return expert.space.project(jax.random.normal(key, x.shape, x.dtype), molecule)
 
             return rne(log_density, expert.schedule, x, t, key, noise, expert.network.bond_width)
-        dimension = expert.space.dimension(molecule)
-        return estimate(config.estimator, log_density, expert.schedule, x, t, key, dimension)
+        equation = FokkerPlanck(log_density, expert.schedule, expert.space.dimension(molecule))
+        return equation.estimate(config.estimator, x, t, key)
 
     found = jax.vmap(residuals)(x, t, molecules, probes)
     squares = found.first * found.second / jnp.asarray(expert.space.dimension(molecules)) ** 2

@@ -9,6 +9,7 @@ the score at x, which the denoising loss needs as well.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -35,89 +36,69 @@ class Residuals(NamedTuple):
     score: Configuration
 
 
-def estimate(
-    estimator: Estimator,
-    log_density: LogDensity,
-    schedule: NoiseSchedule,
-    x: Configuration,
-    t: Scalar,
-    key: PRNGKeyArray,
-    dimension: Dimension | None = None,
-) -> Residuals:
-    """Residuals of `log_density` at one configuration x and time t by the named estimator.
+@dataclass(frozen=True)
+class FokkerPlanck:
+    """The equation of one log-density. Residuals are those at one configuration x and time t."""
 
-    `dimension` is D where x holds more numbers than coordinates: padding, or a centre that noise leaves.
-    """
-    with jax.default_matmul_precision("highest"):
-        match estimator:
-            case "weak":
-                return weak(log_density, schedule, x, t, key, dimension)
-            case "hutchinson":
-                return hutchinson(log_density, schedule, x, t, key, dimension)
-            case "exact":
-                return exact(log_density, schedule, x, t, dimension)
+    log_density: LogDensity
+    schedule: NoiseSchedule
+    dimension: Dimension | None = None
+    """D where x holds more numbers than coordinates: padding, or a centre that noise leaves."""
 
+    def estimate(self, estimator: Estimator, x: Configuration, t: Scalar, key: PRNGKeyArray) -> Residuals:
+        """Residuals by the named estimator."""
+        with jax.default_matmul_precision("highest"):
+            match estimator:
+                case "weak":
+                    return self.weak(x, t, key)
+                case "hutchinson":
+                    return self.hutchinson(x, t, key)
+                case "exact":
+                    return self.exact(x, t)
 
-def exact(
-    log_density: LogDensity,
-    schedule: NoiseSchedule,
-    x: Configuration,
-    t: Scalar,
-    dimension: Dimension | None = None,
-) -> Residuals:
-    """The residual itself, the divergence from all D tangents of the score."""
-    score, derivative, tangent = _linearised(log_density, x, t)
-    basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
-    if x.size <= 3:  # Unrolled, XLA fuses the few tangents: a fifth less time for the step in two dimensions.
-        divergence = jnp.asarray(sum(jnp.vdot(e, tangent(e)) for e in basis))
-    else:
-        divergence = jnp.sum(basis * jax.vmap(tangent)(basis))
-    residual = _assemble(schedule, x, t, score, divergence, derivative, dimension)
-    return Residuals(residual, residual, score)
+    def exact(self, x: Configuration, t: Scalar) -> Residuals:
+        """The residual itself, the divergence from all D tangents of the score."""
+        score, derivative, tangent = _linearised(self.log_density, x, t)
+        basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
+        if x.size <= 3:  # Unrolled, XLA fuses the few tangents: a fifth less time for the step in the plane.
+            divergence = jnp.asarray(sum(jnp.vdot(e, tangent(e)) for e in basis))
+        else:
+            divergence = jnp.sum(basis * jax.vmap(tangent)(basis))
+        residual = self._residual(x, t, score, divergence, derivative)
+        return Residuals(residual, residual, score)
 
+    def hutchinson(self, x: Configuration, t: Scalar, key: PRNGKeyArray) -> Residuals:
+        """One Rademacher probe for each of the two residuals: div s ≈ vᵀ (∂s) v (Hutchinson 1989)."""
+        score, derivative, tangent = _linearised(self.log_density, x, t)
+        probes = jax.random.rademacher(key, (2, *x.shape), x.dtype)
+        first, second = (self._residual(x, t, score, jnp.vdot(v, tangent(v)), derivative) for v in probes)
+        return Residuals(first, second, score)
 
-def hutchinson(
-    log_density: LogDensity,
-    schedule: NoiseSchedule,
-    x: Configuration,
-    t: Scalar,
-    key: PRNGKeyArray,
-    dimension: Dimension | None = None,
-) -> Residuals:
-    """One Rademacher probe for each of the two residuals: div s ≈ vᵀ (∂s) v (Hutchinson 1989)."""
-    score, derivative, tangent = _linearised(log_density, x, t)
-    probes = jax.random.rademacher(key, (2, *x.shape), x.dtype)
-    first, second = (
-        _assemble(schedule, x, t, score, jnp.vdot(v, tangent(v)), derivative, dimension) for v in probes
-    )
-    return Residuals(first, second, score)
+    def weak(self, x: Configuration, t: Scalar, key: PRNGKeyArray) -> Residuals:
+        """The paper's estimator (theorem 3.1 and eq. 14), whose mean over v ~ N(0, σ_v²) is E R(x + v).
 
+        The finite difference in t steps below 0 near t = 0 instead of clipping there: clipped, as in the
+        authors' code, it tends to 2/3 of the derivative.
+        """
 
-def weak(
-    log_density: LogDensity,
-    schedule: NoiseSchedule,
-    x: Configuration,
-    t: Scalar,
-    key: PRNGKeyArray,
-    dimension: Dimension | None = None,
-) -> Residuals:
-    """The paper's estimator (theorem 3.1 and eq. 14), whose mean over v ~ N(0, σ_v²) is E R(x + v).
+        def one(key: PRNGKeyArray) -> Scalar:
+            direction = jax.random.normal(key, x.shape, x.dtype)
+            ahead, behind = x + WEAK_WIDTH * direction, x - WEAK_WIDTH * direction
+            value, score = jax.value_and_grad(self.log_density)(ahead, t)
+            difference = score - jax.grad(self.log_density)(behind, t)
+            divergence = jnp.vdot(direction, difference) / (2 * WEAK_WIDTH)
+            derivative = _finite_difference(self.log_density, ahead, t, value)
+            return self._residual(ahead, t, score, divergence, derivative)
 
-    The finite difference in t steps below 0 near t = 0 instead of clipping there: clipped, as in the
-    authors' code, it tends to 2/3 of the derivative.
-    """
+        first, second = jax.vmap(one)(jax.random.split(key))
+        return Residuals(first, second, jax.grad(self.log_density)(x, t))
 
-    def one(key: PRNGKeyArray) -> Scalar:
-        direction = jax.random.normal(key, x.shape, x.dtype)
-        ahead, behind = x + WEAK_WIDTH * direction, x - WEAK_WIDTH * direction
-        value, score = jax.value_and_grad(log_density)(ahead, t)
-        difference = score - jax.grad(log_density)(behind, t)
-        divergence = jnp.vdot(direction, difference) / (2 * WEAK_WIDTH)
-        derivative = _finite_difference(log_density, ahead, t, value)
-        return _assemble(schedule, ahead, t, score, divergence, derivative, dimension)
-
-    first, second = jax.vmap(one)(jax.random.split(key))
-    return Residuals(first, second, jax.grad(log_density)(x, t))
+    def _residual(
+        self, x: Configuration, t: Scalar, score: Configuration, divergence: Scalar, derivative: Scalar
+    ) -> Scalar:
+        dimension = x.size if self.dimension is None else self.dimension
+        drift = divergence + jnp.vdot(score, score) + jnp.vdot(x, score) + dimension
+        return 0.5 * self.schedule.beta(t) * drift - derivative
 
 
 def _linearised(log_density: LogDensity, x: Configuration, t: Scalar):
@@ -139,17 +120,3 @@ def _finite_difference(log_density: LogDensity, x: Configuration, t: Scalar, val
         - ahead**2 * log_density(x, t - back)
     )
     return numerator / (back * ahead * (back + ahead))
-
-
-def _assemble(
-    schedule: NoiseSchedule,
-    x: Configuration,
-    t: Scalar,
-    score: Configuration,
-    divergence: Scalar,
-    derivative: Scalar,
-    dimension: Dimension | None,
-) -> Scalar:
-    count = x.size if dimension is None else dimension
-    drift = divergence + jnp.vdot(score, score) + jnp.vdot(x, score) + count
-    return 0.5 * schedule.beta(t) * drift - derivative

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..diffusion.schedule import NoiseSchedule
-
-Time = Float[Array, ""]
+from .mlp import Time
 
 REACH = 0.1
 """Noise σ at which the springs have lost most of their weight: beyond it noise bends them, and beads that

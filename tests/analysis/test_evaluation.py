@@ -20,7 +20,6 @@ from fokker.analysis.metrics import (
     MUELLER_BROWN,
     RAMACHANDRAN,
     Spread,
-    compare,
     histogram,
     js_divergence,
     js_floor,
@@ -30,6 +29,8 @@ from fokker.analysis.results import Comparison, FrameCounts, Scores, SimulationC
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
+
+from .points import compare, spread_of_parts
 
 TOY = System.particle("toy", 23.0, 0.5)
 ZERO = Comparison(Scores(0.0, 0.0), Scores(0.0, 0.0))
@@ -116,7 +117,7 @@ def test_the_error_of_a_simulation_grows_with_the_memory_of_its_chains():
 
 
 def spread_of(*sets: np.ndarray) -> Spread:
-    return Spread.of(np.stack([histogram(part, MUELLER_BROWN) for part in sets]))
+    return spread_of_parts(np.stack([histogram(part, MUELLER_BROWN) for part in sets]))
 
 
 def floor_sim(reference: np.ndarray, chains: np.ndarray, lengths: Sequence[int] | None = None) -> float:
@@ -170,8 +171,8 @@ def test_real_dynamics_lie_as_far_above_the_floor_of_independent_frames_as_their
         shuffled = np.array_split(random.permutation(frames), 2)
         found.append(
             (
-                js_floor(Spread.of(p), Spread.of(q)),
-                js_floor(Spread.of(p.sum(axis=0)[None]), Spread.of(q.sum(axis=0)[None])),
+                js_floor(spread_of_parts(p), spread_of_parts(q)),
+                js_floor(spread_of_parts(p.sum(axis=0)[None]), spread_of_parts(q.sum(axis=0)[None])),
                 js_divergence(p.sum(axis=0), q.sum(axis=0)),
                 js_divergence(*(histogram(part, RAMACHANDRAN) for part in shuffled)),
             )

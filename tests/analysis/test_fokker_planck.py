@@ -9,7 +9,7 @@ import pytest
 
 from fokker.analysis.fokker_planck import fokker_planck_error
 from fokker.model.diffusion.schedule import NoiseSchedule
-from fokker.model.losses.residual import LogDensity, estimate
+from fokker.model.losses.residual import FokkerPlanck, LogDensity
 
 Residual = Callable[[jax.Array, jax.Array], jax.Array]
 SCHEDULE = NoiseSchedule()
@@ -37,7 +37,7 @@ def errors(residual: Residual, frames: np.ndarray, times: tuple[float, ...] = TI
 
 
 def training_residual(log_density: LogDensity) -> Residual:
-    return lambda x, t: estimate("exact", log_density, SCHEDULE, x, t, jax.random.key(0)).first
+    return lambda x, t: FokkerPlanck(log_density, SCHEDULE).estimate("exact", x, t, jax.random.key(0)).first
 
 
 def gaussian(x, t):

@@ -6,26 +6,27 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr
 
+from fokker.analysis.evaluation import compared
 from fokker.analysis.metrics import (
     EMPTY,
     MUELLER_BROWN,
     RAMACHANDRAN,
     Grid,
-    Spread,
-    compare,
     free_energy,
     histogram,
-    js,
     js_divergence,
     js_floor,
     pmf_error,
-    pmf_histogram,
 )
-from fokker.analysis.results import Comparison, Scores
+from fokker.analysis.projections import Projection, coordinates
+from fokker.analysis.reduction import held
+from fokker.analysis.results import Comparison
+from fokker.analysis.systems import Bounds, System
+
+from .points import pmf_histogram, spread_of_parts
 
 # Bins of the Jensen-Shannon divergence: 0–2 and 2–4 a side. Of the PMF error: below 0, 0–2, 2–4, above 4.
 SMALL = Grid(("x", "y"), ((0.0, 4.0), (0.0, 4.0)), js_bins=2, pmf_bins=4)
-DEFINITIONS = ("paper", "corrected", "text")
 GRIDS = (SMALL, MUELLER_BROWN, RAMACHANDRAN)
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -42,6 +43,14 @@ def cloud(grid: Grid, count: int = 5000, seed: int = 0) -> np.ndarray:
         low - 0.3 * (high - low), high + 0.3 * (high - low), (count, 2)
     )
     return np.concatenate([inside, points((low[0], low[1]), (high[0], high[1]), (low[0], high[1]))])
+
+
+def compare(reference: np.ndarray, others: np.ndarray, grid: Grid) -> Comparison:
+    """As frames of a particle are compared."""
+    everywhere = Bounds(coordinates, (-inf, -inf), (inf, inf))
+    toy = System("toy", (2,), 1.0, (1.0,), (Projection("toy", coordinates, grid),), everywhere)
+    (found,) = compared(held(toy, reference), held(toy, others))
+    return found
 
 
 def js_histogram(part: np.ndarray, grid: Grid) -> np.ndarray:
@@ -144,36 +153,33 @@ def test_js_divergence_is_the_mean_entropy_relative_to_the_mixture():
     assert js_divergence(*counts) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_three_definitions_by_hand():
-    # Fixed bins: (2, 0, 0, 0) and (1, 0, 0, 1). Pooled, from (0.2, 0.2) to (3.8, 3.8), they are the same; the
-    # text adds one count in each: (3, 1, 1, 1) and (2, 1, 1, 2), each of six.
+def test_both_definitions_by_hand():
+    # Fixed bins: (2, 0, 0, 0) and (1, 0, 0, 1). Pooled, from (0.2, 0.2) to (3.8, 3.8), they are the same.
     reference, others = points((0.2, 0.2), (1.9, 1.9)), points((1, 1), (3.8, 3.8))
     same = (log(4 / 3) + log(2 / 3) / 2 + log(2) / 2) / 2
-    assert js(reference, others, SMALL, "corrected") == pytest.approx(same, rel=1e-12)
-    assert js(reference, others, SMALL, "paper") == pytest.approx(same, rel=1e-12)
-    smooth = (log(6 / 5) / 2 + log(2 / 3) / 6 + log(4 / 5) / 3 + log(4 / 3) / 3) / 2
-    assert js(reference, others, SMALL, "text") == pytest.approx(smooth, rel=1e-12)
+    found = compare(reference, others, SMALL)
+    assert (found.paper.js, found.corrected.js) == pytest.approx((same, same), rel=1e-12)
     # One stray point of the reference: pooled, from (0.2, 0.2) to (9, 9), it lies in the last bin and all
     # others in the first. Fixed, it is one more count of the last bin.
     strayed = np.concatenate([reference, points((9, 9))])
     # Of (2/3, 1/3) and (1, 0), whose mean is (5/6, 1/6).
     pooled = (2 * log(4 / 5) / 3 + log(2) / 3 + log(6 / 5)) / 2
-    assert js(strayed, others, SMALL, "paper") == pytest.approx(pooled, rel=1e-12)
     # Of (2/3, 1/3) and (1/2, 1/2), whose mean is (7/12, 5/12).
     fixed = (2 * log(8 / 7) / 3 + log(4 / 5) / 3 + log(6 / 7) / 2 + log(6 / 5) / 2) / 2
-    assert js(strayed, others, SMALL, "corrected") == pytest.approx(fixed, rel=1e-12)
+    found = compare(strayed, others, SMALL)
+    assert (found.paper.js, found.corrected.js) == pytest.approx((pooled, fixed), rel=1e-12)
 
 
 def test_js_without_a_sampling_error_is_zero():
     for grid in GRIDS:
-        for definition in DEFINITIONS:
-            assert js(cloud(grid), cloud(grid)[::-1], grid, definition) == 0
+        assert (compare(cloud(grid), cloud(grid)[::-1], grid).numbers == 0).all()
 
 
 def test_floor_of_the_mueller_brown_data(independent: Pair):
     """The values of the design, between independent sets of 100,000."""
-    assert 0.0165 < js(*independent, MUELLER_BROWN, "corrected") < 0.0178
-    assert 0.0116 < js(*independent, MUELLER_BROWN, "paper") < 0.0140
+    found = compare(*independent, MUELLER_BROWN)
+    assert 0.0165 < found.corrected.js < 0.0178
+    assert 0.0116 < found.paper.js < 0.0140
 
 
 def test_one_stray_point_moves_every_bin_of_the_paper_and_one_of_the_corrected(independent: Pair):
@@ -225,10 +231,9 @@ def test_pmf_error_sees_what_left_the_limits():
 
 def test_an_empty_set_is_refused():
     empty, some = np.empty((0, 2)), cloud(SMALL)
-    for definition in DEFINITIONS:
-        for pair in ((empty, some), (some, empty)):
-            with pytest.raises(ValueError, match="no points"):
-                js(*pair, SMALL, definition)
+    for pair in ((empty, some), (some, empty)):
+        with pytest.raises(ValueError, match="empty"):
+            compare(*pair, SMALL)
     nothing, counts = np.zeros((2, 2), int), np.ones((2, 2), int)
     with pytest.raises(ValueError, match="the first histogram is empty"):
         js_divergence(nothing, counts)
@@ -246,9 +251,6 @@ def test_points_that_are_not_finite_are_refused(value: float):
     for count in (pmf_histogram, js_histogram):
         with pytest.raises(ValueError, match="not finite must be counted and dropped"):
             count(broken, SMALL)
-    for definition in DEFINITIONS:
-        with pytest.raises(ValueError, match="not finite"):
-            js(cloud(SMALL), broken, SMALL, definition)
 
 
 # What people read
@@ -256,13 +258,11 @@ def test_points_that_are_not_finite_are_refused(value: float):
 
 def test_compare_holds_both_metrics_in_both_definitions():
     reference, others = cloud(MUELLER_BROWN), cloud(MUELLER_BROWN, seed=1)
-    compared = compare(reference, others, MUELLER_BROWN)
+    found = compare(reference, others, MUELLER_BROWN)
     pmf = pmf_error(*(pmf_histogram(part, MUELLER_BROWN) for part in (reference, others)))
-    assert compared == Comparison(
-        paper=Scores(js(reference, others, MUELLER_BROWN, "paper"), pmf),
-        corrected=Scores(js(reference, others, MUELLER_BROWN, "corrected"), pmf),
-    )
-    assert compared.paper.js != compared.corrected.js
+    fixed = js_divergence(*(js_histogram(part, MUELLER_BROWN) for part in (reference, others)))
+    assert found.paper.pmf == found.corrected.pmf == pmf
+    assert found.corrected.js == fixed != found.paper.js
 
 
 def test_free_energy_is_minus_the_logarithm_relative_to_the_fullest_bin():
@@ -272,7 +272,7 @@ def test_free_energy_is_minus_the_logarithm_relative_to_the_fullest_bin():
 
 def floor(p: np.ndarray, q: np.ndarray) -> float:
     """Of a histogram for each part of both sets."""
-    return js_floor(Spread.of(p), Spread.of(q))
+    return js_floor(spread_of_parts(p), spread_of_parts(q))
 
 
 def dice(random: np.random.Generator, parts: int, frames: int, stay: float = 0.0) -> np.ndarray:

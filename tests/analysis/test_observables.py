@@ -8,7 +8,7 @@ import numpy as np
 from fokker.analysis.observables import dihedrals, distances, sign_changes
 
 FRAMES = np.random.default_rng(0).normal(size=(50, 6, 3)).astype(np.float32)
-QUADRUPLES = np.asarray([[0, 1, 2, 3], [5, 2, 4, 1], [3, 2, 1, 0]])
+QUADRUPLES = [(0, 1, 2, 3), (5, 2, 4, 1), (3, 2, 1, 0)]
 
 
 def trajectory() -> mdtraj.Trajectory:
@@ -28,11 +28,11 @@ def test_dihedrals_are_those_of_mdtraj():
 def test_dihedral_has_iupac_sign():
     # Looking along the middle bond, the far bond is turned clockwise by a right angle: +90°.
     frame = np.asarray([[[1, 0, 0], [0, 0, 0], [0, 0, 1], [0, 1, 1]]], float)
-    np.testing.assert_allclose(dihedrals(frame, np.asarray([[0, 1, 2, 3]])), [[pi / 2]])
+    np.testing.assert_allclose(dihedrals(frame, [(0, 1, 2, 3)]), [[pi / 2]])
 
 
 def test_distances_are_those_of_mdtraj():
-    pairs = np.asarray([[0, 1], [2, 5]])
+    pairs = [(0, 1), (2, 5)]
     expected = mdtraj.compute_distances(trajectory(), pairs, periodic=False)
     np.testing.assert_allclose(distances(FRAMES, pairs), expected, rtol=1e-5)
 

@@ -5,11 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fokker.analysis.metrics import RAMACHANDRAN, histogram, pmf_histogram
+from fokker.analysis.metrics import RAMACHANDRAN, histogram
 from fokker.analysis.projections import MOST_DISTANCES, far_pairs, projections_of
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.data.molecules.residues import MoleculeError
+
+from .points import pmf_histogram
 
 
 def beads_of(sequence: str, bead_map: str) -> Beads:

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from fokker.analysis.metrics import Spread, histogram, histogram_within, js_floor, pmf_histogram
+from fokker.analysis.metrics import histogram, histogram_within, js_floor
 from fokker.analysis.observables import distances
 from fokker.analysis.reduction import Totals, draws_of, held, in_parts, reduce, wasserstein
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.data.molecules.chirality import wrong_hand
+
+from .points import pmf_histogram, spread_of_parts
 
 RANDOM = np.random.default_rng(0)
 BEADS = Beads.from_sequence("AKF", BeadMap.parse("backbone"))
@@ -62,7 +64,7 @@ def test_totals_are_those_of_all_frames_at_once(system: System):
         extremes = np.stack([points.min(axis=0), points.max(axis=0)], axis=1)
         np.testing.assert_array_equal(totals.extremes[place], extremes)
     for number, (_, pair) in enumerate(system.pairs):
-        lengths = distances(frames, np.array([pair]))[:, 0]
+        lengths = distances(frames, [pair])[:, 0]
         assert totals.mean_and_spread(number) == pytest.approx((lengths.mean(), lengths.std()), rel=1e-9)
     assert totals.phi_positive == (system.phi(frames) > 0).sum()
     if system.hands:
@@ -80,7 +82,7 @@ def test_blocks_of_any_size_give_the_same_totals(system: System, size: int):
     assert_alike(pieces.totals, whole.totals)
     for place, projection in enumerate(system.projections):
         parts = np.split(projection(frames), np.cumsum(sizes)[:-1])
-        spread = Spread.of(np.stack([histogram(part, projection.grid) for part in parts]))
+        spread = spread_of_parts(np.stack([histogram(part, projection.grid) for part in parts]))
         for name, value in vars(spread).items():
             np.testing.assert_array_equal(vars(pieces.totals.spreads[place])[name], value, name)
         assert js_floor(spread, spread) > 0

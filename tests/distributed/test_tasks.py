@@ -23,26 +23,19 @@ CONFIG = MuellerBrownConfig(frames=40, chains=10, stride=2, burn_in=20)
 SYSTEM = {"name": "mueller-brown"}
 
 
-def generate(directory: Path, train: int = 0) -> str:
-    return tasks.generate_mueller_brown(CONFIG, directory, {"train": train, "reference": 1}, SYSTEM)
-
-
 def test_equal_seeds_give_equal_datasets_in_any_process(ray_cluster, tmp_path: Path):
-    here = generate(tmp_path / "here")
-    there = tasks.submit(
-        tasks.generate_mueller_brown, CONFIG, tmp_path / "there", {"train": 0, "reference": 1}, SYSTEM
-    )
-    assert ray.get(there) == here == Dataset(tmp_path / "there").fingerprint
-    assert generate(tmp_path / "other", train=2) != here
+    here = mueller_brown.write(CONFIG, tmp_path / "here", SYSTEM).fingerprint
+    there = tasks.submit(mueller_brown.write, CONFIG, tmp_path / "there", SYSTEM)
+    assert ray.get(there).fingerprint == here == Dataset(tmp_path / "there").fingerprint
+    assert mueller_brown.write(replace(CONFIG, seed=1), tmp_path / "other", SYSTEM).fingerprint != here
 
 
 def test_a_dataset_holds_the_frames_of_each_seed(tmp_path: Path):
-    generate(tmp_path)
-    for split, seed in (("train", 0), ("reference", 1)):
+    mueller_brown.write(replace(CONFIG, seed=3), tmp_path, SYSTEM)
+    for split, seed in (("train", 6), ("reference", 7)):
         frames = Dataset(tmp_path).split(split).read()
         assert frames.shape == (40, 2)
         np.testing.assert_array_equal(frames, mueller_brown.generate(CONFIG, seed))
-        np.testing.assert_array_equal(frames, tasks.mueller_brown_frames(CONFIG, seed))
     assert Dataset(tmp_path).manifest["source"] == SYSTEM
 
 

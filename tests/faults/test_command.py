@@ -79,7 +79,7 @@ def test_the_command_survives_a_lost_process_and_its_own_end(undisturbed: Comman
 
 UNLOCKED = """
 import errno, types
-from fokker.launch import run
+from fokker.distributed.runs import run
 from fokker.launch.cli import process
 
 def flock(*_):

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from fokker.launch import manifests
-from fokker.launch.manifests import EXPERTS, Group
-from fokker.launch.targets import TARGETS, Pod
+from fokker.launch.cli import deploy, parse
 
 from . import machines, operator_rules, pods, schemas
 from .conftest import K8S, OVERLAYS, ROOT, Manifest, cluster_of, kustomized, load, one, rendered
@@ -77,23 +75,25 @@ def test_every_container_is_looked_at():
     assert found == {"head": ["ray-head", "autoscaler"], "simulators": ["wait-gcs-ready", "ray-worker"]}
 
 
+def like_a_run(overlay: str, image: str) -> list[Manifest]:
+    """What is rendered for a run, named as the cluster for people, with workers only while there is work."""
+    words = ("deploy", "render", "mueller-brown", "--target", overlay, "--image", image)
+    return load(deploy.manifests(parse(words), 0, 2, instance="fokker"))
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_cluster_for_people_is_made_like_those_of_runs(everything: Everything, overlay: str):
-    target = TARGETS[overlay]
-    machine = next(iter(target.machines), None)
-    group = Group(EXPERTS, 0, 2, target.pod(machine) if machine else Pod(4, 16), machine)
     found = one(everything[overlay], "RayCluster")
-    assert found["spec"] == manifests.ray_cluster(target, group, image_of(found), "fokker")
-
-
-def image_of(cluster: Manifest) -> str:
-    return cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"]
+    image = found["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"]
+    assert found["spec"] == cluster_of(one(like_a_run(overlay, image), "RayJob"))
 
 
 def test_its_policies_and_budget_are_made_like_those_of_runs(everything: Everything):
     found = {(m["kind"], m["metadata"]["name"]): m.get("spec") for m in everything["cpu"]}
-    for own in (*manifests.network_policies("fokker"), manifests.disruption_budget("fokker")):
-        assert found[own["kind"], own["metadata"]["name"]] == own["spec"]
+    *own, _ = like_a_run("cpu", deploy.IMAGE)
+    assert len(own) == 3
+    for manifest in own:
+        assert found[manifest["kind"], manifest["metadata"]["name"]] == manifest["spec"]
 
 
 @pytest.mark.parametrize("kind", ["overlay", "rendered"])

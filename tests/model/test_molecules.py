@@ -11,7 +11,7 @@ from fokker.model.config import ExpertConfig, GraphTransformerConfig, ObjectiveC
 from fokker.model.diffusion.samplers import sample
 from fokker.model.experts import Expert
 from fokker.model.losses.objective import Noise, draw, loss
-from fokker.model.losses.residual import exact, hutchinson
+from fokker.model.losses.residual import FokkerPlanck
 from fokker.model.molecules import Molecule, centre, random_rotations
 from fokker.model.trained import Trained, energy, forces
 
@@ -145,13 +145,14 @@ def test_exact_density_without_a_centre_solves_the_equation_in_3n_minus_3_dimens
     mask = jnp.arange(5) < beads
     x, t = jax.random.normal(jax.random.key(0), (5, 3)), jnp.asarray(0.05)
     log_density = partial(gaussian, schedule=expert.schedule, mask=mask)
-    residual = exact(log_density, expert.schedule, x, t, 3 * beads - 3)
+    equation = FokkerPlanck(log_density, expert.schedule, 3 * beads - 3)
+    residual = equation.exact(x, t)
     scale = 0.5 * float(expert.schedule.beta(t)) * 3 * beads
     assert abs(residual.first) < 1e-4 * scale
     # Counting the centre, as the authors do, leaves ½β for each of its coordinates.
-    wrong = exact(log_density, expert.schedule, x, t, 3 * beads)
+    wrong = FokkerPlanck(log_density, expert.schedule, 3 * beads).exact(x, t)
     np.testing.assert_allclose(wrong.first, 1.5 * expert.schedule.beta(t), rtol=1e-3)
-    probes = jax.vmap(lambda key: hutchinson(log_density, expert.schedule, x, t, key, 3 * beads - 3).first)(
+    probes = jax.vmap(lambda key: equation.hutchinson(x, t, key).first)(
         jax.random.split(jax.random.key(1), 2000)
     )
     assert abs(probes.mean()) < 4 * probes.std() / np.sqrt(2000)

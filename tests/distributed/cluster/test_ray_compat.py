@@ -14,7 +14,7 @@ from fokker.distributed.cluster import ray_compat
 OWN = """
 import os, signal, sys
 import ray
-from fokker.distributed import ray_compat
+from fokker.distributed.cluster import ray_compat
 
 handler = signal.getsignal(signal.SIGTERM)
 with ray_compat.undisturbed():

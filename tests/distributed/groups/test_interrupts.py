@@ -24,7 +24,7 @@ def told() -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in NUMBERS}
     for number in NUMBERS:
         signal.signal(number, signal.SIG_DFL)
-    Interrupts(told.set).install()
+    Interrupts(told.set)
     yield told
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -76,7 +76,7 @@ def test_signals_that_are_to_be_ignored_are(monkeypatch: pytest.MonkeyPatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     others = {number: signal.getsignal(number) for number in NUMBERS if number != signal.SIGHUP}
     try:
-        Interrupts(lambda: None).install()
+        Interrupts(lambda: None)
         send(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:

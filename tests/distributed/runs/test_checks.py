@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from fokker.data.dataset import shards
+from fokker.data.files import FileError
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
-from fokker.data.files import FileError
 from fokker.data.molecules.residues import MoleculeError
 from fokker.distributed.runs import checks
-from fokker.launch.cli import main
 from fokker.distributed.runs.config import Config, ConfigError
 from fokker.distributed.runs.presets import PRESETS
 from fokker.distributed.runs.run import Run
+from fokker.launch.cli import main
 
 SMALL = PRESETS["alanine-dipeptide-small"]("both", "fokker")
 

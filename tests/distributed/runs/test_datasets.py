@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads
 from fokker.data.config import MoleculesConfig
 from fokker.data.dataset.convert import convert_all, finish_conversion
+from fokker.data.dataset.shards import Dataset
 from fokker.data.files import FileError
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
+from fokker.data.readers.layouts import open_source
 from fokker.data.readers.opening import writable
 from fokker.data.readers.pooling import pool
-from fokker.data.readers.layouts import open_source
-from fokker.data.dataset.shards import Dataset
 from fokker.distributed.runs import datasets
 from fokker.distributed.runs.display import Display
 

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from fokker.analysis.results import FrameCounts, Scores, SimulationCounts, SystemResult
+from fokker.distributed.campaigns.pool import Tally
 from fokker.distributed.campaigns.segments import Summary
 from fokker.distributed.groups.events import Event
-from fokker.distributed.campaigns.pool import Tally
-from fokker.distributed.training.progress import Progress
 from fokker.distributed.runs import display
 from fokker.distributed.runs.display import Display, clock, short
+from fokker.distributed.training.progress import Progress
 
 WIDTH = 80
 RUNNING = Progress(

@@ -10,13 +10,26 @@ import numpy as np
 import pytest
 
 from fokker.analysis.reduction import held
-from fokker.analysis.results import FrameCounts, Length, MadeFrom, Metrics, MirrorImages, Part, RunResult, Scores, SimulationCounts, Structure, SystemResult, Torsions
+from fokker.analysis.results import (
+    FrameCounts,
+    Length,
+    MadeFrom,
+    Metrics,
+    MirrorImages,
+    Part,
+    RunResult,
+    Scores,
+    SimulationCounts,
+    Structure,
+    SystemResult,
+    Torsions,
+)
 from fokker.data.dataset import shards
-from fokker.distributed.training import parameters
-from fokker.distributed.training.history import HISTORY
 from fokker.distributed.runs import reporting
 from fokker.distributed.runs.presets import PRESETS
 from fokker.distributed.runs.run import Run
+from fokker.distributed.training import parameters
+from fokker.distributed.training.history import HISTORY
 
 KINDS = ("reference", "iid", "sim")
 SCORES = {kind: Scores(0.02, 0.1) for kind in ("iid", "sim", "floor")}

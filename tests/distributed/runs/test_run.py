@@ -241,7 +241,7 @@ def test_a_directory_is_locked_while_it_is_worked_on_and_free_afterwards(tmp_pat
 HOLD = """
 import sys, time
 from pathlib import Path
-from fokker.launch.run import locked
+from fokker.distributed.runs.run import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(600)

@@ -11,11 +11,10 @@ import ray
 from rich.console import Console
 
 from fokker.analysis import results
-from fokker.analysis.metrics import MUELLER_BROWN, Spread, compare, histogram, js_floor
+from fokker.analysis.metrics import MUELLER_BROWN, histogram, js_floor
 from fokker.analysis.results import FrameCounts, RunResult
 from fokker.data.dataset import shards
 from fokker.data.files import write_json
-from fokker.distributed.training import parameters
 from fokker.distributed.campaigns.segments import Made, Segment, Store, summarise
 from fokker.distributed.campaigns.works import lanes_of
 from fokker.distributed.runs import evaluate, stages
@@ -25,6 +24,9 @@ from fokker.distributed.runs.presets import PRESETS, TRAINED
 from fokker.distributed.runs.results import Origin
 from fokker.distributed.runs.run import Run, StageError
 from fokker.distributed.runs.stages import STAGES
+from fokker.distributed.training import parameters
+
+from ...analysis.points import compare, spread_of_parts
 
 PRESET = PRESETS["mueller-brown"]("both", "fokker")
 CONFIG = replace(
@@ -127,7 +129,9 @@ def test_evaluation_needs_every_segment(run: Run, missing: str):
     give_results(run, points(200, 2), points(400, 3))
     _, last = sorted((run.directory / missing / "1" / "mueller-brown").glob("*.npz"))
     last.unlink()
-    with pytest.raises(StageError, match=rf"/{missing}/1/.*/chains-.*\.npz is missing, run `fokker {missing}`"):
+    with pytest.raises(
+        StageError, match=rf"/{missing}/1/.*/chains-.*\.npz is missing, run `fokker {missing}`"
+    ):
         stage("evaluate", run)
 
 
@@ -209,12 +213,14 @@ def test_a_run_tells_the_floor_of_its_simulation_from_the_chains_of_both(run: Ru
     give_results(run, points(200, 2), frames)
     found = result_of(run)
     parts = (
-        Spread.of(np.stack([histogram(part, MUELLER_BROWN) for part in of]))
+        spread_of_parts(np.stack([histogram(part, MUELLER_BROWN) for part in of]))
         for of in (points(500, 0).reshape(100, 5, 2), frames.reshape(40, 10, 2))
     )
     own = found.corrected["floor_sim"].js
     assert own == pytest.approx(js_floor(*parts))
-    independent = (Spread.of(histogram(of, MUELLER_BROWN)[None]) for of in (points(500, 0), points(400, 3)))
+    independent = (
+        spread_of_parts(histogram(of, MUELLER_BROWN)[None]) for of in (points(500, 0), points(400, 3))
+    )
     assert own > js_floor(*independent)
     assert "floor_sim" not in found.paper
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fokker.data.readers.arrays import ArchivedArray
 from fokker.data.readers.found import Found
 from fokker.data.readers.pooling import Pool
-from fokker.data.readers.arrays import ArchivedArray
 from fokker.data.readers.sources import Conditions, Source
 from fokker.distributed.runs.display import Display
 from fokker.distributed.runs.summary import conditions_line, summarise, without_repeats

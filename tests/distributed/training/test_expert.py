@@ -97,7 +97,7 @@ def test_a_training_that_died_before_its_average_was_written_takes_no_more_steps
 
 KILLED = """
 import pickle, sys
-from fokker.distributed import expert
+from fokker.distributed.training import expert
 job = pickle.load(open(sys.argv[1], "rb"))
 expert.train(job, lambda progress: None, lambda: False)
 """
@@ -241,7 +241,7 @@ def test_blocks_of_any_length_take_the_same_steps(make_job):
 SHARDED = """
 import pickle, sys
 import jax
-from fokker.distributed import expert
+from fokker.distributed.training import expert
 job = pickle.load(open(sys.argv[1], "rb"))
 assert jax.device_count() == 2
 place, shards = jax.make_array_from_process_local_data, []

@@ -10,7 +10,7 @@ import pytest
 from fokker.model.config import Consistency, MLPConfig, ObjectiveConfig
 from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.losses.consistency import NEIGHBOUR, consistency, diffclf, neighbours, rne
-from fokker.model.losses.residual import exact
+from fokker.model.losses.residual import FokkerPlanck
 
 from ..conftest import MixtureExpert, deviation, expert_config, mixture
 
@@ -100,7 +100,7 @@ def test_the_mean_of_rne_is_the_residual(float64: None, expert: MixtureExpert):
 
     keys = jax.random.split(jax.random.key(3), 20_000)
     found = jax.jit(jax.vmap(lambda key: rne(log_density, SCHEDULE, x, t, key, draw, 0.3)))(keys)
-    truth = float(exact(log_density, SCHEDULE, x, t).first)
+    truth = float(FokkerPlanck(log_density, SCHEDULE).exact(x, t).first)
     scale = float(jnp.std(found.first))
     # The step is finite, and what it leaves is small beside the noise of one estimate.
     assert abs(float(jnp.mean(found.first)) - truth) < 0.05 * (scale + abs(truth))

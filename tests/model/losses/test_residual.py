@@ -11,7 +11,7 @@ import pytest
 from fokker.model.config import Estimator
 from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.losses import residual
-from fokker.model.losses.residual import estimate, exact, hutchinson, weak
+from fokker.model.losses.residual import FokkerPlanck
 
 from ..conftest import (
     PLAIN,
@@ -56,7 +56,7 @@ def points(count: int, *shape: int) -> tuple[jax.Array, jax.Array]:
 def test_the_residual_of_the_true_density_is_zero(shape):
     """The authors' code lacks the D of div f, and the residual of the truth is then −½ β D."""
     x, t = points(50, *shape)
-    found = jax.jit(jax.vmap(lambda x, t: exact(truth(*shape), SCHEDULE, x, t).first))(x, t)
+    found = jax.jit(jax.vmap(lambda x, t: FokkerPlanck(truth(*shape), SCHEDULE).exact(x, t).first))(x, t)
     without = 0.5 * SCHEDULE.beta(t) * np.prod(shape)
     np.testing.assert_array_less(np.abs(found), 1e-9 * without)
 
@@ -66,7 +66,8 @@ def test_the_residual_of_the_true_density_is_zero(shape):
 def test_the_probes_leave_the_residual_of_the_true_density_at_zero_in_the_mean(estimator: Estimator):
     x, t = jnp.array([0.7, -0.3]), jnp.asarray(0.2)
     keys = jax.random.split(jax.random.key(0), KEYS)
-    found = jax.jit(jax.vmap(lambda key: estimate(estimator, truth(2), SCHEDULE, x, t, key)))(keys)
+    equation = FokkerPlanck(truth(2), SCHEDULE)
+    found = jax.jit(jax.vmap(lambda key: equation.estimate(estimator, x, t, key)))(keys)
     assert deviation(found.first, 0) < 4
     assert deviation(found.first * found.second, 0) < 4
 
@@ -77,7 +78,7 @@ def test_a_flat_density_leaves_the_divergence_of_the_drift(estimator: Estimator)
 
     @jax.jit
     def of_flat(x, t):
-        return estimate(estimator, lambda x, t: 0 * x.sum(), SCHEDULE, x, t, jax.random.key(0))
+        return FokkerPlanck(lambda x, t: 0 * x.sum(), SCHEDULE).estimate(estimator, x, t, jax.random.key(0))
 
     flat = of_flat(jnp.ones((3, 3)), jnp.asarray(0.5))
     np.testing.assert_allclose(flat.first, 45.225, rtol=1e-6)
@@ -101,7 +102,7 @@ def by_differences(log_density, x: jax.Array, t: jax.Array, h: float = 1e-4) -> 
 def test_the_residual_of_a_network_is_that_of_finite_differences(shape, config):
     log_density = network(*shape, config=config)
     x, t = points(20, *shape)
-    found = jax.jit(jax.vmap(lambda x, t: exact(log_density, SCHEDULE, x, t)))(x, t)
+    found = jax.jit(jax.vmap(lambda x, t: FokkerPlanck(log_density, SCHEDULE).exact(x, t)))(x, t)
     expected = jax.jit(jax.vmap(lambda x, t: by_differences(log_density, x, t)))(x, t)
     # Second differences round at 1e-16/h² = 1e-8 of log p, times ½ β ≤ 10.
     np.testing.assert_allclose(found.first, expected, rtol=1e-6, atol=1e-5)
@@ -113,7 +114,7 @@ def test_every_estimator_returns_the_score_at_x():
 
     @jax.jit
     def scores(x, t):
-        found = [estimate(e, log_density, SCHEDULE, x, t, jax.random.key(0)) for e in ESTIMATORS]
+        found = [FokkerPlanck(log_density, SCHEDULE).estimate(e, x, t, jax.random.key(0)) for e in ESTIMATORS]
         return [each.score for each in found], jax.grad(log_density)(x, t)
 
     found, expected = scores(x, t)
@@ -141,8 +142,8 @@ def waves(x: jax.Array, t: jax.Array) -> jax.Array:
 def test_hutchinsons_estimate_is_unbiased_for_the_exact_residual(shape):
     x, t = 0.3 * jnp.ones(shape), jnp.asarray(0.3)
     keys = jax.random.split(jax.random.key(3), KEYS)
-    found = jax.jit(jax.vmap(lambda key: hutchinson(waves, SCHEDULE, x, t, key)))(keys)
-    true = exact(waves, SCHEDULE, x, t).first
+    found = jax.jit(jax.vmap(lambda key: FokkerPlanck(waves, SCHEDULE).hutchinson(x, t, key)))(keys)
+    true = FokkerPlanck(waves, SCHEDULE).exact(x, t).first
     assert deviation(found.first, true) < 4
     assert deviation(found.second, true) < 4
     assert deviation(found.first * found.second, true**2) < 4
@@ -157,15 +158,15 @@ def test_the_weak_estimate_is_unbiased_for_the_mean_of_the_residual_around_x(wid
     monkeypatch.setattr(residual, "WEAK_WIDTH", width)
     x, t = jnp.array([0.5, 0.4]), jnp.asarray(0.3)
     keys = jax.random.split(jax.random.key(3), KEYS)
-    found = jax.jit(jax.vmap(lambda key: weak(waves, SCHEDULE, x, t, key)))(keys)
+    found = jax.jit(jax.vmap(lambda key: FokkerPlanck(waves, SCHEDULE).weak(x, t, key)))(keys)
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)
     around = x + width * jnp.asarray(np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2))
-    values = jax.vmap(lambda y: exact(waves, SCHEDULE, y, t).first)(around)
+    values = jax.vmap(lambda y: FokkerPlanck(waves, SCHEDULE).exact(y, t).first)(around)
     mean = np.outer(weights, weights).reshape(-1) @ np.asarray(values) / weights.sum() ** 2
     assert deviation(found.first, mean) < 4
     assert deviation(found.second, mean) < 4
     assert deviation(found.first * found.second, mean**2) < 4
-    assert (deviation(found.first, exact(waves, SCHEDULE, x, t).first) > 10) == (width == 0.3)
+    assert (deviation(found.first, FokkerPlanck(waves, SCHEDULE).exact(x, t).first) > 10) == (width == 0.3)
 
 
 @pytest.mark.usefixtures("float64")
@@ -175,8 +176,9 @@ def test_the_time_derivative_of_weak_keeps_its_value_down_to_the_first_instant()
     @jax.jit
     @jax.vmap
     def derivative(t):
-        flat = weak(lambda x, t: jnp.exp(3 * t) + 0 * x.sum(), SCHEDULE, jnp.zeros(2), t, jax.random.key(0))
-        return SCHEDULE.beta(t) - flat.first
+        flat = FokkerPlanck(lambda x, t: jnp.exp(3 * t) + 0 * x.sum(), SCHEDULE)
+        found = flat.weak(jnp.zeros(2), t, jax.random.key(0))
+        return SCHEDULE.beta(t) - found.first
 
     t = jnp.array([1e-5, 2e-4, 1e-3, 0.5])
     np.testing.assert_allclose(derivative(t), 3 * np.exp(3 * t), rtol=1e-5)
@@ -212,8 +214,8 @@ def test_in_float32_weak_loses_the_digits_that_exact_keeps():
     @jax.vmap
     def single(x, t, key):
         log_density = network(2, config=PLAIN)
-        found = weak(log_density, SCHEDULE, x, t, key)
-        return exact(log_density, SCHEDULE, x, t).first, found.first
+        found = FokkerPlanck(log_density, SCHEDULE).weak(x, t, key)
+        return FokkerPlanck(log_density, SCHEDULE).exact(x, t).first, found.first
 
     @jax.jit
     @jax.vmap
@@ -223,7 +225,7 @@ def test_in_float32_weak_loses_the_digits_that_exact_keeps():
         ahead = x + residual.WEAK_WIDTH * probe
         curvature = jax.hessian(log_density)(ahead, t)
         correction = probe @ curvature @ probe - jnp.trace(curvature)
-        at_x, at_ahead = (exact(log_density, SCHEDULE, y, t).first for y in (x, ahead))
+        at_x, at_ahead = (FokkerPlanck(log_density, SCHEDULE).exact(y, t).first for y in (x, ahead))
         return at_x, at_ahead + 0.5 * SCHEDULE.beta(t) * correction
 
     found = [np.asarray(each) for each in single(x, t, keys)]
@@ -245,7 +247,7 @@ def test_products_of_a_residual_are_taken_at_the_highest_precision(estimator: Es
         return jnp.sum(jnp.tanh(weights @ (t * x)))
 
     def pinned(x, t):
-        return estimate(estimator, log_density, SCHEDULE, x, t, jax.random.key(0))
+        return FokkerPlanck(log_density, SCHEDULE).estimate(estimator, x, t, jax.random.key(0))
 
     x, t = jnp.ones(4), jnp.asarray(0.3)
     assert set(precisions(pinned, x, t)) == {"highest"}

@@ -8,7 +8,7 @@ import pytest
 from fokker.model.config import GraphTransformerConfig
 from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.experts import Expert
-from fokker.model.losses.residual import exact
+from fokker.model.losses.residual import FokkerPlanck
 from fokker.model.molecules import Molecule
 from fokker.model.networks.springs import REACH, Springs, log_density
 
@@ -109,7 +109,7 @@ def test_their_normalisation_is_that_of_the_fokker_planck_equation(float64: None
         return log_density(pair, SCHEDULE, x, t) - 0.5 * (jnp.sum(x**2) - along**2)
 
     x = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.5 * float(SCHEDULE.alpha(t))]])
-    residual = float(exact(given, SCHEDULE, x, t).first)
+    residual = float(FokkerPlanck(given, SCHEDULE).exact(x, t).first)
     missing = float(jax.grad(lambda t: log_density(pair, SCHEDULE, x, t))(t))
     assert abs(residual) < 0.1 * abs(missing)
 
