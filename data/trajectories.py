@@ -54,7 +54,7 @@ def write_part(frames: Frames, path: Path, first: int = 0) -> None:
                     step=numbers.astype(np.int32),
                 )
         extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
-        if extent is None or extent.problem is not None or extent.frames != len(numbers):
+        if extent.problem or extent.frames != len(numbers):
             raise _cut(path, len(numbers))
 
 

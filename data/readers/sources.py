@@ -19,7 +19,7 @@ from ..molecules.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frame
 from ..molecules.chains import standard_topology
 from ..molecules.chirality import chiral_centres
 from ..molecules.residues import MoleculeError, format_sequence, sequence_topology, solute_atoms
-from .arrays import Block, CutShort, StoredArray, cut_short
+from .arrays import Block, CutShort, StoredArray
 from .formats import Positions, Trajectory
 from .found import Centres, Found, Watch
 from .gaps import Cell, Gap, require_apart, without_gaps
@@ -86,11 +86,6 @@ class Source:
     def path(self) -> Path:
         """The file of the positions."""
         return self.positions.path
-
-    @property
-    def frames(self) -> int | None:
-        """How many there are, if that is known without reading them."""
-        return self.positions.frames
 
     @cached_property
     def _file(self) -> tuple[mdtraj.Topology, mdtraj.Topology, Int[np.ndarray, "atoms"]]:
@@ -219,7 +214,8 @@ class Source:
         """
         bonds = self._bonds if beads is None else self._bonds.with_beads(beads)
         watch = Watch(found or Found(), centres=self._centres)
-        self._require_whole()
+        if self.positions.cut and not self.skip_damaged:
+            raise self.positions.cut
         for numbers, raw in self._raw(size, watch.found):
             frames = np.asarray(raw * self.factor, np.float32)
             good = good_frames(frames, bonds)
@@ -237,10 +233,6 @@ class Source:
         watch.found.atoms, watch.found.unit = self.topology.n_atoms, self.unit_found
         watch.found.gaps = self.gaps
         watch.end(self.positions.times)
-
-    def _require_whole(self) -> None:
-        if self.positions.problem and not self.skip_damaged:
-            raise cut_short(self.path, self.positions.frames or 0, self.positions.problem)
 
     def _require_frames(self, bonds: Bonds, found: Found) -> None:
         if found.broken:

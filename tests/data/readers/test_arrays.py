@@ -48,7 +48,7 @@ def together(positions: Positions, size: int) -> np.ndarray:
 @pytest.mark.parametrize("flat", [False, True])
 def test_all_frames_come_in_order(make: Callable[..., Any], size: int, flat: bool, tmp_path: Path):
     positions = make(tmp_path, FRAMES.reshape(len(FRAMES), -1) if flat else FRAMES)
-    assert (positions.frames, positions.atoms) == (57, 12)
+    assert positions.atoms == 12
     np.testing.assert_array_equal(together(positions, size), FRAMES)
 
 
@@ -62,7 +62,6 @@ def test_the_type_of_the_file_is_kept(make: Callable[..., Any], tmp_path: Path):
 @pytest.mark.parametrize("make", [npy, npz])
 def test_an_array_without_frames_has_no_block(make: Callable[..., Any], tmp_path: Path):
     positions = make(tmp_path, FRAMES[:0])
-    assert positions.frames == 0
     assert not list(positions.blocks(10, TOPOLOGY))
 
 
@@ -90,7 +89,6 @@ def test_whatever_mdtraj_opens_comes_in_order_and_nm(ending: str, size: int, tmp
     path = tmp_path / f"a.{ending}"
     mdtraj.Trajectory(FRAMES, TOPOLOGY).save(str(path))
     positions = Trajectory(path)
-    assert positions.frames == 57
     assert positions.atoms == (None if ending == "pdb" else 12)
     np.testing.assert_allclose(together(positions, size), FRAMES, atol=6e-4)
 
@@ -144,37 +142,6 @@ def test_objects_in_an_archive_are_not_unpickled(tmp_path: Path):
     np.savez(tmp_path / "a.npz", positions=np.array([{}], object))
     with pytest.raises(MoleculeError, match="positions is object of shape"):
         list(ArchivedArray(tmp_path / "a.npz").blocks(10, TOPOLOGY))
-
-
-STEPS = np.sort(
-    np.concatenate([2000 * np.arange(20), 2000 * np.arange(1, 20) + 150, 2000 * np.arange(2, 20) - 7])
-)
-
-
-@pytest.mark.parametrize("size", [7, 57])
-def test_frames_between_the_regular_ones_can_be_left_out(size: int, tmp_path: Path):
-    np.savez_compressed(tmp_path / "a.npz", positions=FRAMES, step=STEPS)
-    positions = ArchivedArray(tmp_path / "a.npz", every=2000)
-    numbers, frames = zip(*positions.blocks(size, TOPOLOGY), strict=True)
-    assert positions.frames == 20
-    np.testing.assert_array_equal(STEPS[np.concatenate(numbers)], 2000 * np.arange(20))
-    np.testing.assert_array_equal(np.concatenate(frames), FRAMES[np.concatenate(numbers)])
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        (None, "no array 'step'"),
-        (STEPS[:-1], "no frame is a regular one"),
-        (STEPS * 0 + 1, "no frame is a regular one"),
-        (STEPS + 0.5, "no frame is a regular one"),
-    ],
-)
-def test_regular_frames_need_their_steps(step: np.ndarray | None, message: str, tmp_path: Path):
-    arrays: dict[str, Any] = {"positions": FRAMES, "step": step}
-    np.savez(tmp_path / "a.npz", **{name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(MoleculeError, match=rf"a\.npz: .*{message}"):
-        list(ArchivedArray(tmp_path / "a.npz", every=2000).blocks(10, TOPOLOGY))
 
 
 def test_a_trajectory_of_another_molecule_is_refused_with_its_frame(tmp_path: Path):
