@@ -70,31 +70,17 @@ class Bonds:
         if isinstance(molecule, Bonds):
             return molecule
         if isinstance(molecule, Beads):
-            beads = molecule
-            return cls._known(
-                beads.labels, beads.atoms, beads.elements, beads.bonds, np.ones(len(beads), bool)
-            )
-        topology = standard_topology(molecule)
-        names = {atom.index: name for res in topology.residues for name, atom in standard_atoms(res).items()}
-        atoms = atoms_in_order(topology)
-        symbols = [symbol_of(atom, names.get(atom.index, "")) for atom in atoms]
-        return cls._known(
-            tuple(f"{atom.residue}-{names.get(atom.index, atom.name)}" for atom in atoms),
-            tuple(names.get(atom.index, atom.name) for atom in atoms),
-            symbols,
-            sorted(bonded_pairs(topology)),
-            np.array([symbol not in ("H", None) for symbol in symbols], bool),
-        )
-
-    @classmethod
-    def _known(
-        cls,
-        labels: tuple[str, ...],
-        names: Sequence[str],
-        elements: Sequence[str | None],
-        pairs: Sequence[tuple[int, int]],
-        heavy: Bool[np.ndarray, "atoms"],
-    ) -> "Bonds":
+            labels, names, elements = molecule.labels, molecule.atoms, molecule.elements
+            pairs, heavy = molecule.bonds, np.ones(len(molecule), bool)
+        else:
+            topology = standard_topology(molecule)
+            atoms = atoms_in_order(topology)
+            found = {atom.index: name for r in topology.residues for name, atom in standard_atoms(r).items()}
+            names = [found.get(atom.index, atom.name) for atom in atoms]
+            labels = tuple(f"{atom.residue}-{name}" for atom, name in zip(atoms, names, strict=True))
+            elements = [symbol_of(atom, found.get(atom.index, "")) for atom in atoms]
+            pairs = sorted(bonded_pairs(topology))
+            heavy = np.array([element not in ("H", None) for element in elements], bool)
         known = [
             (pair, length, {names[pair[0]], names[pair[1]]})
             for pair in pairs
@@ -133,9 +119,7 @@ class Bonds:
 
     def right(self, frames: Frames) -> Bool[np.ndarray, "frames bonds"]:
         """Which bonds have about their length (nm)."""
-        return self._right(self.measure(frames))
-
-    def _right(self, ratios: Float[np.ndarray, "frames bonds"]) -> Bool[np.ndarray, "frames bonds"]:
+        ratios = self.measure(frames)
         return (ratios >= self.windows[:, 0]) & (ratios <= self.windows[:, 1])
 
 

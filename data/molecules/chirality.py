@@ -43,20 +43,13 @@ def _residues(molecule: mdtraj.Topology | Beads) -> list[tuple[str, str, dict[st
 
 
 def wrong_hand(
-    molecule: mdtraj.Topology | Beads, frames: Float[np.ndarray, "frames atoms 3"]
+    centres: Int[np.ndarray, "centres 4"], frames: Float[np.ndarray, "frames atoms 3"]
 ) -> Bool[np.ndarray, "frames centres"]:
     """Which residues of `chiral_centres` are D in which frames, in whatever unit.
 
     Their chiral volume (N − CA) · ((C − CA) × (CB − CA)) is negative; that of L is positive. What is not
     finite is not counted.
     """
-    return wrong_hand_at(chiral_centres(molecule)[0], frames)
-
-
-def wrong_hand_at(
-    centres: Int[np.ndarray, "centres 4"], frames: Float[np.ndarray, "frames atoms 3"]
-) -> Bool[np.ndarray, "frames centres"]:
-    """The same, of centres that are known."""
     centre, *ends = (frames[:, centres[:, place]].astype(np.float64) for place in range(4))
     n, c, cb = (end - centre for end in ends)
     with np.errstate(invalid="ignore"):

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..molecules.bonds import Bonds
-from ..molecules.chirality import wrong_hand_at
+from ..molecules.chirality import wrong_hand
 
 Centres = tuple[Int[np.ndarray, "centres 4"], tuple[str, ...]]
 """As `chirality.chiral_centres` gives them."""
-NO_CENTRES: Centres = np.empty((0, 4), int), ()
 
 
 @dataclass
@@ -52,9 +51,9 @@ class Watch:
     """Looks at every block as it passes."""
 
     found: Found
-    numbers: list[np.ndarray] = field(default_factory=list)
-    centres: Centres = NO_CENTRES
+    centres: Centres
     """Where the hand of residues shows."""
+    numbers: list[np.ndarray] = field(default_factory=list)
     last: np.ndarray | None = None
     marks: list[str] = field(default_factory=list)
 
@@ -87,7 +86,7 @@ class Watch:
 
     def _count_mirrored(self, numbers: np.ndarray, frames: np.ndarray) -> None:
         places, labels = self.centres
-        wrong = wrong_hand_at(places, frames)
+        wrong = wrong_hand(places, frames)
         bad = wrong.any(axis=1)
         if bad.any() and not self.found.mirrored:
             frame = int(np.argmax(bad))

@@ -21,7 +21,7 @@ from ..molecules.chirality import chiral_centres
 from ..molecules.residues import MoleculeError, format_sequence, sequence_topology, solute_atoms
 from .arrays import Block, CutShort, StoredArray
 from .formats import Positions, Trajectory
-from .found import Centres, Found, Watch
+from .found import Found, Watch
 from .gaps import Cell, Gap, require_apart, without_gaps
 from .opening import load_topology
 
@@ -171,10 +171,6 @@ class Source:
     def _bonds(self) -> Bonds:
         return Bonds.of(self.topology)
 
-    @cached_property
-    def _centres(self) -> Centres:
-        return chiral_centres(self.topology)
-
     @property
     def _label(self) -> str:
         label = str(self.path)
@@ -213,7 +209,7 @@ class Source:
         matter.
         """
         bonds = self._bonds if beads is None else self._bonds.with_beads(beads)
-        watch = Watch(found or Found(), centres=self._centres)
+        watch = Watch(found or Found(), chiral_centres(self.topology))
         if self.positions.cut and not self.skip_damaged:
             raise self.positions.cut
         for numbers, raw in self._raw(size, watch.found):

@@ -19,11 +19,12 @@ from typing import Any
 import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
+from mdtraj.geometry.dihedral import indices_phi
 
 from .. import files
 from ..config import ReferenceConfig
 from ..molecules.residues import MoleculeError
-from .building import FORCE_FIELDS, SOLVENT, build, make_system, phi_torsions, require_openmm
+from .building import FORCE_FIELDS, SOLVENT, build, make_system, require_openmm
 
 BINS = 72
 """Bins of a torsion's bias over the circle."""
@@ -75,7 +76,7 @@ class Reference:
         share[: self.config.frames % self.config.walkers] += 1
         drawn, sizes, crossings = [], [], 0
         topology = mdtraj.load(str(self._work / "walker-0" / "start.pdb")).topology
-        quadruples = np.asarray(phi_torsions(topology)).reshape(-1, 4)
+        quadruples = indices_phi(topology)
         for walker, count in enumerate(share):
             blocks = [
                 np.load(self._work / f"walker-{walker}" / f"block-{index:05d}.npz")
@@ -195,9 +196,9 @@ class _Walk:
         config = self._config
         force_field = app.ForceField(FORCE_FIELDS[config.force_field])
         topology, positions = build(self._reference.sequence, force_field)
-        self._torsions = phi_torsions(mdtraj.Topology.from_openmm(topology))
+        self._torsions = indices_phi(mdtraj.Topology.from_openmm(topology))
         system = make_system(topology, force_field)
-        self._forces = [_torsion_force(openmm, atoms) for atoms in self._torsions]
+        self._forces = [_torsion_force(openmm, atoms) for atoms in self._torsions.tolist()]
         for force in self._forces:
             system.addForce(force)
         integrator = openmm.LangevinMiddleIntegrator(
@@ -225,10 +226,9 @@ class _Walk:
         """A block of metadynamics, one bias for each torsion; the hills (kJ/mol) afterwards."""
         kT, grid = self._config.kT, _grid()
         steps = round(1e6 * self._config.block / self._config.timestep)
-        quadruples = np.asarray(self._torsions).reshape(-1, 4)
         for _ in range(max(1, steps // HILL_STEPS)):
             self._integrator.step(HILL_STEPS)
-            angles = _dihedrals(self._positions(), quadruples)
+            angles = _dihedrals(self._positions(), self._torsions)
             for bias, angle in zip(hills, angles, strict=True):
                 here = np.interp(angle, grid, bias, period=2 * pi)
                 height = HILL_HEIGHT * kT * np.exp(-here / ((BIAS_FACTOR - 1) * kT))
@@ -277,7 +277,7 @@ def _torsion_force(openmm: Any, atoms: Sequence[int]) -> Any:
     force = openmm.CustomCompoundBondForce(4, "bias(dihedral(p1, p2, p3, p4))")
     table = openmm.Continuous1DFunction([0.0] * (BINS + 1), -pi, pi, True)
     force.addTabulatedFunction("bias", table)
-    force.addBond(list(atoms), [])
+    force.addBond(atoms, [])
     force.setForceGroup(_BIAS_GROUP)
     return force
 

@@ -6,11 +6,11 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.molecules.beads import BeadMap, Beads, coarse_grain
+from fokker.data.molecules.beads import BeadMap, Beads
 from fokker.data.molecules.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frames
 from fokker.data.molecules.residues import MoleculeError, sequence_topology
 
-from ..examples import REAL, made_up, real
+from ..examples import REAL, coarse_grain, made_up, real
 
 BACKBONE = BeadMap.parse("backbone")
 

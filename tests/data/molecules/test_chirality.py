@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads, coarse_grain
-from fokker.data.molecules.chirality import chiral_centres, wrong_hand
+from fokker.data.molecules.beads import Beads
+from fokker.data.molecules.chirality import chiral_centres
+from fokker.data.molecules.chirality import wrong_hand as wrong_hand_at
 
-from ..examples import REAL, real
+from ..examples import REAL, coarse_grain, real
 
 BACKBONE = BeadMap.parse("backbone")
 TRPZIP = Path(__file__).parents[3] / ".." / "shared" / "data" / "public" / "trpzip2"
+
+
+def wrong_hand(molecule: mdtraj.Topology | Beads, frames: np.ndarray) -> np.ndarray:
+    return wrong_hand_at(chiral_centres(molecule)[0], frames)
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads, coarse_grain, map_beads
+from fokker.data.molecules.beads import Beads, map_beads
 from fokker.data.molecules.bonds import Bonds, check_bonds
 from fokker.data.molecules.chains import standard_topology
 from fokker.data.molecules.patches import split_patches
@@ -16,7 +16,7 @@ from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.formats import Trajectory
 from fokker.data.readers.sources import Source, coarse_frames
 
-from ..examples import made_up, real
+from ..examples import coarse_grain, made_up, real
 
 BACKBONE = BeadMap.parse("backbone")
 ACETYL = {"CH3": "CAY", "C": "CY", "O": "OY", "H1": "HY1", "H2": "HY2", "H3": "HY3"}

@@ -13,13 +13,13 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.molecules.beads import BeadMap, coarse_grain
+from fokker.data.molecules.beads import BeadMap
 from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.layouts import BGMOL, TIMEWARP, open_source
 from fokker.data.readers.opening import quietly
 from fokker.data.readers.sources import UNKNOWN, Conditions, Source
 
-from ..examples import SHARED, made_up, real, save_structure
+from ..examples import SHARED, coarse_grain, made_up, real, save_structure
 
 BACKBONE = BeadMap.parse("backbone")
 PEPTIDES = {name: made_up(name, seed=seed) for seed, name in enumerate(("AC", "GV", "SAG"))}
