@@ -151,11 +151,7 @@ def read_dictionary(path: Path) -> dict[str, StoredArray]:
     try:
         with open(path, "rb") as file:
             read_header(file)
-            start = file.tell()
-        with open(path, "rb") as file:
-            unpickler = _Unpickler(file)
-            file.seek(start)
-            outer = unpickler.load()
+            outer = _Unpickler(file).load()
     except _Refused as refused:
         raise MoleculeError(
             f"{path}: the pickle asks for {refused}, and only NumPy arrays are admitted: none of it was run. "

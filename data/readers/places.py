@@ -41,15 +41,12 @@ class Place:
         return os.path.relpath(path, self.root)
 
 
-def walk(folder: Path) -> list[Path]:
+def walk(folder: Path, seen: set[tuple[int, int]] | None = None) -> list[Path]:
     """Every file in a folder, those of its folders first, each in order; none that is hidden or fokker's own.
 
-    MoleculeError if a folder cannot be read.
+    MoleculeError if a folder cannot be read. `seen` are folders that were walked.
     """
-    return _walk(folder, set())
-
-
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
+    seen = set() if seen is None else seen
     try:
         stat, entries = folder.stat(), sorted(folder.iterdir())
     except OSError as error:
@@ -60,7 +57,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
     shown = [entry for entry in entries if not entry.name.startswith(".")]
     folders = [entry for entry in shown if entry.is_dir() and ending_of(entry) != ".dtr"]
     files = [entry for entry in shown if entry not in folders]
-    return [file for sub in folders if not _is_ours(sub) for file in _walk(sub, seen)] + files
+    return [file for sub in folders if not _is_ours(sub) for file in walk(sub, seen)] + files
 
 
 def _is_ours(folder: Path) -> bool:

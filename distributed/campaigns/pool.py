@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import ray
-from jaxtyping import Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 from ray.exceptions import RayError, RayTaskError
 
 from ...analysis.systems import System
@@ -178,7 +178,7 @@ class Simulation(_OfModel):
         place = self.system.name, self.number, index
         return jnp.stack([key_of(self.seed, part, *place) for part in langevin.PARTS])
 
-    def _starts(self, index: int) -> Float[np.ndarray, "chains *shape"]:
+    def _starts(self, index: int) -> Float[Array, "chains *shape"]:
         """Frames that the chains of a chunk start from."""
         frames = Dataset(self.data).split(self.split, self.system.name)
         random = generator_of(self.seed, "start", self.system.name, self.number, index)
@@ -189,15 +189,15 @@ class Simulation(_OfModel):
                 chosen[0] = rare[0]
         return self._padded(frames.gather(chosen))
 
-    def _padded(self, frames: np.ndarray) -> np.ndarray:
-        molecule = self._bound.molecule
-        return frames if molecule is None else padded_frames(frames, len(molecule.mask))
+    def _padded(self, frames: np.ndarray) -> Array:
+        molecule, x = self._bound.molecule, jnp.asarray(frames)
+        return x if molecule is None else padded_frames(x, len(molecule.mask))
 
     def compute(self, index: int) -> tuple[Trajectories, Temperatures]:
         """Every stride-th frame of `chunk` chains after their burn-in."""
         model, molecule, mass = self._bound
         keys, frames = self.keys(index), self.config.frames // self.config.chains
-        start = jnp.asarray(self._starts(index))
+        start = self._starts(index)
         state = trained.begin(model, self.config, start, mass, keys[:2], molecule)
         _, found = trained.simulate(model, self.config, state, mass, keys[2], frames, 0, molecule)
         positions = self.system.centred(self._real(found.position).swapaxes(0, 1))
@@ -212,7 +212,7 @@ class Simulation(_OfModel):
         split = Dataset(self.data).split(self.split, self.system.name)
         chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
         model, molecule, mass = self._bound
-        x = jnp.asarray(self._padded(split.gather(chosen)))
+        x = self._padded(split.gather(chosen))
         found = np.asarray(trained.frequencies(model, x, self.config.force_time, mass, molecule))
         return self.config.timestep * float(np.maximum(found.max(), 0))
 
