@@ -1,7 +1,7 @@
 """Trajectories in whatever format mdtraj opens, read block by block."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,11 @@ class Trajectory:
     def times(self) -> Float[np.ndarray, "frames"] | None:
         """As in `Positions`."""
         extent = extent_of(self.path)
-        if extent.frames is not None or ending_of(self.path) not in HDF5:
-            return extent.times
-        try:
-            with _opened(self.path) as file:
+        if extent.frames is None and ending_of(self.path) in HDF5:
+            # The file may have none, or is damaged, which shows when blocks are read.
+            with suppress(Exception), _opened(self.path) as file:
                 return np.asarray(file.root.time, np.float64)
-        except Exception:  # The file has none, or is damaged, which shows when blocks are read.
-            return None
+        return extent.times
 
     def cell(self, topology: mdtraj.Topology) -> Float[np.ndarray, "3 3"] | None:
         """Vectors of the periodic box of the first frame in nm, of files that have one."""

@@ -5,9 +5,10 @@ What it holds, how that is checked and what is told of it stand together, hence 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import mdtraj
 import numpy as np
@@ -22,7 +23,7 @@ from ..molecules.residues import MoleculeError, format_sequence, sequence_topolo
 from .arrays import Block, CutShort, StoredArray
 from .formats import Positions, Trajectory
 from .found import Found, Watch
-from .gaps import Cell, Gap, require_apart, without_gaps
+from .gaps import Gap, require_apart, without_gaps
 from .opening import load_topology
 
 _BLOCK = 2**21
@@ -108,13 +109,11 @@ class Source:
         topology = self._file[1]
         try:
             _, frames = next(self._raw(_EXAMINED), (None, np.empty((0, topology.n_atoms, 3))))
-            return without_gaps(topology, frames * self.factor, self._cell)
+            positions, stored = self.positions, self._file[0]
+            cell = partial(positions.cell, stored) if isinstance(positions, Trajectory) else lambda: None
+            return without_gaps(topology, frames * self.factor, cell)
         except MoleculeError:  # Of frames, which reading them raises with their number.
             return topology, ()
-
-    def _cell(self) -> Cell | None:
-        """The periodic box of the first frame (nm), of files that have one."""
-        return self.positions.cell(self._file[0]) if isinstance(self.positions, Trajectory) else None
 
     @property
     def _topology_words(self) -> str:
@@ -225,12 +224,12 @@ class Source:
                 watch.see(numbers, frames, bonds)
                 yield frames
         if not watch.found.frames:
-            self._require_frames(bonds, watch.found)
+            self._refuse_all(bonds, watch.found)
         watch.found.atoms, watch.found.unit = self.topology.n_atoms, self.unit_found
         watch.found.gaps = self.gaps
         watch.end(self.positions.times)
 
-    def _require_frames(self, bonds: Bonds, found: Found) -> None:
+    def _refuse_all(self, bonds: Bonds, found: Found) -> NoReturn:
         if found.broken:
             for numbers, raw in self._raw(None):
                 check_bonds(np.asarray(raw * self.factor, np.float32), bonds, self._label, numbers)
@@ -254,16 +253,13 @@ class Source:
 
     def beads(self, bead_map: BeadMap) -> Beads:
         """The molecule under a bead map. Raises MoleculeError as `beads.map_beads` does."""
-        return self._mapped(bead_map)[1]
-
-    def _mapped(self, bead_map: BeadMap) -> tuple[Int[np.ndarray, "beads"], Beads]:
-        return map_beads(self.topology, bead_map, self.name, self._topology_words)
+        return map_beads(self.topology, bead_map, self.name, self._topology_words)[1]
 
     def coarse_blocks(
         self, bead_map: BeadMap, size: int | None = None, found: Found | None = None
     ) -> Iterator[Float[np.ndarray, "frames beads 3"]]:
         """As `blocks`, of the beads; every bond of the molecule but those of hydrogens is checked before."""
-        indices, _ = self._mapped(bead_map)
+        indices, _ = map_beads(self.topology, bead_map, self.name, self._topology_words)
         for frames in self.blocks(size, indices, found):
             yield np.ascontiguousarray(frames[:, indices])
 

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import log, pi
@@ -72,12 +73,10 @@ class Reference:
         if self.finished:
             return json.loads(self._file("reference.json").read_text())
         random = np.random.default_rng([self.config.seed, self.config.walkers])
-        share = np.full(self.config.walkers, self.config.frames // self.config.walkers)
-        share[: self.config.frames % self.config.walkers] += 1
+        share, left = divmod(self.config.frames, self.config.walkers)
         drawn, sizes, crossings = [], [], 0
         topology = mdtraj.load(str(self._work / "walker-0" / "start.pdb")).topology
-        quadruples = indices_phi(topology)
-        for walker, count in enumerate(share):
+        for walker in range(self.config.walkers):
             blocks = [
                 np.load(self._work / f"walker-{walker}" / f"block-{index:05d}.npz")
                 for index in range(self._learning_blocks, self.blocks)
@@ -86,11 +85,10 @@ class Reference:
             bias = np.concatenate([block["bias"] for block in blocks])
             weights = np.exp((bias - bias.max()) / self.config.kT)
             weights /= weights.sum()
-            sizes.append(1 / np.sum(weights**2))
-            crossings += _crossings(_phi(positions, topology, quadruples))
-            drawn.append(positions[random.choice(len(weights), count, p=weights)])
+            sizes.append(float(1 / np.sum(weights**2)))
+            crossings += _crossings(_phi(positions, topology))
+            drawn.append(positions[random.choice(len(weights), share + (walker < left), p=weights)])
         frames = random.permutation(np.concatenate(drawn))
-        phi = _phi(frames, topology, quadruples)
         report = {
             "sequence": self.sequence,
             "physics": {
@@ -101,13 +99,10 @@ class Reference:
             "settings": asdict(self.config),
             "frames": len(frames),
             "effective_samples": float(np.sum(sizes)),
-            "effective_samples_of_each_walker": [float(size) for size in sizes],
+            "effective_samples_of_each_walker": sizes,
             "phi_crossings": crossings,
-            "phi_positive": [float(part) for part in (phi > 0).mean(axis=0)],
-            "phi_positive_of_each_walker": [
-                [float(part) for part in (_phi(part, topology, quadruples) > 0).mean(axis=0)]
-                for part in drawn
-            ],
+            "phi_positive": _positive(_phi(frames, topology)),
+            "phi_positive_of_each_walker": [_positive(_phi(part, topology)) for part in drawn],
         }
         self._write(frames, report)
         return report
@@ -120,9 +115,8 @@ class Reference:
         files.write(self._file("traj-state0.pdb"), start)
         files.write_json(self._file("reference.json"), report)
         shutil.rmtree(self._work)
-        parent = self._work.parent
-        if not any(parent.iterdir()):
-            parent.rmdir()
+        with suppress(OSError):  # Another sequence's is in it.
+            self._work.parent.rmdir()
 
     def _file(self, ending: str) -> Path:
         return self.directory / f"{self.sequence}-{ending}"
@@ -174,14 +168,13 @@ class _Walk:
             kept: dict[str, Any] = {}
             if index < learning:
                 hills = self._learn(hills)
-                kept["production"] = self._production_bias(hills)
-                if index == learning - 1:
-                    self._set_bias(kept["production"])
             else:
                 count = min(left, reference._frames_per_block)
                 left -= count
                 kept["positions"], kept["bias"] = self._produce(count)
-                kept["production"] = self._production_bias(hills)
+            kept["production"] = self._production_bias(hills)
+            if index == learning - 1:
+                self._set_bias(kept["production"])
             buffer = io.BytesIO()
             checkpoint = np.frombuffer(self._context.createCheckpoint(), np.uint8)
             np.savez(buffer, hills=hills, checkpoint=checkpoint, **kept)
@@ -224,7 +217,7 @@ class _Walk:
 
     def _learn(self, hills: Float[np.ndarray, "torsions bins"]) -> Float[np.ndarray, "torsions bins"]:
         """A block of metadynamics, one bias for each torsion; the hills (kJ/mol) afterwards."""
-        kT, grid = self._config.kT, _grid()
+        kT, grid = self._config.kT, np.linspace(-pi, pi, BINS + 1)[:-1]
         steps = round(1e6 * self._config.block / self._config.timestep)
         for _ in range(max(1, steps // HILL_STEPS)):
             self._integrator.step(HILL_STEPS)
@@ -282,10 +275,6 @@ def _torsion_force(openmm: Any, atoms: Sequence[int]) -> Any:
     return force
 
 
-def _grid() -> Float[np.ndarray, "bins"]:
-    return np.linspace(-pi, pi, BINS + 1)[:-1]
-
-
 def _dihedrals(
     positions: Float[np.ndarray, "atoms 3"], quadruples: Int[np.ndarray, "torsions 4"]
 ) -> Float[np.ndarray, "torsions"]:
@@ -297,8 +286,12 @@ def _dihedrals(
     return np.arctan2(sine, np.sum(one * other, axis=-1))
 
 
-def _phi(frames: np.ndarray, topology: mdtraj.Topology, quadruples: np.ndarray) -> np.ndarray:
-    return mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, topology), quadruples)
+def _phi(frames: np.ndarray, topology: mdtraj.Topology) -> Float[np.ndarray, "frames torsions"]:
+    return mdtraj.compute_phi(mdtraj.Trajectory(frames, topology))[1]
+
+
+def _positive(phi: Float[np.ndarray, "frames torsions"]) -> list[float]:
+    return (phi > 0).mean(axis=0).tolist()
 
 
 def _crossings(phi: Float[np.ndarray, "frames torsions"]) -> int:
