@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from ..molecules.bead_map import BeadMap
 from ..molecules.beads import Beads, map_beads
-from ..molecules.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frames
+from ..molecules.bonds import UNITS, Bonds, check_bonds, detect_unit
 from ..molecules.chains import standard_topology
 from ..molecules.chirality import chiral_centres
 from ..molecules.residues import MoleculeError, format_sequence, sequence_topology, solute_atoms
@@ -213,7 +213,7 @@ class Source:
             raise self.positions.cut
         for numbers, raw in self._raw(size, watch.found):
             frames = np.asarray(raw * self.factor, np.float32)
-            good = good_frames(frames, bonds)
+            good = bonds.good(frames)
             if not good.all():
                 if not self.skip_damaged:
                     self._refuse(frames, bonds, numbers, watch.found.frames)

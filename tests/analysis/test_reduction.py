@@ -66,7 +66,7 @@ def test_totals_are_those_of_all_frames_at_once(system: System):
         assert totals.mean_and_spread(number) == pytest.approx((lengths.mean(), lengths.std()), rel=1e-9)
     assert totals.phi_positive == (system.phi(frames) > 0).sum()
     if system.hands:
-        wrong = wrong_hand(chiral_centres(BEADS)[0], frames)
+        wrong = wrong_hand(chiral_centres(BEADS.topology())[0], frames)
         np.testing.assert_array_equal(totals.wrong_hands, wrong.sum(axis=0))
         assert totals.mirror_images == wrong.any(axis=1).sum()
 

@@ -6,10 +6,9 @@ import mdtraj
 import numpy as np
 import pytest
 
+from fokker.data.molecules import chirality
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
-from fokker.data.molecules.chirality import chiral_centres
-from fokker.data.molecules.chirality import wrong_hand as wrong_hand_at
 
 from ..examples import REAL, coarse_grain, real
 
@@ -17,8 +16,13 @@ BACKBONE = BeadMap.parse("backbone")
 TRPZIP = Path(__file__).parents[3] / ".." / "shared" / "data" / "public" / "trpzip2"
 
 
+def chiral_centres(molecule: mdtraj.Topology | Beads) -> tuple[np.ndarray, tuple[str, ...]]:
+    topology = molecule.topology() if isinstance(molecule, Beads) else molecule
+    return chirality.chiral_centres(topology)
+
+
 def wrong_hand(molecule: mdtraj.Topology | Beads, frames: np.ndarray) -> np.ndarray:
-    return wrong_hand_at(chiral_centres(molecule)[0], frames)
+    return chirality.wrong_hand(chiral_centres(molecule)[0], frames)
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -114,7 +114,7 @@ def test_atoms_of_a_residue_need_not_follow_one_another(ending: str, seed: int, 
         found, same = coarse_grain(frames[:, order], shuffled, BeadMap.parse(spec), "x")
         assert same == beads
         np.testing.assert_array_equal(found, expected)
-    check_bonds(frames[:, order], shuffled)
+    check_bonds(frames[:, order], Bonds.of(shuffled))
     if ending == "psf":
         source = write(tmp_path, "psf", shuffled, frames[:, order])
         np.testing.assert_allclose(
@@ -191,6 +191,6 @@ def test_what_is_standard_stays_as_it_is():
 
 def test_a_patched_molecule_is_checked_bond_by_bond():
     topology, frames = real("alanine-dipeptide")
-    check_bonds(frames, patched(topology))
+    check_bonds(frames, Bonds.of(patched(topology)))
     with pytest.raises(MoleculeError, match="another molecule, or to atoms in another order"):
-        check_bonds(frames[:, ::-1], patched(topology))
+        check_bonds(frames[:, ::-1], Bonds.of(patched(topology)))
