@@ -109,11 +109,7 @@ def _parts(residue: Residue) -> list[Part]:
         return [Part.of(residue)]
     before = _renamed(places, _ACETYL) if "CY" in places else {}
     after = _amide(residue, places) if "NT" in places else {}
-    middle = {
-        atom.index: atom.name
-        for atom in residue.atoms
-        if atom.index not in before and atom.index not in after
-    }
+    middle = {atom.index: atom.name for atom in residue.atoms if atom.index not in before | after}
     found = [("ACE", before), (residue.name, middle), ("NME" if "C" in after.values() else "NH2", after)]
     return _numbered(residue, [part for part in found if part[1]], int(bool(before)))
 

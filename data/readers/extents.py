@@ -8,7 +8,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -206,7 +206,7 @@ class _Reader:
     """The header of a NetCDF file of the classic format, which stands at the next entry."""
 
     data: Any
-    wide: bool = field(default=False)
+    wide: bool
     at: int = 4
 
     def integer(self, code: str = "i") -> int:

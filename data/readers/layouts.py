@@ -216,12 +216,6 @@ def _fits(array: StoredArray | ArchivedArray) -> bool:
         return False
 
 
-def _means_positions(path: Path) -> bool:
-    """Whether an array has three numbers of something, though not as positions have them."""
-    named = ending_of(path) == ".npy" and not _NO_POSITIONS.search(stem_of(path))
-    return named and StoredArray.in_npy(path).shape[-1:] == (3,)
-
-
 def _array(path: Path, place: Place, split: str | None = None) -> Source:
     topology = place.topology_of(path)
     if ending_of(path) == ".npy":
@@ -248,8 +242,11 @@ def _structures(files: Sequence[Path], place: Place) -> list[Source]:
 
     MoleculeError if one stands beside an array that was meant for positions.
     """
-    for file in filter(_means_positions, files):
-        StoredArray.in_npy(file).atoms  # noqa: B018 (it says what is wrong)
+    for file in files:
+        if ending_of(file) == ".npy" and not _NO_POSITIONS.search(stem_of(file)):
+            array = StoredArray.in_npy(file)
+            if array.shape[-1:] == (3,):  # Three numbers of something, though not as positions have them.
+                array.atoms  # noqa: B018 (it says what is wrong)
     own = [file for file in files if ending_of(file) in STRUCTURES and file != place.topology]
     return [_trajectory(file, place, split_of(file, place.root)) for file in own]
 

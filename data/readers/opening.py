@@ -15,7 +15,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,19 +53,15 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(ending_of(path))]
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[str]:
+def readable(path: Path) -> AbstractContextManager[str]:
     """A name under which mdtraj opens a file: its own, or a link that is gone afterwards."""
     ending = ending_of(path)
-    with _named(path, _SPELLED.get(ending, ending)) as name:
-        yield name
+    return _named(path, _SPELLED.get(ending, ending))
 
 
-@contextmanager
-def writable(path: Path) -> Iterator[str]:
+def writable(path: Path) -> AbstractContextManager[str]:
     """A name under which mdtraj can write a file that is not there yet."""
-    with _named(path, path.suffix.lower()) as name:
-        yield name
+    return _named(path, path.suffix.lower())
 
 
 @contextmanager

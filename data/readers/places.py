@@ -1,6 +1,7 @@
 """Where trajectories and what belongs to them lie: the files of a folder, their splits and topologies."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -66,12 +67,16 @@ def _is_ours(folder: Path) -> bool:
 
 def split_of(path: Path, root: Path) -> str | None:
     """By the nearest folder, up to the root, that is called like a split."""
+    found = (SPLITS.get(folder.name.lower()) for folder in _folders(path, root))
+    return next(filter(None, found), None)
+
+
+def _folders(path: Path, root: Path) -> Iterator[Path]:
+    """Those that a file is in, up to the root."""
     for folder in path.parents:
-        if (split := SPLITS.get(folder.name.lower())) is not None:
-            return split
+        yield folder
         if folder == root:
-            break
-    return None
+            return
 
 
 def contents(folder: Path) -> str:
@@ -84,7 +89,7 @@ def _topology_of(path: Path, root: Path) -> Path:
 
     In a folder it is that of the longest name with which the trajectory's begins, or the only one.
     """
-    for folder in path.parents:
+    for folder in _folders(path, root):
         near = [file for file in _topologies_in(folder, folder.stat().st_mtime_ns) if file != path]
         alike = [file for file in near if path.name.startswith(stem_of(file))]
         if alike:
@@ -96,8 +101,6 @@ def _topology_of(path: Path, root: Path) -> Path:
                 f"{path}: which is its topology, {' or '.join(file.name for file in near[:4])} in {folder}? "
                 f"Choose one by --topology {near[0]}, or by its name: {stem_of(path)}{ending_of(near[0])}"
             )
-        if folder == root:
-            break
     raise MoleculeError(
         f"{path}: its topology is missing: it has to be {path.with_name(stem_of(path) + '.pdb')}, or the "
         f"only one of {', '.join(TOPOLOGIES)} in its folder or in those above up to {root}, or given by "

@@ -3,7 +3,7 @@
 What it holds, how that is checked and what is told of it stand together, hence the length.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -166,14 +166,9 @@ class Source:
         nm = self.factor * self._assumed
         return next((name for name, value in UNITS.items() if abs(value / nm - 1) < 1e-6), f"{nm:.4g} nm")
 
-    @cached_property
-    def _bonds(self) -> Bonds:
-        return Bonds.of(self.topology)
-
     @property
     def _label(self) -> str:
-        label = str(self.path)
-        return f"{label}: {self.name}" if isinstance(self.positions, StoredArray) else label
+        return f"{self.path}: {self.name}" if isinstance(self.positions, StoredArray) else str(self.path)
 
     def _raw(self, size: int | None, found: Found | None = None) -> Iterator[Block]:
         """Blocks as they are read. Of a file that ends before it should a `found` takes the reason."""
@@ -197,7 +192,7 @@ class Source:
     def blocks(
         self,
         size: int | None = None,
-        beads: Int[np.ndarray, "beads"] | None = None,
+        beads: Collection[int] | Int[np.ndarray, "beads"] = (),
         found: Found | None = None,
     ) -> Iterator[Float[np.ndarray, "frames atoms 3"]]:
         """All frames in order, in nm and float32, at most `size` and 8 MiB at a time.
@@ -207,7 +202,7 @@ class Source:
         length; where damage is skipped, only if no good frame is left. Of hydrogens only those of `beads`
         matter.
         """
-        bonds = self._bonds if beads is None else self._bonds.with_beads(beads)
+        bonds = Bonds.of(self.topology).with_beads(beads)
         watch = Watch(found or Found(), chiral_centres(self.topology))
         if self.positions.cut and not self.skip_damaged:
             raise self.positions.cut
