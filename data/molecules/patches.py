@@ -22,7 +22,7 @@ from .residues import (
 
 _ACETYL = {"CAY": "CH3", "CY": "C", "OY": "O", "HY1": "H1", "HY2": "H2", "HY3": "H3"}
 _AMIDE = {"NT": "N", "HNT": "H", "CAT": "C", "CT": "C"}
-_CAP_NAMES = {*_ACETYL, *_AMIDE, "CLP", "NR"}
+_CAPS = {*_ACETYL, *_AMIDE, "CLP", "NR"}
 _ALAD = (
     ("ACE", {"CL": "CH3", "CLP": "C", "OL": "O", "HL1": "H1", "HL2": "H2", "HL3": "H3"}),
     (
@@ -84,13 +84,12 @@ def split_patches(topology: mdtraj.Topology) -> mdtraj.Topology:
     ]
     pairs = stated_pairs(topology)
     joined = {index for pair in pairs for index in pair}
+    # The file itself may join a cap, which no reader does by names.
+    capped = {atom.residue.index for atom in topology.atoms if atom.index in joined and atom.name in _CAPS}
     touched = {
         atom.index
-        for residue in topology.residues
-        # The file itself may join a cap, which no reader does by names.
-        if len(parts[residue.index]) > 1
-        and not any(atom.index in joined and atom.name in _CAP_NAMES for atom in residue.atoms)
-        for atom in residue.atoms
+        for atom in topology.atoms
+        if len(parts[atom.residue.index]) > 1 and atom.residue.index not in capped
     }
     # A reader has joined atoms by their names, which are others here.
     kept = {pair for pair in pairs if touched.isdisjoint(pair)}

@@ -121,9 +121,9 @@ class StoredArray:
 
     def blocks(self, size: int, topology: mdtraj.Topology) -> Iterator[Block]:
         """As in `Positions`."""
-        array = self.open()
+        atoms, array = self.atoms, self.open()
         for start in range(0, len(array), size):
-            frames = np.array(array[start : start + size]).reshape(-1, self.atoms, 3)
+            frames = np.array(array[start : start + size]).reshape(-1, atoms, 3)
             yield np.arange(start, start + len(frames)), frames
         if self.cut:
             raise self.cut
