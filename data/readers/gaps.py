@@ -13,11 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from mdtraj.core.topology import Residue
 
-from ..molecules.bonds import LONGEST, Bonds
+from ..molecules.bonds import LONGEST, Bonds, Frames
 from ..molecules.chains import Joint, joint, parted
 from ..molecules.residues import MoleculeError, bonded_pairs, neighbours, residues_of_atoms
 
-Frames = Float[np.ndarray, "frames atoms 3"]
 Cell = Float[np.ndarray, "3 3"]
 """The vectors (nm) of a periodic box, one a row."""
 

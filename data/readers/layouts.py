@@ -12,6 +12,7 @@ Folders are searched with all that is in them, but for those of fokker's own run
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from .arrays import ArchivedArray, StoredArray, members
 from .formats import Trajectory
 from .opening import HDF5, STRUCTURES, TOPOLOGIES, TRAJECTORIES, ending_of, require_reader, stem_of
 from .pickles import read_dictionary
-from .places import SPLITS, Place, contents, split_of, walk
+from .places import SPLITS, Place, split_of, walk
 from .sources import UNKNOWN, Conditions, Source
 
 TIMEWARP = Conditions("Amber-14", "OBC1", 310.0)
@@ -74,7 +75,7 @@ def open_source(
         replace(
             source,
             unit=unit,
-            place=place.relative(source.path) + source.place,
+            place=os.path.relpath(source.path, place.root) + source.place,
             skip_damaged=skip_damaged,
             given_sequence=sequence,
             bead_map=bead_map,
@@ -100,8 +101,9 @@ def _folder(place: Place) -> list[Source]:
     ]
     found = found or _structures(files, place)
     if not found:
+        inside = ", ".join(sorted(entry.name for entry in place.root.iterdir())[:5]) or "nothing"
         raise MoleculeError(
-            f"{place.root} holds {contents(place.root)}, which is no layout that is known: NAME{_ARRAYS} "
+            f"{place.root} holds {inside}, which is no layout that is known: NAME{_ARRAYS} "
             f"with NAME{_STATE} (also in train, val, test), all_train.npy or train.npy with pdbs/NAME.pdb, "
             f"trajectories ({', '.join(TRAJECTORIES)}) with a topology, arrays (.npy, .npz) of positions "
             f"with a topology or a sequence, or structures ({', '.join(STRUCTURES)})"

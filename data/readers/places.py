@@ -1,6 +1,5 @@
 """Where trajectories and what belongs to them lie: the files of a folder, their splits and topologies."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,10 +35,6 @@ class Place:
         if self.topology is not None or self.sequence is not None:
             return self.topology
         return _topology_of(path, self.root)
-
-    def relative(self, path: Path) -> str:
-        """A path as it is seen from the root."""
-        return os.path.relpath(path, self.root)
 
 
 def walk(folder: Path, seen: set[tuple[int, int]] | None = None) -> list[Path]:
@@ -77,11 +72,6 @@ def _folders(path: Path, root: Path) -> Iterator[Path]:
         yield folder
         if folder == root:
             return
-
-
-def contents(folder: Path) -> str:
-    """The first few names in a folder, for messages."""
-    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) or "nothing"
 
 
 def _topology_of(path: Path, root: Path) -> Path:
