@@ -83,8 +83,8 @@ class StoredArray:
         return _layout(self.path, self.what, self.shape, np.dtype(self.dtype))
 
     @property
-    def _whole(self) -> int:
-        """Frames of the array, or of what is there of it."""
+    def frames(self) -> int:
+        """Length of the array, or of what is there of it."""
         count, atoms = self._layout
         if self.content is not None or self.fortran:
             return count
@@ -94,7 +94,7 @@ class StoredArray:
     @property
     def cut(self) -> CutShort | None:
         """As in `Positions`."""
-        whole = self._whole
+        whole = self.frames
         if whole == self.shape[0]:
             return None
         return cut_short(self.path, whole, f"the file ends in the middle of frame {whole}")
@@ -109,7 +109,7 @@ class StoredArray:
         order = "F" if self.fortran else "C"
         if self.content is not None:
             return np.frombuffer(self.content, self.dtype).reshape(self.shape, order=order)
-        shape = (self._whole, *self.shape[1:])
+        shape = (self.frames, *self.shape[1:])
         if 0 in shape:
             return np.zeros(shape, self.dtype)
         try:
@@ -144,6 +144,11 @@ class ArchivedArray:
     member: str = "positions"
     cut: ClassVar[None] = None
     """An archive that is cut cannot be opened at all."""
+
+    @property
+    def frames(self) -> int:
+        """Length of the array."""
+        return self._layout[0]
 
     @property
     def atoms(self) -> int:

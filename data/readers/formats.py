@@ -55,6 +55,17 @@ class Trajectory:
             return None
 
     @property
+    def frames(self) -> int | None:
+        """How many whole ones, of formats that tell."""
+        require_reader(self.path)
+        extent = extent_of(self.path)
+        if extent.frames is None:
+            # Some formats tell only at the end, some readers not at all.
+            with suppress(Exception), _opened(self.path) as file:
+                return len(file)
+        return extent.frames
+
+    @property
     def cut(self) -> CutShort | None:
         """As in `Positions`, of formats that tell."""
         extent = extent_of(self.path)
@@ -175,7 +186,8 @@ def _chunks_of(
 Positions = StoredArray | ArchivedArray | Trajectory
 """The frames of one trajectory, in the unit of the file.
 
-`atoms` is their number in a frame, if the file tells it at once, `times` those of all frames in ps, `cut` the
-error of a file that ends before it should. `blocks(size, topology)` gives all whole frames in order, at most
-`size` at a time, `topology` being that of a frame, and then raises CutShort if there should be more.
+`frames` and `atoms` are their numbers as far as the file tells them at once, `times` those of all frames in
+ps, `cut` the error of a file that ends before it should. `blocks(size, topology)` gives all whole frames in
+order, at most `size` at a time, `topology` being that of a frame, and then raises CutShort if there should be
+more.
 """

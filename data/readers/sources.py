@@ -88,6 +88,11 @@ class Source:
         """The file of the positions."""
         return self.positions.path
 
+    @property
+    def frames(self) -> int | None:
+        """How many there are, if that is known without reading them."""
+        return self.positions.frames
+
     @cached_property
     def _file(self) -> tuple[mdtraj.Topology, mdtraj.Topology, Int[np.ndarray, "atoms"]]:
         """The topology of a frame in the file, the standard one without water and ions, and its atoms."""

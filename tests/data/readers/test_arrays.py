@@ -48,7 +48,7 @@ def together(positions: Positions, size: int) -> np.ndarray:
 @pytest.mark.parametrize("flat", [False, True])
 def test_all_frames_come_in_order(make: Callable[..., Any], size: int, flat: bool, tmp_path: Path):
     positions = make(tmp_path, FRAMES.reshape(len(FRAMES), -1) if flat else FRAMES)
-    assert positions.atoms == 12
+    assert (positions.frames, positions.atoms) == (57, 12)
     np.testing.assert_array_equal(together(positions, size), FRAMES)
 
 
@@ -62,6 +62,7 @@ def test_the_type_of_the_file_is_kept(make: Callable[..., Any], tmp_path: Path):
 @pytest.mark.parametrize("make", [npy, npz])
 def test_an_array_without_frames_has_no_block(make: Callable[..., Any], tmp_path: Path):
     positions = make(tmp_path, FRAMES[:0])
+    assert positions.frames == 0
     assert not list(positions.blocks(10, TOPOLOGY))
 
 
@@ -89,6 +90,7 @@ def test_whatever_mdtraj_opens_comes_in_order_and_nm(ending: str, size: int, tmp
     path = tmp_path / f"a.{ending}"
     mdtraj.Trajectory(FRAMES, TOPOLOGY).save(str(path))
     positions = Trajectory(path)
+    assert positions.frames == 57
     assert positions.atoms == (None if ending == "pdb" else 12)
     np.testing.assert_allclose(together(positions, size), FRAMES, atol=6e-4)
 

@@ -52,8 +52,7 @@ def test_timewarp_in_the_published_folders(tmp_path: Path):
     assert found(sources) == [("AC", "test"), ("AC", "train"), ("SAG", "train"), ("GV", "validation")]
     for source in sources:
         assert_same_frames(source)
-        assert (source.layout, source.sequence) == ("timewarp", source.name)
-        assert sum(map(len, source.blocks())) == 20
+        assert (source.layout, source.frames, source.sequence) == ("timewarp", 20, source.name)
 
 
 def test_timewarp_in_one_folder_or_file(tmp_path: Path):
@@ -140,8 +139,7 @@ def test_klein_and_noes_dictionaries(shape: str, scale: float, tmp_path: Path):
     assert found(sources) == [("AC", "train"), ("SAG", "train"), ("GV", "validation")]
     for source in sources:
         assert_same_frames(source)
-        assert (source.sequence, source.conditions) == (source.name, TIMEWARP)
-        assert sum(map(len, source.blocks())) == 20
+        assert (source.frames, source.sequence, source.conditions) == (20, source.name, TIMEWARP)
     assert found(open_source(tmp_path / "all_val.npy")) == [("GV", "validation")]
 
 
@@ -290,8 +288,7 @@ def test_the_reference_data_opens_as_it_is():
     _, frames = real("alanine-dipeptide", 30)
     np.testing.assert_array_equal(next(source.blocks(30)), frames)
     (beads,) = {source.beads(BeadMap.parse("alanine-dipeptide"))}
-    assert (source.sequence, len(beads)) == ("ACE-ALA-NME", 5)
-    assert sum(map(len, source.blocks())) == 50_000
+    assert (source.sequence, source.frames, len(beads)) == ("ACE-ALA-NME", 50_000, 5)
 
 
 def test_hdf5_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -316,7 +313,7 @@ def test_bgmols_hdf5(inside: bool, tmp_path: Path):
         energy = file.create_array("/", "potentialEnergy", positions[:, 0, 0])
         energy.attrs.units = "kilojoules_per_mole"
     (source,) = open_source(path.parent if inside else tmp_path)
-    assert (source.name, sum(map(len, source.blocks())), source.conditions) == (
+    assert (source.name, source.frames, source.conditions) == (
         "AImplicitUnconstrained",
         len(positions),
         BGMOL,

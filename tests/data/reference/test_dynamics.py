@@ -41,7 +41,7 @@ def test_its_files_are_read_with_their_conditions(tmp_path: Path):
     reference.walk(0)
     report = reference.finish()
     (source,) = open_source(tmp_path)
-    assert (source.name, source.sequence, source.split) == ("GA", "GA", "train")
+    assert (source.name, source.sequence, source.split, source.frames) == ("GA", "GA", "train", 30)
     assert source.conditions == Conditions("amber14", "OBC2", 310.0)
     assert sum(len(block) for block in source.blocks()) == 30, "and its bonds are possible"
     saved = json.loads((tmp_path / "train" / "GA-reference.json").read_text())
