@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from ..data.molecules.chirality import wrong_hand_at
+from ..data.molecules.chirality import wrong_hand
 from .metrics import Counts, Limits, Spread, bins_of, histogram_within, pmf_bins_of
 from .observables import distances
 from .projections import Frames
@@ -85,7 +85,7 @@ def reduce(system: System, frames: Frames, part: Int[np.ndarray, "frames"], part
     for number, (_, pair) in enumerate(system.pairs):
         lengths[:, number] = distances(kept, [pair])[:, 0]
     for number, (_, centre) in enumerate(system.hands):
-        wrong[:, number] = wrong_hand_at(np.array([centre]), kept)[:, 0]
+        wrong[:, number] = wrong_hand(np.array([centre]), kept)[:, 0]
     bins = np.minimum(lengths / _widths(system), _FAR - 1).astype(np.int64)
     length, often = np.unique(bins + _FAR * np.arange(len(system.pairs)), return_counts=True)
     return Reduction(

@@ -124,7 +124,7 @@ class System:
         Raises MoleculeError for one that nothing can be judged by.
         """
         low, high = ((1 - BROKEN) * np.asarray(bond_means), (1 + BROKEN) * np.asarray(bond_means))
-        centres, labels = chiral_centres(beads)
+        centres, labels = chiral_centres(beads.topology())
         return cls(
             name,
             (len(beads), 3),

@@ -38,7 +38,7 @@ from ..model.trained import Trained
 from . import files
 from .config import MoleculesConfig, MuellerBrownConfig
 from .errors import FokkerError
-from .molecules.arrays import masses_of, molecule_of, padded
+from .molecules.arrays import molecule_of, padded
 from .molecules.bead_map import BeadMap
 from .molecules.beads import Beads, require_embeddable
 from .molecules.residues import MoleculeError
@@ -134,21 +134,17 @@ class Archive:
         about = self.description
         if beads is None:
             return Bound(self.trained, None, jnp.asarray(about.mass, jnp.float32))
-        self._require_known(beads)
-        molecule = molecule_of(beads, about.springs, about.norm)
-        if self.numbered_beads is None:
-            molecule = padded(molecule)
-        return Bound(self.trained, molecule, jnp.asarray(masses_of(beads, len(molecule.mask)), jnp.float32))
-
-    def _require_known(self, beads: Beads) -> None:
-        known = self.numbered_beads
+        molecule, known = molecule_of(beads, about.springs, about.norm), self.numbered_beads
         if known is None:
             require_embeddable(beads)
+            molecule = padded(molecule)
         elif len(beads) != known:
             raise MoleculeError(
                 f"{beads.sequence} has {len(beads)} beads, and this model tells beads apart by their "
                 f"number, of which it knows {known}: take a model with network.embedding=features"
             )
+        mass = np.pad(beads.masses, (0, len(molecule.mask) - len(beads)), constant_values=np.inf)
+        return Bound(self.trained, molecule, jnp.asarray(mass[:, None], jnp.float32))
 
     @property
     def numbered_beads(self) -> int | None:

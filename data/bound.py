@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import mdtraj
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
@@ -24,14 +25,12 @@ from ..model.keys import key_of
 from . import archive
 from .archive import Archive, ArchiveError, Bound, Description
 from .config import BOLTZMANN
+from .molecules.arrays import padded_frames
 from .molecules.bead_map import BeadMap
 from .molecules.beads import Beads, map_beads
 from .molecules.residues import MoleculeError
 from .readers.opening import load_topology
 from .trajectories import write
-
-if TYPE_CHECKING:
-    import mdtraj
 
 Positions = Float[Array, "*batch beads 3"]
 Given = Any
@@ -69,7 +68,7 @@ class Model:
             raise ValueError("this is a model of a toy, not of molecules")
         return BeadMap.parse(self.description.beads)
 
-    def molecule(self, what: "str | Path | mdtraj.Topology") -> "BoundMolecule":
+    def molecule(self, what: str | Path | mdtraj.Topology) -> "BoundMolecule":
         """The model of one molecule: a sequence such as AC or ACE-ALA-NME, a structure's file, or a topology.
 
         Raises MoleculeError for what it cannot be, such as an unknown residue.
@@ -78,11 +77,11 @@ class Model:
         about = self.description
         return BoundMolecule(self.archive.bind(beads), beads, about.sample, about.simulate)
 
-    def molecules(self, several: "Sequence[str | Path | mdtraj.Topology]") -> "BoundMolecules":
+    def molecules(self, several: Sequence[str | Path | mdtraj.Topology]) -> "BoundMolecules":
         """The model of several molecules; those of about a size share what is compiled."""
         return BoundMolecules(tuple(map(self.molecule, several)))
 
-    def _beads(self, what: "str | Path | mdtraj.Topology") -> Beads:
+    def _beads(self, what: str | Path | mdtraj.Topology) -> Beads:
         if isinstance(what, str) and not (Path(what).suffix and Path(what).exists()):
             return Beads.from_sequence(what, self.bead_map)
         if isinstance(what, str | Path):
@@ -117,7 +116,7 @@ class BoundMolecule:
         return self.beads.masses
 
     @cached_property
-    def topology(self) -> "mdtraj.Topology":
+    def topology(self) -> mdtraj.Topology:
         """The beads for other programs."""
         return self.beads.topology()
 
@@ -294,8 +293,7 @@ class BoundMolecule:
         return jnp.asarray(given, jax.dtypes.canonicalize_dtype(wanted))
 
     def _padded(self, x: Positions) -> Float[Array, "*batch size 3"]:
-        size = len(self.bound.mass)
-        return x if x.shape[-2] == size else _pad(x, size)
+        return padded_frames(x, len(self.bound.mass))
 
     def _real(self, x: Float[Array, "*batch size 3"]) -> Positions:
         """Without padding."""
@@ -343,10 +341,8 @@ class Chains:
     state: ChainState
     beads: Beads
 
-    def to_mdtraj(self) -> "mdtraj.Trajectory":
+    def to_mdtraj(self) -> mdtraj.Trajectory:
         """All chains, one after another, with the time of each frame in its chain (ps)."""
-        import mdtraj
-
         settings, (chains, frames) = self.state.settings, self.positions.shape[:2]
         spacing = settings.stride * settings.timestep
         last = settings.burn_in * settings.timestep + spacing * self.state.frames
@@ -387,11 +383,6 @@ def _joined(parts: Sequence[Any], axis: int, count: int) -> Any:
     return jax.tree.map(
         lambda *pieces: jax.lax.slice_in_dim(jnp.concatenate(pieces, axis), 0, count, axis=axis), *parts
     )
-
-
-@partial(jax.jit, static_argnames="size")
-def _pad(x: Positions, size: int) -> Float[Array, "*batch size 3"]:
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, size - x.shape[-2]), (0, 0)])
 
 
 @partial(jax.jit, static_argnames="count")

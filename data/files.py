@@ -22,8 +22,6 @@ from .errors import FokkerError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME_BYTES = 255
-_PROBE = ".fokker-probe"
-
 
 REFUSALS = (
     *_FULL,
@@ -39,7 +37,6 @@ REFUSALS = (
     errno.ESTALE,
 )
 """What a place, and no mistake of ours, answers to somebody who wants to write there."""
-
 
 Migrations = Sequence[Callable[[Any], Any]]
 """From each format of a file to the next, the first from 1 to 2."""
@@ -84,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The folder is made if it is missing. Where writing fails, what was at `path` before is still there, and
     nothing else. Raises FileError for whatever the operating system refuses.
     """
-    partial = _partial(path)
+    partial = path.with_name(f"{_mark(path)}{secrets.token_hex(4)}{path.suffix[:16]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if len(os.fsencode(path.name)) > NAME_BYTES:
@@ -100,10 +97,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{_mark(path)}{secrets.token_hex(4)}{path.suffix[:16]}")
 
 
 def _mark(path: Path) -> str:
@@ -190,7 +183,7 @@ def require_writable(folder: Path, space: int = 0) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"{_PROBE}-{secrets.token_hex(4)}"
+        probe = folder / f".fokker-probe-{secrets.token_hex(4)}"
         probe.write_bytes(b"fokker")
         probe.unlink()
         free = shutil.disk_usage(folder).free

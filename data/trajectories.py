@@ -69,7 +69,7 @@ def write_part(
                     step=numbers[good].astype(np.int32),
                 )
         extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
-        if extent is None or extent.problem is not None or extent.frames != good.sum():
+        if extent.problem or extent.frames != good.sum():
             raise _cut(path, int(good.sum()))
         begins = [0]
         if good.any():

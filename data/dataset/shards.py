@@ -11,11 +11,12 @@ length of the first axis, the number of beads.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -126,12 +127,11 @@ class Dataset:
 
     def systems_of(self, split: str) -> tuple[str, ...]:
         """The same. DatasetError if none has."""
-        found = self.systems_with(split)
-        if not found:
-            parts = self.manifest["systems"].values()
-            known = dict.fromkeys(split for part in parts for split in part["splits"])
-            raise DatasetError(f"{self.directory} has no split {split!r}, only {', '.join(known)}")
-        return found
+        return self.systems_with(split) or self._lacks(f"split {split!r}")
+
+    def _lacks(self, what: str) -> NoReturn:
+        known = dict.fromkeys(name for part in self.manifest["systems"].values() for name in part["splits"])
+        raise DatasetError(f"{self.directory} has no {what}, only {', '.join(known)}")
 
     @property
     def norm(self) -> float:
@@ -159,11 +159,7 @@ class Dataset:
                     shards.append(_open_shard(self.directory / owner / entry["file"], entry["frames"]))
                     numbers.append(number)
         if not shards:
-            known = dict.fromkeys(
-                split for part in self.manifest["systems"].values() for split in part["splits"]
-            )
-            where = f" of {system}" if system else ""
-            raise DatasetError(f"{self.directory} has no split {name!r}{where}, only {', '.join(known)}")
+            self._lacks(f"split {name!r} of {system}" if system else f"split {name!r}")
         return Split(tuple(shards), tuple(numbers))
 
     def verify(self) -> None:
@@ -202,9 +198,9 @@ class Split:
     @property
     def frames_of_systems(self) -> tuple[int, ...]:
         """How many frames each system has, in the order in which they follow one another."""
-        counts: dict[int, int] = {}
+        counts = Counter[int]()
         for shard, number in zip(self.shards, self.systems, strict=True):
-            counts[number] = counts.get(number, 0) + len(shard)
+            counts[number] += len(shard)
         return tuple(counts.values())
 
     @cached_property

@@ -1,9 +1,11 @@
 """Molecules as the networks see them: arrays, padded to common sizes."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ...model.molecules import Molecule
 from ...model.networks.springs import Springs
@@ -32,13 +34,6 @@ def padded(molecule: Molecule) -> Molecule:
     bonds, angles = padded_size(len(springs.bonds)), padded_size(len(springs.angles))
     # As many as beads without rings have, but for those of more: so springs make no difference between sizes.
     return _pad(molecule, size, max(size, bonds), max(2 * size, angles))
-
-
-def masses_of(beads: Beads, size: int) -> Float[np.ndarray, "size 1"]:
-    """Masses (amu), infinite for padding, which then stays where it is."""
-    masses = np.full((size, 1), np.inf)
-    masses[: len(beads), 0] = beads.masses
-    return masses
 
 
 def molecules_of(dataset: Dataset, shape: tuple[int, ...]) -> Molecule | None:
@@ -81,22 +76,19 @@ def _pad(molecule: Molecule, beads: int, bonds: int = 0, angles: int = 0) -> Mol
 
     springs = molecule.springs
     if springs is not None:
-        sizes = {
-            name: bonds if "angle" not in name and "cosine" not in name else angles
-            for name in springs._fields
-        }
-        springs = Springs(
-            **{
-                name: pad(part, sizes[name], np.inf if name.endswith("variances") else 0.0)
-                for name, part in springs._asdict().items()
-            }
-        )
+        parts = {}
+        for name, part in springs._asdict().items():
+            size = angles if "angle" in name or "cosine" in name else bonds
+            parts[name] = pad(part, size, np.inf if name.endswith("variances") else 0.0)
+        springs = Springs(**parts)
     return Molecule(pad(molecule.features, beads), pad(molecule.mask, beads), springs)
 
 
-def padded_frames(
-    frames: Float[np.ndarray, "*batch beads 3"], size: int
-) -> Float[np.ndarray, "*batch size 3"]:
+def padded_frames(frames: Float[Array, "*batch beads 3"], size: int) -> Float[Array, "*batch size 3"]:
     """Frames filled up with beads at the origin."""
-    missing = size - frames.shape[-2]
-    return np.pad(frames, [(0, 0)] * (frames.ndim - 2) + [(0, missing), (0, 0)]) if missing else frames
+    return frames if frames.shape[-2] == size else _pad_frames(frames, size)
+
+
+@partial(jax.jit, static_argnames="size")
+def _pad_frames(frames: Float[Array, "*batch beads 3"], size: int) -> Float[Array, "*batch size 3"]:
+    return jnp.pad(frames, [(0, 0)] * (frames.ndim - 2) + [(0, size - frames.shape[-2]), (0, 0)])

@@ -128,11 +128,14 @@ class BeadMap:
     def _named(
         self, residue: Residue, standard: str, atoms: Mapping[str, Atom], source: str
     ) -> dict[str, Atom]:
-        names = self._names(standard)
-        if names is None:
+        own, every = (self.atoms or {}).get(standard), (self.atoms or {}).get(EVERY)
+        if own is None and every is None:
             raise MoleculeError(
                 f"{source}: residue {residue} is not in the bead map, only {', '.join(self.atoms or ())}"
             )
+        # A name that no residue has at all is a mistake, which must not go unseen.
+        known = [name for name in every or () if name in HEAVY_ATOMS[standard] or name not in ATOMS]
+        names = (() if standard in CAPS else known) if own is None else own
         missing = [name for name in names if name not in atoms]
         if missing:
             raise MoleculeError(
@@ -147,18 +150,6 @@ class BeadMap:
                 f"{_what_it_is(foreign, standard, atoms)}, or choose beads by a selection"
             )
         return {name: atoms[name] for name in names}
-
-    def _names(self, standard: str) -> tuple[str, ...] | None:
-        if not self.atoms or standard in self.atoms:
-            return (self.atoms or {}).get(standard)
-        if EVERY not in self.atoms:
-            return None
-        # A name that no residue has at all is a mistake, which must not go unseen.
-        return tuple(
-            name
-            for name in self.atoms[EVERY]
-            if standard not in CAPS and (name in HEAVY_ATOMS[standard] or name not in ATOMS)
-        )
 
 
 def _what_it_is(foreign: Sequence[Atom], standard: str, atoms: Mapping[str, Atom]) -> str:

@@ -1,7 +1,7 @@
 """Coarse-grained molecules: which atoms become beads, and what is known of each bead."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
@@ -10,6 +10,7 @@ import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
 from mdtraj.core.topology import Atom
+from pydantic import TypeAdapter
 
 from ...model.config import VOCABULARY
 from .bead_map import BeadMap
@@ -24,9 +25,6 @@ from .residues import (
     parse_sequence,
     sequence_topology,
 )
-
-FEATURES = (len(RESIDUES), len(ATOMS), len(ELEMENTS))
-"""How many values the first three features can have; the fourth is the number of the residue, from 0."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +63,13 @@ class Beads:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Beads":
         """The inverse of `to_json`."""
-        return cls(
-            sequence=values["sequence"],
-            atoms=tuple(values["atoms"]),
-            elements=tuple(values["elements"]),
-            residue_of=tuple(values["residue_of"]),
-            bonds=tuple((first, second) for first, second in values["bonds"]),
-            dihedrals=tuple(
-                Dihedral(entry["kind"], entry["residue"], tuple(entry["beads"]))
-                for entry in values["dihedrals"]
-            ),
-            name=values["name"],
-        )
+        return _JSON.validate_python(values)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
-        values = asdict(self)
-        dihedrals = [entry | {"beads": list(entry["beads"])} for entry in values.pop("dihedrals")]
-        lists = {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
-        return values | lists | {"bonds": [list(pair) for pair in self.bonds], "dihedrals": dihedrals}
+        values = _JSON.dump_python(self, mode="json")
+        dihedrals = values.pop("dihedrals")
+        return values | {"dihedrals": dihedrals}  # Last, as ever: fingerprints are of the order too.
 
     def __len__(self) -> int:
         return len(self.atoms)
@@ -162,23 +148,7 @@ class Beads:
         return topology
 
 
-def coarse_grain(
-    positions: Float[np.ndarray, "frames atoms 3"],
-    topology: mdtraj.Topology,
-    bead_map: BeadMap,
-    name: str = "",
-    source: str = "topology",
-) -> tuple[Float[np.ndarray, "frames beads 3"], Beads]:
-    """The beads' positions in float32, in the unit of the atoms' (nm), and what they are.
-
-    Raises MoleculeError, which begins with `source`, as `map_beads` does and if the numbers of atoms differ.
-    """
-    if positions.shape[1] != topology.n_atoms:
-        raise MoleculeError(
-            f"{source}: {topology.n_atoms} atoms, but frames of {positions.shape[1]}: give their topology"
-        )
-    indices, beads = map_beads(topology, bead_map, name, source)
-    return np.ascontiguousarray(positions[:, indices], np.float32), beads
+_JSON = TypeAdapter(Beads)
 
 
 def map_beads(

@@ -7,7 +7,6 @@ import mdtraj
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .beads import Beads
 from .chains import standard_topology
 from .residues import MoleculeError, atoms_in_order, bonded_pairs, standard_atoms, symbol_of
 
@@ -65,49 +64,26 @@ class Bonds:
     that are beads. A broken side chain matters though it is no bead: it shows a molecule cut by the box."""
 
     @classmethod
-    def of(cls, molecule: "mdtraj.Topology | Beads | Bonds") -> "Bonds":
-        """The bonds of all atoms, or of beads."""
-        if isinstance(molecule, Bonds):
-            return molecule
-        if isinstance(molecule, Beads):
-            beads = molecule
-            return cls._known(
-                beads.labels, beads.atoms, beads.elements, beads.bonds, np.ones(len(beads), bool)
-            )
-        topology = standard_topology(molecule)
-        names = {atom.index: name for res in topology.residues for name, atom in standard_atoms(res).items()}
+    def of(cls, topology: mdtraj.Topology) -> "Bonds":
+        """The bonds of all atoms."""
+        topology = standard_topology(topology)
         atoms = atoms_in_order(topology)
-        symbols = [symbol_of(atom, names.get(atom.index, "")) for atom in atoms]
-        return cls._known(
-            tuple(f"{atom.residue}-{names.get(atom.index, atom.name)}" for atom in atoms),
-            tuple(names.get(atom.index, atom.name) for atom in atoms),
-            symbols,
-            sorted(bonded_pairs(topology)),
-            np.array([symbol not in ("H", None) for symbol in symbols], bool),
-        )
-
-    @classmethod
-    def _known(
-        cls,
-        labels: tuple[str, ...],
-        names: Sequence[str],
-        elements: Sequence[str | None],
-        pairs: Sequence[tuple[int, int]],
-        heavy: Bool[np.ndarray, "atoms"],
-    ) -> "Bonds":
+        found = {atom.index: name for res in topology.residues for name, atom in standard_atoms(res).items()}
+        names = [found.get(atom.index, atom.name) for atom in atoms]
+        elements = [symbol_of(atom, found.get(atom.index, "")) for atom in atoms]
         known = [
             (pair, length, {names[pair[0]], names[pair[1]]})
-            for pair in pairs
+            for pair in sorted(bonded_pairs(topology))
             if (length := _length(names, elements, pair)) is not None
         ]
         wanted = [{"N", "CA"}] if any(kind == {"N", "CA"} for _, _, kind in known) else [{"CA"}]
         return cls(
-            labels,
+            tuple(f"{atom.residue}-{name}" for atom, name in zip(atoms, names, strict=True)),
             np.array([pair for pair, _, _ in known], int).reshape(-1, 2),
             np.array([length for _, length, _ in known], float),
             np.array([_CALPHA_WINDOW if kind == {"CA"} else _WINDOW for _, _, kind in known]).reshape(-1, 2),
             np.array([number for number, (_, _, kind) in enumerate(known) if kind in wanted], int),
-            heavy,
+            np.array([element not in ("H", None) for element in elements], bool),
         )
 
     def with_beads(self, indices: Collection[int] | Int[np.ndarray, "beads"]) -> "Bonds":
@@ -133,10 +109,12 @@ class Bonds:
 
     def right(self, frames: Frames) -> Bool[np.ndarray, "frames bonds"]:
         """Which bonds have about their length (nm)."""
-        return self._right(self.measure(frames))
-
-    def _right(self, ratios: Float[np.ndarray, "frames bonds"]) -> Bool[np.ndarray, "frames bonds"]:
+        ratios = self.measure(frames)
         return (ratios >= self.windows[:, 0]) & (ratios <= self.windows[:, 1])
+
+    def good(self, frames: Frames) -> Bool[np.ndarray, "frames"]:
+        """Which frames (nm) `check_bonds` would pass: finite, and with every bond of about its length."""
+        return self.finite(frames) & (self.right(frames) | ~self.needed).all(axis=1)
 
 
 def _length(names: Sequence[str], elements: Sequence[str | None], pair: tuple[int, int]) -> float | None:
@@ -147,15 +125,9 @@ def _length(names: Sequence[str], elements: Sequence[str | None], pair: tuple[in
     return _ELEMENTS.get("".join(sorted((elements[first] or "", elements[second] or ""))))
 
 
-def good_frames(frames: Frames, molecule: mdtraj.Topology | Beads | Bonds) -> Bool[np.ndarray, "frames"]:
-    """Which frames (nm) `check_bonds` would pass: finite, and with every bond of about its length."""
-    bonds = Bonds.of(molecule)
-    return bonds.finite(frames) & (bonds.right(frames) | ~bonds.needed).all(axis=1)
-
-
 def check_bonds(
     frames: Frames,
-    molecule: mdtraj.Topology | Beads | Bonds,
+    bonds: Bonds,
     source: str = "frames",
     numbers: Sequence[int] | Int[np.ndarray, "frames"] | None = None,
     before: int = 0,
@@ -167,13 +139,12 @@ def check_bonds(
     other molecules, other orders of atoms and frames that are not finite are refused. Hydrogens that are no
     beads may be anywhere.
     """
-    bonds = Bonds.of(molecule)
     if frames.shape[1] != len(bonds.labels):
         raise MoleculeError(
             f"{source}: frames of {frames.shape[1]} atoms, but the topology has {len(bonds.labels)}: it is "
             "that of another molecule"
         )
-    good = good_frames(frames, bonds)
+    good = bonds.good(frames)
     if good.all():
         return
     frame = int(np.argmin(good))
@@ -233,17 +204,12 @@ def _unit(ratio: float) -> str | None:
     return next((unit for unit, factor in UNITS.items() if abs(ratio * factor - 1) < _SAME_UNIT), None)
 
 
-def detect_unit(
-    frames: Float[np.ndarray, "frames atoms 3"],
-    molecule: mdtraj.Topology | Beads | Bonds,
-    source: str = "frames",
-) -> float:
+def detect_unit(frames: Frames, bonds: Bonds, source: str = "frames") -> float:
     """The factor to nm, by the median of the bonds N–CA (else CA–CA, else all bonds).
 
     Frames that are not finite or of no unit do not count, where others are. MoleculeError if no frame's
     median is such a bond in any of `UNITS`.
     """
-    bonds = Bonds.of(molecule)
     finite = frames[bonds.finite(frames)]
     which = bonds.backbone if len(bonds.backbone) else np.flatnonzero(bonds.needed)
     if not len(which) or not len(finite):

@@ -1,14 +1,13 @@
 """Topologies as all else reads them: caps are residues, and chains end where molecules do."""
 
 from collections.abc import Collection
-from itertools import pairwise
 from typing import NamedTuple
 
 import mdtraj
 from mdtraj.core.topology import Residue
 
 from .patches import Part, rebuilt, split_patches
-from .residues import AMINO_ACIDS, CAPS, Pairs, standard_atoms, standard_residue
+from .residues import AMINO_ACIDS, CAPS, neighbours, standard_atoms, standard_residue, stated_pairs
 
 _ON_NITROGEN = {f"{prefix}{number}" for prefix in ("H", "HN", "HT") for number in "123"} | {
     *("H", "HN", "1H", "2H", "3H")
@@ -24,12 +23,6 @@ def standard_topology(topology: mdtraj.Topology) -> mdtraj.Topology:
     topology = split_patches(topology)
     breaks = {second.index for first, second in neighbours(topology) if _ended(first) or _begun(second)}
     return parted(topology, breaks) if breaks else topology
-
-
-def neighbours(topology: mdtraj.Topology) -> list[tuple[Residue, Residue]]:
-    """Every two known residues that follow one another in a chain."""
-    pairs = [pair for chain in topology.chains for pair in pairwise(chain.residues)]
-    return [pair for pair in pairs if all(standard_residue(residue.name) for residue in pair)]
 
 
 def _ended(residue: Residue) -> bool:
@@ -59,7 +52,9 @@ def joint(first: Residue, second: Residue) -> Joint | None:
     return None
 
 
-def parted(topology: mdtraj.Topology, breaks: Collection[int], bonds: Pairs | None = None) -> mdtraj.Topology:
+def parted(
+    topology: mdtraj.Topology, breaks: Collection[int], bonds: Collection[tuple[int, int]] = ()
+) -> mdtraj.Topology:
     """With a new chain from each of these residues (by index) on, and no bond to the one before.
 
     `bonds` are joined besides.
@@ -73,5 +68,5 @@ def parted(topology: mdtraj.Topology, breaks: Collection[int], bonds: Pairs | No
             chains[-1][1].append(Part.of(residue))
     joints = [joint(first, second) for first, second in neighbours(topology) if second.index in breaks]
     cut = {frozenset(found.pair) for found in joints if found}
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds} | (bonds or set())
-    return rebuilt(topology, chains, {pair for pair in pairs if frozenset(pair) not in cut})
+    pairs = {pair for pair in stated_pairs(topology) | {*bonds} if frozenset(pair) not in cut}
+    return rebuilt(topology, chains, pairs)

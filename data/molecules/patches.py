@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import mdtraj
 from mdtraj.core.topology import Residue
 
-from .residues import AMINO_ACIDS, Pairs, atoms_in_order, implied_pairs, standard_residue, symbol_of
+from .residues import (
+    AMINO_ACIDS,
+    atoms_in_order,
+    implied_pairs,
+    standard_residue,
+    stated_pairs,
+    symbol_of,
+)
 
 _ACETYL = {"CAY": "CH3", "CY": "C", "OY": "O", "HY1": "H1", "HY2": "H2", "HY3": "H3"}
 _AMIDE = {"NT": "N", "HNT": "H", "CAT": "C", "CT": "C"}
+_CAPS = {*_ACETYL, *_AMIDE, "CLP", "NR"}
 _ALAD = (
     ("ACE", {"CL": "CH3", "CLP": "C", "OL": "O", "HL1": "H1", "HL2": "H2", "HL3": "H3"}),
     (
@@ -74,23 +82,19 @@ def split_patches(topology: mdtraj.Topology) -> mdtraj.Topology:
         (chain.chain_id, [part for residue in chain.residues for part in parts[residue.index]])
         for chain in topology.chains
     ]
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
+    pairs = stated_pairs(topology)
+    joined = {index for pair in pairs for index in pair}
+    # The file itself may join a cap, which no reader does by names.
+    capped = {atom.residue.index for atom in topology.atoms if atom.index in joined and atom.name in _CAPS}
     touched = {
         atom.index
-        for residue in topology.residues
-        if len(parts[residue.index]) > 1 and not _has_bonds(residue, pairs)
-        for atom in residue.atoms
+        for atom in topology.atoms
+        if len(parts[atom.residue.index]) > 1 and atom.residue.index not in capped
     }
     # A reader has joined atoms by their names, which are others here.
     kept = {pair for pair in pairs if touched.isdisjoint(pair)}
     implied = implied_pairs(rebuilt(topology, chains, ()))
     return rebuilt(topology, chains, kept | {pair for pair in implied if not touched.isdisjoint(pair)})
-
-
-def _has_bonds(residue: Residue, pairs: Pairs) -> bool:
-    """Whether the file itself joins a cap, which no reader does by names."""
-    caps = {atom.index for atom in residue.atoms if atom.name in {*_ACETYL, *_AMIDE, "CLP", "NR"}}
-    return any(not caps.isdisjoint(pair) for pair in pairs)
 
 
 def _parts(residue: Residue) -> list[Part]:
@@ -104,11 +108,7 @@ def _parts(residue: Residue) -> list[Part]:
         return [Part.of(residue)]
     before = _renamed(places, _ACETYL) if "CY" in places else {}
     after = _amide(residue, places) if "NT" in places else {}
-    middle = {
-        atom.index: atom.name
-        for atom in residue.atoms
-        if atom.index not in before and atom.index not in after
-    }
+    middle = {atom.index: atom.name for atom in residue.atoms if atom.index not in before | after}
     found = [("ACE", before), (residue.name, middle), ("NME" if "C" in after.values() else "NH2", after)]
     return _numbered(residue, [part for part in found if part[1]], int(bool(before)))
 

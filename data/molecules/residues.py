@@ -160,12 +160,21 @@ def atoms_in_order(topology: mdtraj.Topology) -> list[Atom]:
     return sorted(topology.atoms, key=lambda atom: atom.index)
 
 
+def residues_of_atoms(topology: mdtraj.Topology) -> list[int]:
+    """The index of each atom's residue."""
+    return [atom.residue.index for atom in atoms_in_order(topology)]
+
+
+def neighbours(topology: mdtraj.Topology) -> list[tuple[Residue, Residue]]:
+    """Every two known residues that follow one another in a chain."""
+    pairs = [pair for chain in topology.chains for pair in pairwise(chain.residues)]
+    return [pair for pair in pairs if all(standard_residue(residue.name) for residue in pair)]
+
+
 def solute_atoms(topology: mdtraj.Topology) -> Int[np.ndarray, "atoms"]:
     """Indices of all atoms but water and ions."""
-    return np.array(
-        [atom.index for residue in topology.residues if not is_solvent(residue) for atom in residue.atoms],
-        int,
-    )
+    solute = (residue for residue in topology.residues if not is_solvent(residue))
+    return np.array([atom.index for residue in solute for atom in residue.atoms], int)
 
 
 def parse_sequence(sequence: str) -> tuple[tuple[str, ...], ...]:
@@ -218,10 +227,10 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
     Residues for which the file gives none have those that their names imply. Neighbours in a chain that no
     bond joins any more, because only some of their atoms are kept, are joined from CA to CA.
     """
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
-    bare = _bare_residues(topology, pairs)
+    pairs, residue_of = stated_pairs(topology), residues_of_atoms(topology)
+    joined = {residue_of[first] for first, second in pairs if residue_of[first] == residue_of[second]}
+    bare = {residue.index for residue in topology.residues if residue.n_atoms > 1} - joined
     if bare:
-        residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
         implied = implied_pairs(topology)
         pairs |= {pair for pair in implied if not bare.isdisjoint(residue_of[index] for index in pair)}
     kept = range(topology.n_atoms) if kept is None else set(kept)
@@ -229,10 +238,9 @@ def bonded_pairs(topology: mdtraj.Topology, kept: Collection[int] | None = None)
     return inside | _virtual_pairs(topology, pairs, inside, kept)
 
 
-def _bare_residues(topology: mdtraj.Topology, pairs: Pairs) -> set[int]:
-    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
-    joined = {residue_of[first] for first, second in pairs if residue_of[first] == residue_of[second]}
-    return {residue.index for residue in topology.residues if residue.n_atoms > 1} - joined
+def stated_pairs(topology: mdtraj.Topology) -> Pairs:
+    """The bonds that the file gives."""
+    return {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
 
 
 def implied_pairs(topology: mdtraj.Topology) -> Pairs:
@@ -252,21 +260,18 @@ def implied_pairs(topology: mdtraj.Topology) -> Pairs:
 
 
 def _virtual_pairs(topology: mdtraj.Topology, pairs: Pairs, inside: Pairs, kept: Collection[int]) -> Pairs:
-    residue_of = [atom.residue.index for atom in atoms_in_order(topology)]
+    residue_of = residues_of_atoms(topology)
     joined = {tuple(sorted(residue_of[index] for index in pair)) for pair in inside}
     virtual = set()
-    for chain in topology.chains:
-        residues = list(chain.residues)
-        for first, second in pairwise(residues):
-            here, there = standard_atoms(first), standard_atoms(second)
-            known = standard_residue(first.name) and standard_residue(second.name)
-            if not known or (first.index, second.index) in joined or "CA" not in here or "CA" not in there:
-                continue
-            if "C" in here and "N" in there:
-                follows = tuple(sorted((here["C"].index, there["N"].index))) in pairs
-            else:
-                follows = second.resSeq - first.resSeq <= 1
-            pair = here["CA"].index, there["CA"].index
-            if follows and pair[0] in kept and pair[1] in kept:
-                virtual.add(pair)
+    for first, second in neighbours(topology):
+        here, there = standard_atoms(first), standard_atoms(second)
+        if (first.index, second.index) in joined or "CA" not in here or "CA" not in there:
+            continue
+        if "C" in here and "N" in there:
+            follows = tuple(sorted((here["C"].index, there["N"].index))) in pairs
+        else:
+            follows = second.resSeq - first.resSeq <= 1
+        pair = here["CA"].index, there["CA"].index
+        if follows and pair[0] in kept and pair[1] in kept:
+            virtual.add(pair)
     return virtual

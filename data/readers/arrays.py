@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import mdtraj
 import numpy as np
@@ -65,6 +65,7 @@ class StoredArray:
     fortran: bool
     offset: int = 0
     content: bytes | None = None
+    times: ClassVar[None] = None
 
     @classmethod
     def in_npy(cls, path: Path) -> "StoredArray":
@@ -78,41 +79,37 @@ class StoredArray:
         return cls(path, "the array", dtype.str, shape, fortran, offset)
 
     @property
+    def _layout(self) -> tuple[int, int]:
+        return _layout(self.path, self.what, self.shape, np.dtype(self.dtype))
+
+    @property
     def frames(self) -> int:
         """Length of the array, or of what is there of it."""
-        count = _layout(self.path, self.what, self.shape, np.dtype(self.dtype))[0]
-        return count if self._missing is None else self._missing
+        count, atoms = self._layout
+        if self.content is not None or self.fortran:
+            return count
+        frame = max(1, np.dtype(self.dtype).itemsize * 3 * atoms)
+        return min(count, max(0, self.path.stat().st_size - self.offset) // frame)
 
     @property
-    def _missing(self) -> int | None:
-        """Whole frames of a file that ends before the array does; None if it does not."""
-        if self.content is not None or self.fortran or not self.shape or not self.shape[0]:
+    def cut(self) -> CutShort | None:
+        """As in `Positions`."""
+        whole = self.frames
+        if whole == self.shape[0]:
             return None
-        frame = np.dtype(self.dtype).itemsize * int(np.prod(self.shape[1:]))
-        whole = max(0, self.path.stat().st_size - self.offset) // max(1, frame)
-        return whole if whole < self.shape[0] else None
-
-    @property
-    def problem(self) -> str | None:
-        """As in `Positions`."""
-        return None if self._missing is None else f"the file ends in the middle of frame {self._missing}"
-
-    @property
-    def times(self) -> None:
-        """As in `Positions`."""
-        return
+        return cut_short(self.path, whole, f"the file ends in the middle of frame {whole}")
 
     @property
     def atoms(self) -> int:
         """Atoms of a frame."""
-        return _layout(self.path, self.what, self.shape, np.dtype(self.dtype))[1]
+        return self._layout[1]
 
     def open(self) -> np.ndarray:
         """The array: a memory map, unless it is at hand."""
         order = "F" if self.fortran else "C"
         if self.content is not None:
             return np.frombuffer(self.content, self.dtype).reshape(self.shape, order=order)
-        shape = self.shape if self._missing is None else (self._missing, *self.shape[1:])
+        shape = (self.frames, *self.shape[1:])
         if 0 in shape:
             return np.zeros(shape, self.dtype)
         try:
@@ -124,13 +121,12 @@ class StoredArray:
 
     def blocks(self, size: int, topology: mdtraj.Topology) -> Iterator[Block]:
         """As in `Positions`."""
-        count = self.frames
-        array = self.open()
-        for start in range(0, count, size):
-            frames = np.array(array[start : min(start + size, count)]).reshape(-1, self.atoms, 3)
+        atoms, array = self.atoms, self.open()
+        for start in range(0, len(array), size):
+            frames = np.array(array[start : start + size]).reshape(-1, atoms, 3)
             yield np.arange(start, start + len(frames)), frames
-        if self.problem:
-            raise cut_short(self.path, count, self.problem)
+        if self.cut:
+            raise self.cut
 
 
 def read_header(file: Stream) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -146,24 +142,18 @@ class ArchivedArray:
 
     path: Path
     member: str = "positions"
-    every: int | None = None
-    """Keep only frames whose `step` is a multiple of this."""
+    cut: ClassVar[None] = None
+    """An archive that is cut cannot be opened at all."""
 
     @property
     def frames(self) -> int:
-        """Length of the array, less what is left out."""
-        count = self._layout[0]
-        return count if self.every is None else int(self._kept(count).sum())
+        """Length of the array."""
+        return self._layout[0]
 
     @property
     def atoms(self) -> int:
         """Atoms of a frame."""
         return self._layout[1]
-
-    @property
-    def problem(self) -> None:
-        """As in `Positions`: an archive that is cut cannot be opened at all."""
-        return
 
     @property
     def times(self) -> Float[np.ndarray, "frames"] | None:
@@ -181,31 +171,16 @@ class ArchivedArray:
         with _member(self.path, self.member) as (_, shape, _, dtype):
             return _layout(self.path, self.member, shape, dtype)
 
-    def _kept(self, frames: int) -> np.ndarray:
-        if self.every is None:
-            return np.ones(frames, bool)
-        with _member(self.path, "step") as (file, shape, _, dtype):
-            step = np.frombuffer(file.read(), dtype)
-        kept = step % self.every == 0
-        if shape != (frames,) or not kept.any():
-            raise MoleculeError(
-                f"{self.path}: steps of shape {shape}, none a multiple of {self.every}, for {frames} "
-                "frames: no frame is a regular one, so read all of them, without `regular`"
-            )
-        return kept
-
     def blocks(self, size: int, topology: mdtraj.Topology) -> Iterator[Block]:
         """As in `Positions`."""
         frames, atoms = self._layout
-        kept = self._kept(frames)
         with _member(self.path, self.member) as (file, _, fortran, dtype):
             if fortran and frames > 1:
                 raise MoleculeError(f"{self.path}: {self.member} is in Fortran's order: save it in C's")
             for start in range(0, frames, size):
                 count = min(size, frames - start)
                 content = file.read(count * atoms * 3 * dtype.itemsize)
-                numbers = start + np.flatnonzero(kept[start : start + count])
-                yield numbers, np.frombuffer(content, dtype).reshape(count, atoms, 3)[numbers - start]
+                yield np.arange(start, start + count), np.frombuffer(content, dtype).reshape(count, atoms, 3)
 
 
 @contextmanager

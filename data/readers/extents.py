@@ -5,10 +5,11 @@ mdtraj counts torn frames, drops them without a word (DCD), or reads nothing of 
 
 import gzip
 import mmap
+import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,9 +30,9 @@ _XTC_SIZES = range(9, 73)
 
 @dataclass(frozen=True)
 class Extent:
-    """Of one file."""
+    """Of one file. All None of a format, or variety of it, whose headers are not known here."""
 
-    frames: int
+    frames: int | None = None
     """Whole ones."""
     problem: str | None = None
     """Why there are not more, if the file is not what it should be."""
@@ -45,48 +46,48 @@ class Extent:
 class Layout:
     """An array of records in a file."""
 
+    frames: int
     dtype: str
     shape: tuple[int, ...]
     """Of one record."""
     offset: int
     stride: int
 
-    def of(self, path: Path, frames: int) -> np.ndarray:
-        """The first so many records, as a memory map."""
+    def of(self, path: Path) -> np.ndarray:
+        """The records, as a memory map."""
         with open(path, "rb") as file:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         inner = np.empty(self.shape, self.dtype).strides
-        return np.ndarray((frames, *self.shape), self.dtype, buffer, self.offset, (self.stride, *inner))
+        return np.ndarray((self.frames, *self.shape), self.dtype, buffer, self.offset, (self.stride, *inner))
 
 
-def extent_of(path: Path) -> Extent | None:
-    """What the headers say; None of a format, or variety of it, whose headers are not known here."""
-    try:
-        stamp = path.stat()
-    except OSError:
-        return None
-    return _extent(path, stamp.st_mtime_ns, stamp.st_size) if path.is_file() else None
+def extent_of(path: Path) -> Extent:
+    """What the headers say."""
+    if not os.path.isfile(path):
+        return Extent()
+    stamp = path.stat()
+    return _extent(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @lru_cache(maxsize=8)
-def _extent(path: Path, _: int, size: int) -> Extent | None:
+def _extent(path: Path, _: int, size: int) -> Extent:
     if size == 0:
         return Extent(0)
     read: Callable[[Any], Extent | None] | None = {
-        ".xtc": lambda data: _walk(data, _xtc_frame),
-        ".trr": lambda data: _walk(data, _trr_frame),
+        ".xtc": partial(_walk, frame=_xtc_frame),
+        ".trr": partial(_walk, frame=_trr_frame),
         ".dcd": _dcd,
         **dict.fromkeys(NETCDF, _netcdf),
     }.get(ending_of(path))
     if read is None:
-        return None
+        return Extent()
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return read(data)
+            return read(data) or Extent()
     except struct.error:
         return Extent(0, "the file ends in its header")
     except (OSError, ValueError, LookupError):
-        return None  # Something else: let mdtraj say what it thinks.
+        return Extent()  # Something else: let mdtraj say what it thinks.
 
 
 def lines_left(path: Path, atoms: int, frames: int) -> bool:
@@ -187,6 +188,9 @@ def _dcd(data: Any) -> Extent | None:
     return Extent(frames, problem, AKMA * step * control[2] * np.arange(frames) if known else None)
 
 
+_NETCDF_TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8"}
+
+
 class _Variable(NamedTuple):
     name: str
     dimensions: list[int]
@@ -202,7 +206,7 @@ class _Reader:
     """The header of a NetCDF file of the classic format, which stands at the next entry."""
 
     data: Any
-    wide: bool = field(default=False)
+    wide: bool
     at: int = 4
 
     def integer(self, code: str = "i") -> int:
@@ -223,7 +227,7 @@ class _Reader:
     def pass_attributes(self) -> None:
         for _ in self.entries():
             self.name()
-            size = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8}[self.integer()]
+            size = np.dtype(_NETCDF_TYPES[self.integer()]).itemsize
             count = self.integer()
             self.at += (count * size + 3) // 4 * 4
 
@@ -231,7 +235,7 @@ class _Reader:
         name = self.name()
         dimensions = [self.integer() for _ in range(self.integer())]
         self.pass_attributes()
-        dtype = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8"}[self.integer()]
+        dtype = _NETCDF_TYPES[self.integer()]
         return _Variable(name, dimensions, dtype, self.integer("I"), self.integer("q" if self.wide else "i"))
 
 
@@ -259,4 +263,4 @@ def _netcdf(data: Any) -> Extent | None:
         code = ">d" if time.dtype == ">f8" else ">f"
         places = range(time.begin, time.begin + frames * stride, stride)
         times = np.array([struct.unpack_from(code, data, at)[0] for at in places])
-    return Extent(frames, problem, times, Layout(positions.dtype, shape, positions.begin, stride))
+    return Extent(frames, problem, times, Layout(frames, positions.dtype, shape, positions.begin, stride))

@@ -1,7 +1,7 @@
 """Trajectories in whatever format mdtraj opens, read block by block."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..molecules.residues import MoleculeError
-from .arrays import ArchivedArray, Block, StoredArray, cut_short
-from .extents import Extent, extent_of, lines_left
+from .arrays import ArchivedArray, Block, CutShort, StoredArray, cut_short
+from .extents import extent_of, lines_left
 from .opening import (
     HDF5,
     IN_NM,
@@ -43,49 +43,43 @@ class Trajectory:
         """Atoms of a frame; None if the file is its own topology."""
         require_reader(self.path)
         extent = extent_of(self.path)
-        if extent is not None and extent.frames == 0:
+        if extent.frames == 0:
             return None
-        if extent is not None and extent.positions is not None:
+        if extent.positions is not None:
             return extent.positions.shape[0]
         try:
             with _opened(self.path) as file, quietly():
                 first = file.read(n_frames=1)
             return (first[0] if isinstance(first, tuple) else first).shape[1]
-        except (
-            Exception
-        ):  # Formats that hold topologies read otherwise, and damage shows when blocks are read.
+        except Exception:  # Formats that hold topologies read otherwise, and damage shows with the blocks.
             return None
 
     @property
     def frames(self) -> int | None:
         """How many whole ones, of formats that tell."""
         require_reader(self.path)
-        if (extent := extent_of(self.path)) is not None:
-            return extent.frames
-        try:
-            with _opened(self.path) as file:
+        extent = extent_of(self.path)
+        if extent.frames is None:
+            # Some formats tell only at the end, some readers not at all.
+            with suppress(Exception), _opened(self.path) as file:
                 return len(file)
-        except Exception:  # Some formats tell only at the end, some readers not at all.
-            return None
+        return extent.frames
 
     @property
-    def problem(self) -> str | None:
-        """As in `Positions`."""
+    def cut(self) -> CutShort | None:
+        """As in `Positions`, of formats that tell."""
         extent = extent_of(self.path)
-        return extent.problem if extent else None
+        return cut_short(self.path, extent.frames or 0, extent.problem) if extent.problem else None
 
     @property
     def times(self) -> Float[np.ndarray, "frames"] | None:
         """As in `Positions`."""
-        if (extent := extent_of(self.path)) is not None:
-            return extent.times
-        if ending_of(self.path) not in HDF5:
-            return None
-        try:
-            with _opened(self.path) as file:
+        extent = extent_of(self.path)
+        if extent.frames is None and ending_of(self.path) in HDF5:
+            # The file may have none, or is damaged, which shows when blocks are read.
+            with suppress(Exception), _opened(self.path) as file:
                 return np.asarray(file.root.time, np.float64)
-        except Exception:  # The file has none, or is damaged, which shows when blocks are read.
-            return None
+        return extent.times
 
     def cell(self, topology: mdtraj.Topology) -> Float[np.ndarray, "3 3"] | None:
         """Vectors of the periodic box of the first frame in nm, of files that have one."""
@@ -100,21 +94,19 @@ class Trajectory:
         """As in `Positions`. mdtraj holds a whole PDB, GRO or mmCIF file in memory."""
         require_reader(self.path)
         extent, start = extent_of(self.path), 0
-        for frames in self._chunks(size, topology, extent):
+        if extent.frames == 0:
+            chunks = iter(())
+        elif extent.positions is not None:
+            chunks = self._records(size, topology, extent.positions.of(self.path))
+        elif ending_of(self.path) in STRUCTURES:
+            chunks = self._models(size, topology)
+        else:
+            chunks = self._read(size, topology, extent.frames)
+        for frames in chunks:
             yield np.arange(start, start + len(frames)), frames
             start += len(frames)
-        if extent is not None and extent.problem:
+        if extent.problem:
             raise cut_short(self.path, start, extent.problem)
-
-    def _chunks(self, size: int, topology: mdtraj.Topology, extent: Extent | None) -> Iterator[np.ndarray]:
-        if extent is not None and extent.frames == 0:
-            return
-        if extent is not None and extent.positions is not None:
-            yield from self._records(size, topology, extent.positions.of(self.path, extent.frames))
-        elif ending_of(self.path) in STRUCTURES:
-            yield from self._models(size, topology)
-        else:
-            yield from self._read(size, topology, extent.frames if extent else None)
 
     def _records(self, size: int, topology: mdtraj.Topology, array: np.ndarray) -> Iterator[np.ndarray]:
         if array.shape[1] != topology.n_atoms:
@@ -195,6 +187,7 @@ Positions = StoredArray | ArchivedArray | Trajectory
 """The frames of one trajectory, in the unit of the file.
 
 `frames` and `atoms` are their numbers as far as the file tells them at once, `times` those of all frames in
-ps, `problem` why the file ends before it should. `blocks(size, topology)` gives all whole frames in order,
-at most `size` at a time, `topology` being that of a frame, and then raises CutShort if there is a problem.
+ps, `cut` the error of a file that ends before it should. `blocks(size, topology)` gives all whole frames in
+order, at most `size` at a time, `topology` being that of a frame, and then raises CutShort if there should be
+more.
 """

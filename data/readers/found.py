@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..molecules.bonds import Bonds
-from ..molecules.chirality import wrong_hand_at
+from ..molecules.chirality import wrong_hand
 
 Centres = tuple[Int[np.ndarray, "centres 4"], tuple[str, ...]]
 """As `chirality.chiral_centres` gives them."""
-NO_CENTRES: Centres = np.empty((0, 4), int), ()
 
 
 @dataclass
@@ -52,9 +51,9 @@ class Watch:
     """Looks at every block as it passes."""
 
     found: Found
-    numbers: list[np.ndarray] = field(default_factory=list)
-    centres: Centres = NO_CENTRES
+    centres: Centres
     """Where the hand of residues shows."""
+    numbers: list[np.ndarray] = field(default_factory=list)
     last: np.ndarray | None = None
     marks: list[str] = field(default_factory=list)
 
@@ -73,27 +72,21 @@ class Watch:
 
     def _count_stray(self, numbers: np.ndarray, frames: np.ndarray, bonds: Bonds) -> None:
         wrong = ~(bonds.right(frames) | bonds.needed)
-        bad = wrong.any(axis=1)
-        if bad.any() and not self.found.stray:
-            frame = int(np.argmax(bad))
-            bond = int(np.argmax(wrong[frame]))
+        if wrong.any() and not self.found.stray:
+            frame, bond = np.argwhere(wrong)[0]
             near, light = sorted(bonds.pairs[bond], key=lambda atom: not bonds.heavy[atom])
             length = np.linalg.norm(frames[frame, light].astype(np.float64) - frames[frame, near])
-            names = bonds.labels[light], bonds.labels[near]
-            self.found.first_stray = (
-                f"{names[0]} is {length:.3g} nm from {names[1]} in frame {numbers[frame]}"
-            )
-        self.found.stray += int(bad.sum())
+            where = f"{length:.3g} nm from {bonds.labels[near]} in frame {numbers[frame]}"
+            self.found.first_stray = f"{bonds.labels[light]} is {where}"
+        self.found.stray += int(wrong.any(axis=1).sum())
 
     def _count_mirrored(self, numbers: np.ndarray, frames: np.ndarray) -> None:
         places, labels = self.centres
-        wrong = wrong_hand_at(places, frames)
-        bad = wrong.any(axis=1)
-        if bad.any() and not self.found.mirrored:
-            frame = int(np.argmax(bad))
-            label = labels[int(np.argmax(wrong[frame]))]
-            self.found.first_mirrored = f"{label} in frame {numbers[frame]}"
-        self.found.mirrored += int(bad.sum())
+        wrong = wrong_hand(places, frames)
+        if wrong.any() and not self.found.mirrored:
+            frame, centre = np.argwhere(wrong)[0]
+            self.found.first_mirrored = f"{labels[centre]} in frame {numbers[frame]}"
+        self.found.mirrored += int(wrong.any(axis=1).sum())
 
     def leave_out(self, numbers: np.ndarray) -> None:
         """The broken ones."""

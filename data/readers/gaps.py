@@ -13,11 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from mdtraj.core.topology import Residue
 
-from ..molecules.bonds import LONGEST, Bonds
-from ..molecules.chains import Joint, joint, neighbours, parted
-from ..molecules.residues import MoleculeError, atoms_in_order, bonded_pairs
+from ..molecules.bonds import LONGEST, Bonds, Frames
+from ..molecules.chains import Joint, joint, parted
+from ..molecules.residues import MoleculeError, bonded_pairs, neighbours, residues_of_atoms
 
-Frames = Float[np.ndarray, "frames atoms 3"]
 Cell = Float[np.ndarray, "3 3"]
 """The vectors (nm) of a periodic box, one a row."""
 
@@ -85,7 +84,7 @@ def without_gaps(
 def _whole(topology: mdtraj.Topology, frames: Frames) -> np.ndarray:
     """Which frames are finite and have every bond within residues."""
     bonds = Bonds.of(topology)
-    residue_of = np.array([atom.residue.index for atom in atoms_in_order(topology)])
+    residue_of = np.array(residues_of_atoms(topology))
     inside = residue_of[bonds.pairs[:, 0]] == residue_of[bonds.pairs[:, 1]]
     return bonds.finite(frames) & (bonds.right(frames) | ~(bonds.needed & inside)).all(axis=1)
 

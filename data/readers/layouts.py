@@ -12,8 +12,9 @@ Folders are searched with all that is in them, but for those of fokker's own run
 """
 
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from .arrays import ArchivedArray, StoredArray, members
 from .formats import Trajectory
 from .opening import HDF5, STRUCTURES, TOPOLOGIES, TRAJECTORIES, ending_of, require_reader, stem_of
 from .pickles import read_dictionary
-from .places import SPLITS, Place, contents, split_of, walk
+from .places import SPLITS, Place, split_of, walk
 from .sources import UNKNOWN, Conditions, Source
 
 TIMEWARP = Conditions("Amber-14", "OBC1", 310.0)
@@ -38,17 +39,12 @@ _ARRAYS, _STATE, _REPORT = "-traj-arrays.npz", "-traj-state0.pdb", "-reference.j
 _PICKLED = re.compile(rf"(?:all_)?({'|'.join(SPLITS)})\.npy", re.IGNORECASE)
 _POSITIONS = ("positions", "coordinates", "coords", "xyz")
 _NO_POSITIONS = re.compile(r"forces?|velocit|energ|box|time|step|type", re.IGNORECASE)
-_REGULAR_STEPS = 2000
-"""Timewarp keeps a frame at each multiple of these steps, and in some sets more in between."""
 
 
 def open_source(
     path: str | Path,
     topology: str | Path | None = None,
-    split: str | None = None,
     unit: str | None = None,
-    regular: bool = False,
-    conditions: Conditions | None = None,
     skip_damaged: bool = False,
     sequence: str | None = None,
     bead_map: BeadMap | None = None,
@@ -56,10 +52,9 @@ def open_source(
     """The trajectories in a folder or file, whose layout is told by what is there. No frame is read yet.
 
     `topology` is for all of them, in place of those beside; `sequence` stands for one, and `bead_map` says
-    which beads files without atoms may hold. `split` is for files whose layout gives none. `unit` and
-    `conditions` replace what is detected or known of the layout. `regular` leaves out Timewarp's frames
-    between the regular ones, `skip_damaged` what is broken. Raises MoleculeError if a file or its counterpart
-    is missing or cannot be read, or nothing is recognised.
+    which beads files without atoms may hold. `unit` replaces what is detected. `skip_damaged` leaves out what
+    is broken. Raises MoleculeError if a file or its counterpart is missing or cannot be read, or nothing is
+    recognised.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -76,32 +71,23 @@ def open_source(
     folder = path.is_dir() and ending_of(path) != ".dtr"
     place = Place(path if folder else path.parent, given, sequence)
     found = _folder(place) if folder else _file(path, place)
-    declared = [
+    return [
         replace(
             source,
-            split=source.split or split,
             unit=unit,
-            conditions=conditions or source.conditions,
-            place=place.relative(source.path) + source.place,
+            place=os.path.relpath(source.path, place.root) + source.place,
             skip_damaged=skip_damaged,
             given_sequence=sequence,
             bead_map=bead_map,
         )
         for source in found
     ]
-    return [_regular(source) for source in declared] if regular else declared
-
-
-def _regular(source: Source) -> Source:
-    positions = source.positions
-    if not isinstance(positions, ArchivedArray):
-        return source
-    return replace(source, positions=replace(positions, every=_REGULAR_STEPS))
 
 
 def _folder(place: Place) -> list[Source]:
     files = walk(place.root)
-    timewarp, pickled = _timewarp(files, place), _pickled_files(files)
+    timewarp = _timewarp(files, place)
+    pickled = [file for file in files if _PICKLED.fullmatch(file.name) and _is_pickled(file)]
     if timewarp and pickled:
         raise MoleculeError(f"{place.root} holds both {timewarp[0].path} and {pickled[0]}: give one of them")
     found = timewarp or [source for file in pickled for source in _pickled(file, place)]
@@ -110,11 +96,14 @@ def _folder(place: Place) -> list[Source]:
         for file in files
         if ending_of(file) in TRAJECTORIES
     ]
-    found = found or _arrays(files, place)
-    found = found or _structures(files, place, [file for file in files if _means_positions(file)])
+    found = found or [
+        _array(file, place, split_of(file, place.root)) for file in files if _holds_positions(file)
+    ]
+    found = found or _structures(files, place)
     if not found:
+        inside = ", ".join(sorted(entry.name for entry in place.root.iterdir())[:5]) or "nothing"
         raise MoleculeError(
-            f"{place.root} holds {contents(place.root)}, which is no layout that is known: NAME{_ARRAYS} "
+            f"{place.root} holds {inside}, which is no layout that is known: NAME{_ARRAYS} "
             f"with NAME{_STATE} (also in train, val, test), all_train.npy or train.npy with pdbs/NAME.pdb, "
             f"trajectories ({', '.join(TRAJECTORIES)}) with a topology, arrays (.npy, .npz) of positions "
             f"with a topology or a sequence, or structures ({', '.join(STRUCTURES)})"
@@ -126,7 +115,7 @@ def _file(path: Path, place: Place) -> list[Source]:
     require_reader(path)
     ending = ending_of(path)
     if path.name.endswith(_ARRAYS):
-        return [_timewarp_pair(path, SPLITS.get(path.parent.name.lower()), place)]
+        return [_timewarp_pair(path, place)]
     if ending == ".npy" and _is_pickled(path):
         return _pickled(path, place)
     if ending in (".npz", ".npy"):
@@ -143,7 +132,7 @@ def _file(path: Path, place: Place) -> list[Source]:
 
 def _timewarp(files: Sequence[Path], place: Place) -> list[Source]:
     arrays = [file for file in files if file.name.endswith(_ARRAYS)]
-    found = [_timewarp_pair(file, split_of(file, place.root), place) for file in arrays]
+    found = [_timewarp_pair(file, place) for file in arrays]
     states = {file for file in files if file.name.endswith(_STATE)}
     lonely = states - {file.with_name(file.name.replace(_ARRAYS, _STATE)) for file in arrays}
     if found and lonely:
@@ -155,12 +144,13 @@ def _timewarp(files: Sequence[Path], place: Place) -> list[Source]:
     return found
 
 
-def _timewarp_pair(arrays: Path, split: str | None, place: Place) -> Source:
+def _timewarp_pair(arrays: Path, place: Place) -> Source:
     name = arrays.name.removesuffix(_ARRAYS)
     state = place.topology or (None if place.sequence else arrays.with_name(name + _STATE))
     if state is not None and not state.exists():
         raise MoleculeError(f"{arrays} is there, but {state} is missing: get it, or give the topology")
     conditions = _timewarp_conditions(arrays, arrays.with_name(name + _REPORT))
+    split = split_of(arrays, place.root)
     return Source(name, "timewarp", ArchivedArray(arrays), state, split, conditions=conditions)
 
 
@@ -174,10 +164,6 @@ def _timewarp_conditions(arrays: Path, report: Path) -> Conditions:
         return Conditions(physics["force_field"], physics["solvent"], float(physics["temperature_K"]))
     except (ValueError, KeyError, TypeError) as error:
         raise MoleculeError(f"{report}: not the report of a reference ({error!r}): make it again") from None
-
-
-def _pickled_files(files: Sequence[Path]) -> list[Path]:
-    return [file for file in files if _PICKLED.fullmatch(file.name) and _is_pickled(file)]
 
 
 def _is_pickled(path: Path) -> bool:
@@ -213,14 +199,9 @@ def _structure_of(path: Path, word: str, name: str) -> Path:
     )
 
 
-def _arrays(files: Sequence[Path], place: Place) -> list[Source]:
-    """Those that can be positions by their names and shapes."""
-    arrays = [file for file in files if ending_of(file) in (".npy", ".npz")]
-    return [_array(file, place, files) for file in arrays if _holds_positions(file)]
-
-
 def _holds_positions(path: Path) -> bool:
-    if _NO_POSITIONS.search(stem_of(path)):
+    """Whether it is an array that can be positions by its names and shape."""
+    if ending_of(path) not in (".npy", ".npz") or _NO_POSITIONS.search(stem_of(path)):
         return False
     if ending_of(path) == ".npy":
         return _fits(StoredArray.in_npy(path))
@@ -237,14 +218,7 @@ def _fits(array: StoredArray | ArchivedArray) -> bool:
         return False
 
 
-def _means_positions(path: Path) -> bool:
-    """Whether an array has three numbers of something, though not as positions have them."""
-    named = ending_of(path) == ".npy" and not _NO_POSITIONS.search(stem_of(path))
-    return named and StoredArray.in_npy(path).shape[-1:] == (3,)
-
-
-def _array(path: Path, place: Place, files: Iterable[Path] | None = None) -> Source:
-    split = split_of(path, place.root) if files is not None else None
+def _array(path: Path, place: Place, split: str | None = None) -> Source:
     topology = place.topology_of(path)
     if ending_of(path) == ".npy":
         positions, forces = StoredArray.in_npy(path), _forces_beside(path)
@@ -265,13 +239,16 @@ def _forces_beside(path: Path) -> str | None:
     return next((str(file) for file in found if file.exists()), None)
 
 
-def _structures(files: Sequence[Path], place: Place, arrays: Sequence[Path]) -> list[Source]:
+def _structures(files: Sequence[Path], place: Place) -> list[Source]:
     """Files that are their own topologies, of a folder that holds nothing else.
 
     MoleculeError if one stands beside an array that was meant for positions.
     """
-    if arrays:
-        StoredArray.in_npy(arrays[0]).atoms  # noqa: B018 (it says what is wrong)
+    for file in files:
+        if ending_of(file) == ".npy" and not _NO_POSITIONS.search(stem_of(file)):
+            array = StoredArray.in_npy(file)
+            if array.shape[-1:] == (3,):  # Three numbers of something, though not as positions have them.
+                array.atoms  # noqa: B018 (it says what is wrong)
     own = [file for file in files if ending_of(file) in STRUCTURES and file != place.topology]
     return [_trajectory(file, place, split_of(file, place.root)) for file in own]
 

@@ -6,6 +6,7 @@ through a link. What it or its plugins print is held back.
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import re
 import shutil
@@ -13,8 +14,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,15 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(ending_of(path))]
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[str]:
+def readable(path: Path) -> AbstractContextManager[str]:
     """A name under which mdtraj opens a file: its own, or a link that is gone afterwards."""
     ending = ending_of(path)
-    with _named(path, _SPELLED.get(ending, ending)) as name:
-        yield name
+    return _named(path, _SPELLED.get(ending, ending))
 
 
-@contextmanager
-def writable(path: Path) -> Iterator[str]:
+def writable(path: Path) -> AbstractContextManager[str]:
     """A name under which mdtraj can write a file that is not there yet."""
-    with _named(path, path.suffix.lower()) as name:
-        yield name
+    return _named(path, path.suffix.lower())
 
 
 @contextmanager
@@ -146,16 +143,10 @@ def require_reader(path: Path) -> None:
             open(path, "rb").close()
     except OSError as error:
         raise MoleculeError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if ending_of(path) in HDF5 and not _installed("tables"):
+    if ending_of(path) in HDF5 and importlib.util.find_spec("tables") is None:
         raise MoleculeError(
             f"{path}: HDF5 needs the package tables: pip install 'fokker[hdf5]', or convert to .xtc and .pdb"
         )
-
-
-def _installed(package: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(package) is not None
 
 
 def load_topology(path: Path) -> mdtraj.Topology:
@@ -173,7 +164,8 @@ def _load_topology(path: Path, *stamp: int) -> mdtraj.Topology:
     if ending_of(path) not in (*TOPOLOGIES, *HDF5):
         raise MoleculeError(f"{path}: no topology: it has to be one of {', '.join((*TOPOLOGIES, *HDF5))}")
     try:
-        topology = first_model(path) if ending_of(path) in STRUCTURES else _topology_in(path)
+        found, cut = load_structure(path, mdtraj.load_topology)
+        topology = found.topology if cut else found
         if topology is not None and topology.n_atoms:
             return topology
     except Exception as error:  # Each format has its own.
@@ -198,27 +190,14 @@ def _problem(path: Path, error: Exception) -> str:
     return one_line(error)
 
 
-def _topology_in(path: Path) -> mdtraj.Topology | None:
-    with quietly(), readable(path) as name:
-        return mdtraj.load_topology(name)
+def load_structure(path: Path, load: Callable[[str], Any] = mdtraj.load) -> tuple[Any, bool]:
+    """All frames of one of `STRUCTURES`, and whether the file ends in the middle of another.
 
-
-def first_model(path: Path) -> mdtraj.Topology | None:
-    """The topology of a file with positions, whose later frames may be damaged."""
-    try:
-        return _topology_in(path)
-    except Exception:
-        whole = load_models(path)
-        if whole is None:
-            raise
-        return whole[0].topology
-
-
-def load_structure(path: Path) -> tuple[mdtraj.Trajectory, bool]:
-    """All frames of one of `STRUCTURES`, and whether the file ends in the middle of another."""
+    `load` may read less of a file that is whole.
+    """
     try:
         with quietly(), readable(path) as name:
-            return mdtraj.load(name), False
+            return load(name), False
     except Exception:
         whole = load_models(path)
         if whole is None:

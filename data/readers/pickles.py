@@ -151,11 +151,7 @@ def read_dictionary(path: Path) -> dict[str, StoredArray]:
     try:
         with open(path, "rb") as file:
             read_header(file)
-            start = file.tell()
-        with open(path, "rb") as file:
-            unpickler = _Unpickler(file)
-            file.seek(start)
-            outer = unpickler.load()
+            outer = _Unpickler(file).load()
     except _Refused as refused:
         raise MoleculeError(
             f"{path}: the pickle asks for {refused}, and only NumPy arrays are admitted: none of it was run. "
@@ -163,13 +159,8 @@ def read_dictionary(path: Path) -> dict[str, StoredArray]:
         ) from None
     except Exception as error:  # A damaged pickle ends in whatever its opcodes meet.
         raise MoleculeError(f"{path}: not a pickled NumPy array ({error!r}): get the file again") from None
-    return _arrays(path, outer)
-
-
-def _arrays(path: Path, outer: Any) -> dict[str, StoredArray]:
-    inner = (
-        outer.content[0] if isinstance(outer, _Array) and outer.dtype.hasobject and outer.content else outer
-    )
+    boxed = isinstance(outer, _Array) and outer.dtype.hasobject and outer.content
+    inner = outer.content[0] if boxed else outer
     if not isinstance(inner, dict):
         raise MoleculeError(f"{path}: holds no dictionary: it has to map peptides to arrays of positions")
     found = {}

@@ -1,6 +1,6 @@
 """Where trajectories and what belongs to them lie: the files of a folder, their splits and topologies."""
 
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,20 +36,13 @@ class Place:
             return self.topology
         return _topology_of(path, self.root)
 
-    def relative(self, path: Path) -> str:
-        """A path as it is seen from the root."""
-        return os.path.relpath(path, self.root)
 
-
-def walk(folder: Path) -> list[Path]:
+def walk(folder: Path, seen: set[tuple[int, int]] | None = None) -> list[Path]:
     """Every file in a folder, those of its folders first, each in order; none that is hidden or fokker's own.
 
-    MoleculeError if a folder cannot be read.
+    MoleculeError if a folder cannot be read. `seen` are folders that were walked.
     """
-    return _walk(folder, set())
-
-
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
+    seen = set() if seen is None else seen
     try:
         stat, entries = folder.stat(), sorted(folder.iterdir())
     except OSError as error:
@@ -60,7 +53,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
     shown = [entry for entry in entries if not entry.name.startswith(".")]
     folders = [entry for entry in shown if entry.is_dir() and ending_of(entry) != ".dtr"]
     files = [entry for entry in shown if entry not in folders]
-    return [file for sub in folders if not _is_ours(sub) for file in _walk(sub, seen)] + files
+    return [file for sub in folders if not _is_ours(sub) for file in walk(sub, seen)] + files
 
 
 def _is_ours(folder: Path) -> bool:
@@ -69,17 +62,16 @@ def _is_ours(folder: Path) -> bool:
 
 def split_of(path: Path, root: Path) -> str | None:
     """By the nearest folder, up to the root, that is called like a split."""
+    found = (SPLITS.get(folder.name.lower()) for folder in _folders(path, root))
+    return next(filter(None, found), None)
+
+
+def _folders(path: Path, root: Path) -> Iterator[Path]:
+    """Those that a file is in, up to the root."""
     for folder in path.parents:
-        if (split := SPLITS.get(folder.name.lower())) is not None:
-            return split
+        yield folder
         if folder == root:
-            break
-    return None
-
-
-def contents(folder: Path) -> str:
-    """The first few names in a folder, for messages."""
-    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) or "nothing"
+            return
 
 
 def _topology_of(path: Path, root: Path) -> Path:
@@ -87,7 +79,7 @@ def _topology_of(path: Path, root: Path) -> Path:
 
     In a folder it is that of the longest name with which the trajectory's begins, or the only one.
     """
-    for folder in path.parents:
+    for folder in _folders(path, root):
         near = [file for file in _topologies_in(folder, folder.stat().st_mtime_ns) if file != path]
         alike = [file for file in near if path.name.startswith(stem_of(file))]
         if alike:
@@ -99,8 +91,6 @@ def _topology_of(path: Path, root: Path) -> Path:
                 f"{path}: which is its topology, {' or '.join(file.name for file in near[:4])} in {folder}? "
                 f"Choose one by --topology {near[0]}, or by its name: {stem_of(path)}{ending_of(near[0])}"
             )
-        if folder == root:
-            break
     raise MoleculeError(
         f"{path}: its topology is missing: it has to be {path.with_name(stem_of(path) + '.pdb')}, or the "
         f"only one of {', '.join(TOPOLOGIES)} in its folder or in those above up to {root}, or given by "

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain, count, takewhile
 
 import numpy as np
 
@@ -85,12 +86,8 @@ def _common_name(sources: Sequence[Source]) -> str:
     names = list(dict.fromkeys(source.name for source in sources))
     if len(names) == 1 and (len(sources) == 1 or not _says_nothing(_words(names[0]))):
         return names[0]
-    parts = [_words(name) for name in names]
-    shared = []
-    for words in zip(*parts, strict=False):
-        if len(set(words)) > 1:
-            break
-        shared.append(words[0])
+    alike = takewhile(lambda words: len(set(words)) == 1, zip(*map(_words, names), strict=False))
+    shared = [words[0] for words in alike]
     while shared and (re.fullmatch(r"[\W_]+", shared[-1]) or _SAY_NOTHING.fullmatch(shared[-1])):
         shared.pop()
     return "" if _says_nothing(shared) else "".join(shared)
@@ -112,14 +109,9 @@ def _says_nothing(words: Collection[str]) -> bool:
 
 
 def _unused(candidates: Sequence[str], taken: Collection[str]) -> str:
-    safe = [name for name in (safe_name(candidate) for candidate in candidates) if name]
-    for name in safe:
-        if name.casefold() not in taken:
-            return name
-    number = 2
-    while (name := safe_name(f"{safe[-1][:80]}-{number}")).casefold() in taken:
-        number += 1
-    return name
+    safe = [name for name in map(safe_name, candidates) if name]
+    numbered = (safe_name(f"{safe[-1][:80]}-{number}") for number in count(2))
+    return next(name for name in chain(safe, numbered) if name.casefold() not in taken)
 
 
 def safe_name(text: str) -> str:

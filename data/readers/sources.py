@@ -3,11 +3,12 @@
 What it holds, how that is checked and what is told of it stand together, hence the length.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import mdtraj
 import numpy as np
@@ -15,14 +16,14 @@ from jaxtyping import Float, Int
 
 from ..molecules.bead_map import BeadMap
 from ..molecules.beads import Beads, map_beads
-from ..molecules.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frames
+from ..molecules.bonds import UNITS, Bonds, check_bonds, detect_unit
 from ..molecules.chains import standard_topology
 from ..molecules.chirality import chiral_centres
 from ..molecules.residues import MoleculeError, format_sequence, sequence_topology, solute_atoms
-from .arrays import Block, CutShort, StoredArray, cut_short
+from .arrays import Block, CutShort, StoredArray
 from .formats import Positions, Trajectory
-from .found import Centres, Found, Watch
-from .gaps import Cell, Gap, require_apart, without_gaps
+from .found import Found, Watch
+from .gaps import Gap, require_apart, without_gaps
 from .opening import load_topology
 
 _BLOCK = 2**21
@@ -113,13 +114,11 @@ class Source:
         topology = self._file[1]
         try:
             _, frames = next(self._raw(_EXAMINED), (None, np.empty((0, topology.n_atoms, 3))))
-            return without_gaps(topology, frames * self.factor, self._cell)
+            positions, stored = self.positions, self._file[0]
+            cell = partial(positions.cell, stored) if isinstance(positions, Trajectory) else lambda: None
+            return without_gaps(topology, frames * self.factor, cell)
         except MoleculeError:  # Of frames, which reading them raises with their number.
             return topology, ()
-
-    def _cell(self) -> Cell | None:
-        """The periodic box of the first frame (nm), of files that have one."""
-        return self.positions.cell(self._file[0]) if isinstance(self.positions, Trajectory) else None
 
     @property
     def _topology_words(self) -> str:
@@ -172,18 +171,9 @@ class Source:
         nm = self.factor * self._assumed
         return next((name for name, value in UNITS.items() if abs(value / nm - 1) < 1e-6), f"{nm:.4g} nm")
 
-    @cached_property
-    def _bonds(self) -> Bonds:
-        return Bonds.of(self.topology)
-
-    @cached_property
-    def _centres(self) -> Centres:
-        return chiral_centres(self.topology)
-
     @property
     def _label(self) -> str:
-        label = str(self.path)
-        return f"{label}: {self.name}" if isinstance(self.positions, StoredArray) else label
+        return f"{self.path}: {self.name}" if isinstance(self.positions, StoredArray) else str(self.path)
 
     def _raw(self, size: int | None, found: Found | None = None) -> Iterator[Block]:
         """Blocks as they are read. Of a file that ends before it should a `found` takes the reason."""
@@ -207,7 +197,7 @@ class Source:
     def blocks(
         self,
         size: int | None = None,
-        beads: Int[np.ndarray, "beads"] | None = None,
+        beads: Collection[int] | Int[np.ndarray, "beads"] = (),
         found: Found | None = None,
     ) -> Iterator[Float[np.ndarray, "frames atoms 3"]]:
         """All frames in order, in nm and float32, at most `size` and 8 MiB at a time.
@@ -217,12 +207,13 @@ class Source:
         length; where damage is skipped, only if no good frame is left. Of hydrogens only those of `beads`
         matter.
         """
-        bonds = self._bonds if beads is None else self._bonds.with_beads(beads)
-        watch = Watch(found or Found(), centres=self._centres)
-        self._require_whole()
+        bonds = Bonds.of(self.topology).with_beads(beads)
+        watch = Watch(found or Found(), chiral_centres(self.topology))
+        if self.positions.cut and not self.skip_damaged:
+            raise self.positions.cut
         for numbers, raw in self._raw(size, watch.found):
             frames = np.asarray(raw * self.factor, np.float32)
-            good = good_frames(frames, bonds)
+            good = bonds.good(frames)
             if not good.all():
                 if not self.skip_damaged:
                     self._refuse(frames, bonds, numbers, watch.found.frames)
@@ -233,16 +224,12 @@ class Source:
                 watch.see(numbers, frames, bonds)
                 yield frames
         if not watch.found.frames:
-            self._require_frames(bonds, watch.found)
+            self._refuse_all(bonds, watch.found)
         watch.found.atoms, watch.found.unit = self.topology.n_atoms, self.unit_found
         watch.found.gaps = self.gaps
         watch.end(self.positions.times)
 
-    def _require_whole(self) -> None:
-        if self.positions.problem and not self.skip_damaged:
-            raise cut_short(self.path, self.positions.frames or 0, self.positions.problem)
-
-    def _require_frames(self, bonds: Bonds, found: Found) -> None:
+    def _refuse_all(self, bonds: Bonds, found: Found) -> NoReturn:
         if found.broken:
             for numbers, raw in self._raw(None):
                 check_bonds(np.asarray(raw * self.factor, np.float32), bonds, self._label, numbers)
@@ -266,16 +253,13 @@ class Source:
 
     def beads(self, bead_map: BeadMap) -> Beads:
         """The molecule under a bead map. Raises MoleculeError as `beads.map_beads` does."""
-        return self._mapped(bead_map)[1]
-
-    def _mapped(self, bead_map: BeadMap) -> tuple[Int[np.ndarray, "beads"], Beads]:
-        return map_beads(self.topology, bead_map, self.name, self._topology_words)
+        return map_beads(self.topology, bead_map, self.name, self._topology_words)[1]
 
     def coarse_blocks(
         self, bead_map: BeadMap, size: int | None = None, found: Found | None = None
     ) -> Iterator[Float[np.ndarray, "frames beads 3"]]:
         """As `blocks`, of the beads; every bond of the molecule but those of hydrogens is checked before."""
-        indices, _ = self._mapped(bead_map)
+        indices, _ = map_beads(self.topology, bead_map, self.name, self._topology_words)
         for frames in self.blocks(size, indices, found):
             yield np.ascontiguousarray(frames[:, indices])
 

@@ -3,14 +3,13 @@
 import importlib.util
 import random
 import warnings
-from itertools import pairwise
 from typing import Any
 
 import mdtraj
 import numpy as np
 from jaxtyping import Float
 
-from ..molecules.residues import AMINO_ACIDS, CODES, MoleculeError, parse_sequence, sequence_topology
+from ..molecules.residues import CODES, MoleculeError, parse_sequence, sequence_topology
 
 HINT = "it needs OpenMM and Biopython: pip install 'fokker[openmm]'"
 FORCE_FIELDS = {"amber14": "amber14/protein.ff14SB.xml", "amber99sb-ildn": "amber99sbildn.xml"}
@@ -82,18 +81,6 @@ def build(sequence: str, force_field: Any) -> tuple[Any, Any]:
     finally:
         random.setstate(state)
     return modeller.topology, modeller.positions
-
-
-def phi_torsions(topology: mdtraj.Topology) -> list[tuple[int, int, int, int]]:
-    """Atoms of the torsion φ (C, N, CA, C) of every amino acid that follows another residue."""
-    residues = list(topology.residues)
-    found = []
-    for before, residue in pairwise(residues):
-        if residue.name not in AMINO_ACIDS or before.chain.index != residue.chain.index:
-            continue
-        here, there = ({atom.name: atom.index for atom in part.atoms} for part in (residue, before))
-        found.append((there["C"], here["N"], here["CA"], here["C"]))
-    return found
 
 
 def make_system(topology: Any, force_field: Any) -> Any:

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import log, pi
@@ -19,11 +20,12 @@ from typing import Any
 import mdtraj
 import numpy as np
 from jaxtyping import Float, Int
+from mdtraj.geometry.dihedral import indices_phi
 
 from .. import files
 from ..config import ReferenceConfig
 from ..molecules.residues import MoleculeError
-from .building import FORCE_FIELDS, SOLVENT, build, make_system, phi_torsions, require_openmm
+from .building import FORCE_FIELDS, SOLVENT, build, make_system, require_openmm
 
 BINS = 72
 """Bins of a torsion's bias over the circle."""
@@ -71,12 +73,10 @@ class Reference:
         if self.finished:
             return json.loads(self._file("reference.json").read_text())
         random = np.random.default_rng([self.config.seed, self.config.walkers])
-        share = np.full(self.config.walkers, self.config.frames // self.config.walkers)
-        share[: self.config.frames % self.config.walkers] += 1
+        share, left = divmod(self.config.frames, self.config.walkers)
         drawn, sizes, crossings = [], [], 0
         topology = mdtraj.load(str(self._work / "walker-0" / "start.pdb")).topology
-        quadruples = np.asarray(phi_torsions(topology)).reshape(-1, 4)
-        for walker, count in enumerate(share):
+        for walker in range(self.config.walkers):
             blocks = [
                 np.load(self._work / f"walker-{walker}" / f"block-{index:05d}.npz")
                 for index in range(self._learning_blocks, self.blocks)
@@ -85,11 +85,10 @@ class Reference:
             bias = np.concatenate([block["bias"] for block in blocks])
             weights = np.exp((bias - bias.max()) / self.config.kT)
             weights /= weights.sum()
-            sizes.append(1 / np.sum(weights**2))
-            crossings += _crossings(_phi(positions, topology, quadruples))
-            drawn.append(positions[random.choice(len(weights), count, p=weights)])
+            sizes.append(float(1 / np.sum(weights**2)))
+            crossings += _crossings(_phi(positions, topology))
+            drawn.append(positions[random.choice(len(weights), share + (walker < left), p=weights)])
         frames = random.permutation(np.concatenate(drawn))
-        phi = _phi(frames, topology, quadruples)
         report = {
             "sequence": self.sequence,
             "physics": {
@@ -100,13 +99,10 @@ class Reference:
             "settings": asdict(self.config),
             "frames": len(frames),
             "effective_samples": float(np.sum(sizes)),
-            "effective_samples_of_each_walker": [float(size) for size in sizes],
+            "effective_samples_of_each_walker": sizes,
             "phi_crossings": crossings,
-            "phi_positive": [float(part) for part in (phi > 0).mean(axis=0)],
-            "phi_positive_of_each_walker": [
-                [float(part) for part in (_phi(part, topology, quadruples) > 0).mean(axis=0)]
-                for part in drawn
-            ],
+            "phi_positive": _positive(_phi(frames, topology)),
+            "phi_positive_of_each_walker": [_positive(_phi(part, topology)) for part in drawn],
         }
         self._write(frames, report)
         return report
@@ -119,9 +115,8 @@ class Reference:
         files.write(self._file("traj-state0.pdb"), start)
         files.write_json(self._file("reference.json"), report)
         shutil.rmtree(self._work)
-        parent = self._work.parent
-        if not any(parent.iterdir()):
-            parent.rmdir()
+        with suppress(OSError):  # Another sequence's is in it.
+            self._work.parent.rmdir()
 
     def _file(self, ending: str) -> Path:
         return self.directory / f"{self.sequence}-{ending}"
@@ -173,14 +168,13 @@ class _Walk:
             kept: dict[str, Any] = {}
             if index < learning:
                 hills = self._learn(hills)
-                kept["production"] = self._production_bias(hills)
-                if index == learning - 1:
-                    self._set_bias(kept["production"])
             else:
                 count = min(left, reference._frames_per_block)
                 left -= count
                 kept["positions"], kept["bias"] = self._produce(count)
-                kept["production"] = self._production_bias(hills)
+            kept["production"] = self._production_bias(hills)
+            if index == learning - 1:
+                self._set_bias(kept["production"])
             buffer = io.BytesIO()
             checkpoint = np.frombuffer(self._context.createCheckpoint(), np.uint8)
             np.savez(buffer, hills=hills, checkpoint=checkpoint, **kept)
@@ -195,9 +189,9 @@ class _Walk:
         config = self._config
         force_field = app.ForceField(FORCE_FIELDS[config.force_field])
         topology, positions = build(self._reference.sequence, force_field)
-        self._torsions = phi_torsions(mdtraj.Topology.from_openmm(topology))
+        self._torsions = indices_phi(mdtraj.Topology.from_openmm(topology))
         system = make_system(topology, force_field)
-        self._forces = [_torsion_force(openmm, atoms) for atoms in self._torsions]
+        self._forces = [_torsion_force(openmm, atoms) for atoms in self._torsions.tolist()]
         for force in self._forces:
             system.addForce(force)
         integrator = openmm.LangevinMiddleIntegrator(
@@ -223,12 +217,11 @@ class _Walk:
 
     def _learn(self, hills: Float[np.ndarray, "torsions bins"]) -> Float[np.ndarray, "torsions bins"]:
         """A block of metadynamics, one bias for each torsion; the hills (kJ/mol) afterwards."""
-        kT, grid = self._config.kT, _grid()
+        kT, grid = self._config.kT, np.linspace(-pi, pi, BINS + 1)[:-1]
         steps = round(1e6 * self._config.block / self._config.timestep)
-        quadruples = np.asarray(self._torsions).reshape(-1, 4)
         for _ in range(max(1, steps // HILL_STEPS)):
             self._integrator.step(HILL_STEPS)
-            angles = _dihedrals(self._positions(), quadruples)
+            angles = _dihedrals(self._positions(), self._torsions)
             for bias, angle in zip(hills, angles, strict=True):
                 here = np.interp(angle, grid, bias, period=2 * pi)
                 height = HILL_HEIGHT * kT * np.exp(-here / ((BIAS_FACTOR - 1) * kT))
@@ -277,13 +270,9 @@ def _torsion_force(openmm: Any, atoms: Sequence[int]) -> Any:
     force = openmm.CustomCompoundBondForce(4, "bias(dihedral(p1, p2, p3, p4))")
     table = openmm.Continuous1DFunction([0.0] * (BINS + 1), -pi, pi, True)
     force.addTabulatedFunction("bias", table)
-    force.addBond(list(atoms), [])
+    force.addBond(atoms, [])
     force.setForceGroup(_BIAS_GROUP)
     return force
-
-
-def _grid() -> Float[np.ndarray, "bins"]:
-    return np.linspace(-pi, pi, BINS + 1)[:-1]
 
 
 def _dihedrals(
@@ -297,8 +286,12 @@ def _dihedrals(
     return np.arctan2(sine, np.sum(one * other, axis=-1))
 
 
-def _phi(frames: np.ndarray, topology: mdtraj.Topology, quadruples: np.ndarray) -> np.ndarray:
-    return mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, topology), quadruples)
+def _phi(frames: np.ndarray, topology: mdtraj.Topology) -> Float[np.ndarray, "frames torsions"]:
+    return mdtraj.compute_phi(mdtraj.Trajectory(frames, topology))[1]
+
+
+def _positive(phi: Float[np.ndarray, "frames torsions"]) -> list[float]:
+    return (phi > 0).mean(axis=0).tolist()
 
 
 def _crossings(phi: Float[np.ndarray, "frames torsions"]) -> int:

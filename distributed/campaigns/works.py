@@ -103,9 +103,9 @@ class _OfModel:
         found = np.asarray(frames)
         return found if self.system.beads is None else found[..., : len(self.system.beads), :]
 
-    def _padded(self, frames: np.ndarray) -> np.ndarray:
-        molecule = self._bound.molecule
-        return frames if molecule is None else padded_frames(frames, len(molecule.mask))
+    def _padded(self, frames: np.ndarray) -> jax.Array:
+        molecule, x = self._bound.molecule, jnp.asarray(frames)
+        return x if molecule is None else padded_frames(x, len(molecule.mask))
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Simulation(_OfModel):
     def begin(self, first: int) -> langevin.State:
         """The chains of a batch at their start."""
         model, molecule, mass = self._bound
-        start = jnp.asarray(self._padded(self._starts(first)))
+        start = self._padded(self._starts(first))
         return trained.begin(model, self.config, start, mass, self.keys(first), molecule)
 
     def resume(self, first: int, state: State) -> langevin.State:
@@ -235,7 +235,7 @@ class Simulation(_OfModel):
         rows = _rows(Segment(first, len(state.steps), 0, 0), self.batch)
         place = np.zeros(self.batch, int)
         place[rows] = np.arange(len(state.steps))
-        position, velocity = (jnp.asarray(self._padded(part[place])) for part in state[:2])
+        position, velocity = (self._padded(part[place]) for part in state[:2])
         steps = jnp.asarray(state.steps[place], jnp.int32)
         return trained.resume(model, self.config, position, velocity, steps, molecule)
 
@@ -287,7 +287,7 @@ class Simulation(_OfModel):
         split = Dataset(self.data).split(self.split, self.system.name)
         chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
         model, molecule, mass = self._bound
-        x = jnp.asarray(self._padded(split.gather(chosen)))
+        x = self._padded(split.gather(chosen))
         found = np.asarray(trained.frequencies(model, x, self.config.force_time, mass, molecule))
         return self.config.timestep * float(np.maximum(found.max(), 0))
 

@@ -108,7 +108,7 @@ class Display:
 
     @contextmanager
     def watching(self):
-        """Within, `training` and `segments` repaint their lines (on a terminal) or print them now and then."""
+        """Within, `training` and `segments` repaint their lines (on a terminal) or print them at times."""
         self._printed, self._last = 0.0, {}
         if not self.console.is_terminal:
             yield

@@ -12,7 +12,7 @@ from fokker.analysis.reduction import Totals, draws_of, held, in_parts, reduce, 
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
-from fokker.data.molecules.chirality import wrong_hand
+from fokker.data.molecules.chirality import chiral_centres, wrong_hand
 
 from .points import pmf_histogram, spread_of_parts
 
@@ -68,7 +68,7 @@ def test_totals_are_those_of_all_frames_at_once(system: System):
         assert totals.mean_and_spread(number) == pytest.approx((lengths.mean(), lengths.std()), rel=1e-9)
     assert totals.phi_positive == (system.phi(frames) > 0).sum()
     if system.hands:
-        wrong = wrong_hand(BEADS, frames)
+        wrong = wrong_hand(chiral_centres(BEADS.topology())[0], frames)
         np.testing.assert_array_equal(totals.wrong_hands, wrong.sum(axis=0))
         assert totals.mirror_images == wrong.any(axis=1).sum()
 

@@ -6,6 +6,9 @@ import mdtraj
 import numpy as np
 import pytest
 
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads, map_beads
+from fokker.data.molecules.bonds import Bonds
 from fokker.data.molecules.residues import sequence_topology
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -57,3 +60,17 @@ def save_structure(path: Path, topology: mdtraj.Topology, frame: np.ndarray) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     mdtraj.Trajectory(frame, topology).save_pdb(str(path))
     return path
+
+
+def coarse_grain(
+    positions: np.ndarray, topology: mdtraj.Topology, bead_map: BeadMap, name: str = ""
+) -> tuple[np.ndarray, Beads]:
+    """The beads' positions in float32, in the unit of the atoms', and what they are."""
+    indices, beads = map_beads(topology, bead_map, name)
+    return np.ascontiguousarray(positions[:, indices], np.float32), beads
+
+
+def bonds_of(molecule: mdtraj.Topology | Beads | Bonds) -> Bonds:
+    if isinstance(molecule, Beads):
+        return Bonds.of(molecule.topology()).with_beads(range(len(molecule)))
+    return molecule if isinstance(molecule, Bonds) else Bonds.of(molecule)

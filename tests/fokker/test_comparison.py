@@ -7,10 +7,9 @@ import pytest
 
 import fokker
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import coarse_grain
 from fokker.data.molecules.residues import MoleculeError
 
-from ..data.examples import made_up
+from ..data.examples import coarse_grain, made_up
 
 MODEL = Path(__file__).parents[1] / "data" / "golden" / "format-1.safetensors"
 

@@ -1,18 +1,33 @@
 """Bond lengths accept every real frame, and refuse other units, other molecules and broken frames by name."""
 
 import re
+from typing import Any
 
 import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.molecules.beads import BeadMap, Beads, coarse_grain
-from fokker.data.molecules.bonds import UNITS, Bonds, check_bonds, detect_unit, good_frames
+from fokker.data.molecules import bonds as lengths
+from fokker.data.molecules.beads import BeadMap, Beads
+from fokker.data.molecules.bonds import UNITS, Bonds
 from fokker.data.molecules.residues import MoleculeError, sequence_topology
 
-from ..examples import REAL, made_up, real
+from ..examples import REAL, bonds_of, coarse_grain, made_up, real
 
 BACKBONE = BeadMap.parse("backbone")
+Molecule = mdtraj.Topology | Beads | Bonds
+
+
+def check_bonds(frames: np.ndarray, molecule: Molecule, *told: Any, **more: Any) -> None:
+    lengths.check_bonds(frames, bonds_of(molecule), *told, **more)
+
+
+def detect_unit(frames: np.ndarray, molecule: Molecule, *told: Any) -> float:
+    return lengths.detect_unit(frames, bonds_of(molecule), *told)
+
+
+def good_frames(frames: np.ndarray, molecule: Molecule) -> np.ndarray:
+    return bonds_of(molecule).good(frames)
 
 
 def straight(beads: Beads, length: float) -> np.ndarray:

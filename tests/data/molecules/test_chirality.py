@@ -6,14 +6,23 @@ import mdtraj
 import numpy as np
 import pytest
 
+from fokker.data.molecules import chirality
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads, coarse_grain
-from fokker.data.molecules.chirality import chiral_centres, wrong_hand
+from fokker.data.molecules.beads import Beads
 
-from ..examples import REAL, real
+from ..examples import REAL, coarse_grain, real
 
 BACKBONE = BeadMap.parse("backbone")
 TRPZIP = Path(__file__).parents[3] / ".." / "shared" / "data" / "public" / "trpzip2"
+
+
+def chiral_centres(molecule: mdtraj.Topology | Beads) -> tuple[np.ndarray, tuple[str, ...]]:
+    topology = molecule.topology() if isinstance(molecule, Beads) else molecule
+    return chirality.chiral_centres(topology)
+
+
+def wrong_hand(molecule: mdtraj.Topology | Beads, frames: np.ndarray) -> np.ndarray:
+    return chirality.wrong_hand(chiral_centres(molecule)[0], frames)
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads, coarse_grain, map_beads
+from fokker.data.molecules.beads import Beads, map_beads
 from fokker.data.molecules.bonds import Bonds, check_bonds
 from fokker.data.molecules.chains import standard_topology
 from fokker.data.molecules.patches import split_patches
@@ -16,7 +16,7 @@ from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.formats import Trajectory
 from fokker.data.readers.sources import Source, coarse_frames
 
-from ..examples import made_up, real
+from ..examples import coarse_grain, made_up, real
 
 BACKBONE = BeadMap.parse("backbone")
 ACETYL = {"CH3": "CAY", "C": "CY", "O": "OY", "H1": "HY1", "H2": "HY2", "H3": "HY3"}
@@ -114,7 +114,7 @@ def test_atoms_of_a_residue_need_not_follow_one_another(ending: str, seed: int, 
         found, same = coarse_grain(frames[:, order], shuffled, BeadMap.parse(spec), "x")
         assert same == beads
         np.testing.assert_array_equal(found, expected)
-    check_bonds(frames[:, order], shuffled)
+    check_bonds(frames[:, order], Bonds.of(shuffled))
     if ending == "psf":
         source = write(tmp_path, "psf", shuffled, frames[:, order])
         np.testing.assert_allclose(
@@ -191,6 +191,6 @@ def test_what_is_standard_stays_as_it_is():
 
 def test_a_patched_molecule_is_checked_bond_by_bond():
     topology, frames = real("alanine-dipeptide")
-    check_bonds(frames, patched(topology))
+    check_bonds(frames, Bonds.of(patched(topology)))
     with pytest.raises(MoleculeError, match="another molecule, or to atoms in another order"):
-        check_bonds(frames[:, ::-1], patched(topology))
+        check_bonds(frames[:, ::-1], Bonds.of(patched(topology)))

@@ -146,37 +146,6 @@ def test_objects_in_an_archive_are_not_unpickled(tmp_path: Path):
         list(ArchivedArray(tmp_path / "a.npz").blocks(10, TOPOLOGY))
 
 
-STEPS = np.sort(
-    np.concatenate([2000 * np.arange(20), 2000 * np.arange(1, 20) + 150, 2000 * np.arange(2, 20) - 7])
-)
-
-
-@pytest.mark.parametrize("size", [7, 57])
-def test_frames_between_the_regular_ones_can_be_left_out(size: int, tmp_path: Path):
-    np.savez_compressed(tmp_path / "a.npz", positions=FRAMES, step=STEPS)
-    positions = ArchivedArray(tmp_path / "a.npz", every=2000)
-    numbers, frames = zip(*positions.blocks(size, TOPOLOGY), strict=True)
-    assert positions.frames == 20
-    np.testing.assert_array_equal(STEPS[np.concatenate(numbers)], 2000 * np.arange(20))
-    np.testing.assert_array_equal(np.concatenate(frames), FRAMES[np.concatenate(numbers)])
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        (None, "no array 'step'"),
-        (STEPS[:-1], "no frame is a regular one"),
-        (STEPS * 0 + 1, "no frame is a regular one"),
-        (STEPS + 0.5, "no frame is a regular one"),
-    ],
-)
-def test_regular_frames_need_their_steps(step: np.ndarray | None, message: str, tmp_path: Path):
-    arrays: dict[str, Any] = {"positions": FRAMES, "step": step}
-    np.savez(tmp_path / "a.npz", **{name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(MoleculeError, match=rf"a\.npz: .*{message}"):
-        list(ArchivedArray(tmp_path / "a.npz", every=2000).blocks(10, TOPOLOGY))
-
-
 def test_a_trajectory_of_another_molecule_is_refused_with_its_frame(tmp_path: Path):
     mdtraj.Trajectory(FRAMES, TOPOLOGY).save(str(tmp_path / "a.xtc"))
     with pytest.raises(MoleculeError, match=r"a\.xtc: frame 0 or a later one .* topology of 5 atoms"):

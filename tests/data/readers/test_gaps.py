@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from fokker.data.molecules.bead_map import BeadMap
-from fokker.data.molecules.beads import Beads, coarse_grain, map_beads
+from fokker.data.molecules.beads import Beads, map_beads
 from fokker.data.molecules.chains import standard_topology
 from fokker.data.molecules.residues import MoleculeError, format_sequence, standard_residue
 from fokker.data.readers.formats import Trajectory
 from fokker.data.readers.gaps import without_gaps
 from fokker.data.readers.sources import Source, coarse_frames
 
-from ..examples import made_up, real
+from ..examples import coarse_grain, made_up, real
 
 BACKBONE, CALPHA = BeadMap.parse("backbone"), BeadMap.parse("calpha")
 Molecule = tuple[mdtraj.Topology, np.ndarray]

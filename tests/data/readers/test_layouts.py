@@ -13,13 +13,13 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.molecules.beads import BeadMap, coarse_grain
+from fokker.data.molecules.beads import BeadMap
 from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.layouts import BGMOL, TIMEWARP, open_source
 from fokker.data.readers.opening import quietly
 from fokker.data.readers.sources import UNKNOWN, Conditions, Source
 
-from ..examples import SHARED, made_up, real, save_structure
+from ..examples import SHARED, coarse_grain, made_up, real, save_structure
 
 BACKBONE = BeadMap.parse("backbone")
 PEPTIDES = {name: made_up(name, seed=seed) for seed, name in enumerate(("AC", "GV", "SAG"))}
@@ -57,9 +57,8 @@ def test_timewarp_in_the_published_folders(tmp_path: Path):
 
 def test_timewarp_in_one_folder_or_file(tmp_path: Path):
     assert found(open_source(timewarp(tmp_path / "flat"))) == [("AC", None), ("GV", None), ("SAG", None)]
-    assert found(open_source(tmp_path / "flat", split="test"))[0] == ("AC", "test")
     timewarp(tmp_path / "validation", ["AC"])
-    assert found(open_source(tmp_path / "validation", split="test")) == [("AC", "validation")]
+    assert found(open_source(tmp_path / "validation")) == [("AC", "validation")]
     assert found(open_source(tmp_path / "validation" / "AC-traj-arrays.npz")) == [("AC", "validation")]
 
 
@@ -69,24 +68,12 @@ def test_a_unit_that_is_declared_counts(tmp_path: Path):
         next(source.blocks())
 
 
-def test_timewarps_irregular_frames_can_be_left_out(tmp_path: Path):
-    step = np.sort(np.concatenate([2000 * np.arange(10), 2000 * np.arange(10) + 1 + np.arange(10)]))
-    timewarp(tmp_path, ["AC"], step=step)
-    (every,), (regular,) = open_source(tmp_path), open_source(tmp_path, regular=True)
-    assert (every.frames, regular.frames) == (20, 10)
-    frames = np.concatenate(list(regular.blocks(3)))
-    np.testing.assert_array_equal(frames, PEPTIDES["AC"][1][step % 2000 == 0])
-
-
 def test_conditions_are_known_of_published_data_only(tmp_path: Path):
     timewarp(tmp_path / "ours", ["AC"])
     assert open_source(tmp_path / "ours")[0].conditions == UNKNOWN
     row = np.zeros(20)
     timewarp(tmp_path / "theirs", ["AC"], step=row, energies=row, velocities=row, forces=row)
     assert open_source(tmp_path / "theirs")[0].conditions == TIMEWARP == Conditions("Amber-14", "OBC1", 310.0)
-    mine = Conditions("Amber-14", "OBC2", 300.0)
-    for folder in ("ours", "theirs"):
-        assert open_source(tmp_path / folder, conditions=mine)[0].conditions == mine
 
 
 def test_conditions_are_read_from_the_generators_report(tmp_path: Path):
@@ -205,10 +192,10 @@ def test_a_trajectory_and_its_structure(ending: str, tmp_path: Path):
     ):
         open_source(tmp_path / f"AC.{ending}")
     for path in (tmp_path, tmp_path / f"AC.{ending}"):
-        (source,) = open_source(path, topology=tmp_path / "elsewhere" / "start.pdb", split="test")
+        (source,) = open_source(path, topology=tmp_path / "elsewhere" / "start.pdb")
         assert (source.name, source.split, source.layout, source.conditions) == (
             "AC",
-            "test",
+            None,
             ending,
             UNKNOWN,
         )

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.molecules.beads import BeadMap, coarse_grain
+from fokker.data.molecules.beads import BeadMap
 from fokker.data.molecules.residues import MoleculeError
 from fokker.data.readers.arrays import ArchivedArray, StoredArray
 from fokker.data.readers.formats import Trajectory
@@ -17,7 +17,7 @@ from fokker.data.readers.found import Found
 from fokker.data.readers.opening import quietly
 from fokker.data.readers.sources import UNKNOWN, Conditions, Source, require_same_conditions
 
-from ..examples import made_up, real, save_structure
+from ..examples import coarse_grain, made_up, real, save_structure
 
 BACKBONE = BeadMap.parse("backbone")
 TOPOLOGY, FRAMES = made_up("ACG", frames=50)

@@ -2,7 +2,6 @@
 
 import importlib.util
 
-import mdtraj
 import numpy as np
 import openmm
 import pytest
@@ -14,7 +13,6 @@ from fokker.data.reference.building import (
     build,
     heavy_atoms,
     make_system,
-    phi_torsions,
     require_openmm,
 )
 
@@ -46,12 +44,6 @@ def test_bonds_have_possible_lengths(sequence: str):
 def test_hydrogens_are_those_of_the_force_field_at_ph_7(sequence: str, atoms: int):
     topology, positions = build(sequence, app.ForceField("amber14/protein.ff14SB.xml"))
     assert topology.getNumAtoms() == len(positions) == atoms
-
-
-def test_the_torsions_are_those_of_mdtraj():
-    topology, positions = heavy_atoms("GAPW")
-    indices, _ = mdtraj.compute_phi(mdtraj.Trajectory(positions[None], topology))
-    np.testing.assert_array_equal(phi_torsions(topology), indices)
 
 
 def test_several_chains_are_refused():
