@@ -21,7 +21,7 @@ ACTORS = ("ray::ExpertWork", "ray::PoolWorker")
 AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
 """After a driver that was killed these wait a minute for the head of its cluster, idle, before they end."""
 
-# The first expert trains in 150 blocks and saves 30 times, the simulation has 20 chunks: time to stop them.
+# The first expert trains in 150 blocks and saves 30 times, the simulation has 40 segments: time to stop them.
 SMALL = [
     *("--data.frames", "2000", "--data.chains", "100", "--data.burn-in", "1000", "--train.block", "10"),
     *("--train.checkpoint-every", "50", "--experts.0.epochs", "100", "--experts.0.hidden", "8", "8"),

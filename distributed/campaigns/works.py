@@ -154,8 +154,12 @@ class Sampling(_OfModel):
         """One frame of each chain."""
         model, molecule, _ = self._bound
         samples = trained.sample(model, self.config, self.key(segment.first), self.batch, molecule)
-        rows = _rows(segment, self.batch)
-        return Made(self._real(samples)[rows, None], np.zeros((2, segment.count, 1)))
+        found = self._real(samples)[_rows(segment, self.batch)]
+        finite = self.system.finite(found)
+        left = int((finite & ~self.system.physical(found)).sum())
+        lost = (segment.first + np.flatnonzero(~finite)).tolist()
+        losses = tuple(Loss(number, 0, NOT_FINITE) for number in lost)
+        return Made(found[:, None], np.zeros((2, segment.count, 1)), None, left, losses)
 
 
 @dataclass(frozen=True)

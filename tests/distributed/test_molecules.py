@@ -199,7 +199,8 @@ def test_ten_dipeptides_of_a_size_are_simulated_by_one_compilation(jobs, peptide
     for name in names:
         beads = Beads.from_sequence(name, BeadMap.parse("backbone"))
         frames = dataset.split("train", "AV").read()[:20, : len(beads)]
-        shards.write_system(tmp_path, name, description | {"beads": beads.to_json()}, {"train": frames})
+        own = {"beads": beads.to_json(), "bond_means": [0.15] * len(beads.bonds)}
+        shards.write_system(tmp_path, name, description | own, {"train": frames})
     found = shards.finish(tmp_path, dataset.manifest["source"], names)
     for name in found.systems:
         system = System.of(found, name, WARM)

@@ -22,6 +22,7 @@ from fokker.distributed.training.job import ExpertJob
 from fokker.distributed.training.program import _keys
 from fokker.model import keys
 from fokker.model.config import SampleConfig, SimulateConfig
+from fokker.model.dynamics import langevin
 from fokker.model.losses.objective import draw
 
 from .conftest import model_of, small_job
@@ -77,9 +78,16 @@ def made_by(work: Sampling | Simulation) -> list[Made]:
 def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Keys:
     """The keys that anything is drawn with in the course of the work, by JAX or by NumPy."""
     seen: Keys = []
+    noise = langevin._noise
 
     def note(key) -> None:
-        seen.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
+        if not isinstance(key, jax.core.Tracer):  # Of chains together, which are noted one by one.
+            seen.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
+
+    def chains(bath, part, keys, like):
+        for key in keys:
+            note(key)
+        return noise(bath, part, keys, like)
 
     def noted(draw: Callable) -> Callable:
         def drawing(key, *args, **options):
@@ -89,6 +97,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
         return drawing
 
     with monkeypatch.context() as patch, jax.disable_jit():
+        patch.setattr(langevin, "_noise", chains)
         for name in ("normal", "uniform", "randint", "rademacher"):
             patch.setattr(jax.random, name, noted(getattr(jax.random, name)))
 
@@ -129,8 +138,8 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(jobs, monkeypatch: pytest.Monk
 
     works_of_a_run = (sample_and_simulate, train, data, errors)
     drawn = [key for work in works_of_a_run for key in recorded(monkeypatch, work)]
-    # Each batch of samples of 2 evaluations: start and steps.
-    assert len(drawn) >= 8 * (3 * 3)
+    # Of samples a batch: start and 2 evaluations. Of 6 chains each: velocities, burn-in, 2 frames of 3.
+    assert len(drawn) >= 8 * (3 * 3 + 6 * (1 + 2 + 6))
     assert len(set(drawn)) == len(drawn)
 
 

@@ -15,7 +15,7 @@ from fokker.analysis.metrics import MUELLER_BROWN, histogram, js_floor
 from fokker.analysis.results import FrameCounts, RunResult
 from fokker.data.dataset import shards
 from fokker.data.files import write_json
-from fokker.distributed.campaigns.segments import Made, Segment, Store, summarise
+from fokker.distributed.campaigns.segments import NOT_FINITE, Loss, Made, Segment, Store, summarise
 from fokker.distributed.campaigns.works import lanes_of
 from fokker.distributed.runs import evaluate, stages
 from fokker.distributed.runs.chosen import Chosen
@@ -88,7 +88,9 @@ def give_results(run: Run, samples: np.ndarray, frames: np.ndarray, temperatures
         for (first, count), batch, kT in zip(lanes_of(work, ()), batches, heat, strict=True):
             both = np.broadcast_to([[[kT]], [[0.91 * kT]]], (2, *batch.shape[:2]))
             segment, left = Segment(first, count, 0, work.length), (~work.system.physical(batch)).any(axis=1)
-            made = Made(batch, both, left=int(left.sum()))
+            lost = np.flatnonzero(~work.system.finite(batch).all(axis=1)).tolist()
+            losses = tuple(Loss(first + number, 0, NOT_FINITE) for number in lost)
+            made = Made(batch, both, left=int(left.sum()), losses=losses)
             counted = summarise(made, segment, work.system, steps=1, seconds=1.0)
             Store(work.directory).commit(segment, made, *counted)
 
@@ -158,8 +160,8 @@ def test_data_of_other_settings_are_refused(run: Run):
     ("name", "text"),
     [
         ("train", "skipped: 3 experts are trained"),
-        ("sample", "skipped: 2 chunks are there"),
-        ("simulate", "skipped: 2 chunks are there"),
+        ("sample", "skipped: 2 segments are there"),
+        ("simulate", "skipped: 2 segments are there"),
     ],
 )
 def test_what_is_done_is_skipped(run: Run, name: str, text: str):

@@ -128,7 +128,7 @@ def test_a_run_prints_settings_stages_progress_and_metrics_in_80_columns(whole: 
     ]
     last = r"^  expert 0-0.1  step 1500/1500  loss \S+  term \S+  samples/s \S+  took \d+:\d\d$"
     assert re.search(last, result.stdout, re.MULTILINE)
-    assert "chunk 20/20  frames 400" in result.stdout
+    assert "segment 40/40  frames 400" in result.stdout
     table = result.stdout.partition("\nwhole\n")[2]
     assert "sim/floor" in table
     assert "…" not in table
@@ -158,7 +158,7 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     to leave in the simulation without and with all its group, and gone on with."""
     where = ["--runs-dir", "läufe ü", "--name", "parts"]
     parts = user.home / "läufe ü" / "parts"
-    history, chunks = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "1" / "mueller-brown"
+    history, segments = parts / "experts" / "0" / "history.jsonl", parts / "simulate" / "1" / "mueller-brown"
 
     def blocks() -> int:
         return history.read_text().count("\n") if history.exists() else 0
@@ -185,11 +185,11 @@ def test_stages_one_by_one_and_stopped_in_the_middle_make_the_same_run(
     go_on(interrupted, train)
     carry_out("sample", *where)
     simulate = ["simulate", *where]
-    interrupted = guest.stop(simulate, signal.SIGTERM, when=lambda: any(chunks.glob("chunk-*")))
-    done = len([*chunks.glob("chunk-*")])
+    interrupted = guest.stop(simulate, signal.SIGTERM, when=lambda: any(segments.glob("chains-*")))
+    done = len([*segments.glob("chains-*")])
     assert 0 < done < 20
-    user.stop(simulate, signal.SIGTERM, when=lambda: len([*chunks.glob("chunk-*")]) > done, group=True)
-    assert len([*chunks.glob("chunk-*")]) < 20
+    user.stop(simulate, signal.SIGTERM, when=lambda: len([*segments.glob("chains-*")]) > done, group=True)
+    assert len([*segments.glob("chains-*")]) < 40
     go_on(interrupted, simulate)
     carry_out("evaluate", *where)
     carry_out("report", *where)
@@ -272,7 +272,7 @@ def test_other_settings_of_sampling_add_a_result_beside_the_old_one(
         return result.stdout
 
     assert "result 2 of more, beside the others" in carry_out("sample", *name, "--sample.evaluations", "9")
-    assert len([*(directory / "sample" / "2" / "mueller-brown").glob("chunk-*.npz")]) == 2
+    assert len([*(directory / "sample" / "2" / "mueller-brown").glob("chains-*.npz")]) == 2
     assert before.items() <= state(directory).items()
     stale = guest.run("report", *name)
     assert stale.stderr.endswith(
@@ -300,13 +300,15 @@ def test_a_longer_simulation_goes_on_from_the_shorter_one(whole: tuple[Path, Res
     longer = guest.run("simulate", "--name", "longer", "--simulate.frames", "840", "--simulate.chains", "42")
     assert (longer.returncode, longer.stderr) == (0, "")
     folders = [d / "simulate" / "1" / "mueller-brown" for d in (guest.home / "runs" / "longer", whole[0])]
-    for index in range(20):
-        after, before = (np.load(folder / f"chunk-{index:05d}.npz")["trajectories"] for folder in folders)
-        assert after.shape == (2, 20, 2)
-        np.testing.assert_array_equal(after[:, :10], before)
-    assert (folders[0] / "chunk-00020.npz").exists()
+    for path in folders[1].glob("chains-*.npz"):
+        assert (folders[0] / path.name).read_bytes() == path.read_bytes()
+    pieces = [
+        folders[0] / f"chains-{first:06d}-0002-steps-0000010100-0000010200.npz" for first in range(0, 40, 2)
+    ]
+    assert [np.load(path)["trajectories"].shape for path in pieces] == [(2, 10, 2)] * 20
+    assert (folders[0] / "chains-000040-0002-steps-0000010000-0000010200.npz").exists()
     again = guest.run("simulate", "--name", "longer", "--simulate.frames", "400", "--simulate.chains", "40")
-    assert "skipped: 21 chunks are there" in again.stdout
+    assert "skipped: 62 segments are there" in again.stdout
 
 
 # What is damaged
@@ -316,7 +318,10 @@ def test_a_longer_simulation_goes_on_from_the_shorter_one(whole: tuple[Path, Res
     "name",
     [
         *("metrics.json", "timings.json", "experts/1/average.npz", "data/manifest.json"),
-        *("sample/1/mueller-brown/chunk-00001.npz", "simulate/1/mueller-brown/chunk-00003.npz"),
+        *(
+            "sample/1/mueller-brown/chains-000200-0200-steps-0000000000-0000000010.npz",
+            "simulate/1/mueller-brown/chains-000006-0002-steps-0000010000-0000010100.npz",
+        ),
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short"])
