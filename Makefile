@@ -84,7 +84,7 @@ format: $(READY)
 # resolved together, and no package is in two of them.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
   --no-emit-index-url --no-annotate --no-header --quiet
-USED := $(patsubst %,--extra %,cluster hdf5 openmm tensorboard train)
+USED := $(patsubst %,--extra %,cluster hdf5 kinetics openmm tensorboard train)
 
 lock: $(READY)
 	$(COMPILE) --all-extras --upgrade -o build/all.lock

@@ -126,6 +126,17 @@ def _widths(system: System) -> Float[np.ndarray, "pairs"]:
     return np.repeat([BOND_BIN, DISTANCE_BIN], [len(system.bonds), len(system.far_pairs)])
 
 
+def width_of(system: System, pair: int) -> float:
+    """Of the bins (nm) of a length, by the place of its pair among all."""
+    return float(_widths(system)[pair])
+
+
+def lengths_of(reduction: Reduction, pair: int) -> tuple[Int[np.ndarray, "bins"], Int[np.ndarray, "bins"]]:
+    """Occupied bins of a length, in their order, and how often each is."""
+    begin, end = np.searchsorted(reduction.length, [pair * _FAR, (pair + 1) * _FAR])
+    return reduction.length[begin:end] % _FAR, reduction.lengths[begin:end]
+
+
 class Totals:
     """What the reductions of a set add up to; lists have an entry for each projection of the system."""
 
@@ -213,14 +224,22 @@ def wasserstein(first: Totals, second: Totals, pair: int) -> float:
     (places, counts), (others, other_counts) = first.lengths(pair), second.lengths(pair)
     bins, inverse = np.unique(np.concatenate([places, others]), return_inverse=True)
     weights = np.concatenate([counts / first.frames, -other_counts / second.frames])
-    after = np.cumsum(np.bincount(inverse, weights))
-    before = np.concatenate([[0.0], after[:-1]])
+    width = width_of(first.system, pair)
+    return float(width * wasserstein_in_bins(bins, np.bincount(inverse, weights)))
+
+
+def wasserstein_in_bins(
+    bins: Int[np.ndarray, "bins"], difference: Float[np.ndarray, "*sets bins"]
+) -> Float[np.ndarray, "*sets"]:
+    """W1, in widths of a bin, of two distributions by how much their shares of these bins differ."""
+    after = np.cumsum(difference, axis=-1)
+    before = np.concatenate([np.zeros_like(after[..., :1]), after[..., :-1]], axis=-1)
     # Within a bin the difference of both distributions runs from `before` to `after`, and may cross zero.
     both = np.abs(before) + np.abs(after)
     crossing = before * after < 0
     within = np.where(crossing, (before**2 + after**2) / np.where(both > 0, both, 1), both) / 2
     gaps = np.diff(bins) - 1
-    return float(_widths(first.system)[pair] * (within.sum() + (gaps * np.abs(after[:-1])).sum()))
+    return np.asarray(within.sum(axis=-1) + (gaps * np.abs(after[..., :-1])).sum(axis=-1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -256,7 +256,7 @@ print(bool(xla_bridge._backends))
 # The locks
 
 LOCKS = {
-    "requirements.lock": ("cluster", "hdf5", "openmm", "tensorboard", "train"),
+    "requirements.lock": ("cluster", "hdf5", "kinetics", "openmm", "tensorboard", "train"),
     "requirements-dev.lock": ("dev",),
     "requirements-cuda.lock": ("cuda",),
 }

@@ -1,0 +1,1 @@
+"""How far the numbers of a campaign are to be trusted: convergence, errors, lost chains, kinetics."""
