@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 from fokker.analysis.systems import System
 from fokker.data.config import MuellerBrownConfig
@@ -81,7 +82,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
     noise = langevin._noise
 
     def note(key) -> None:
-        if not isinstance(key, jax.core.Tracer):  # Of chains together, which are noted one by one.
+        if not isinstance(key, Tracer):  # Of chains together, which are noted one by one.
             seen.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
 
     def chains(bath, part, keys, like):

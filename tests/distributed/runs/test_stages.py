@@ -201,8 +201,8 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         "chains_left_range": 2,
         "chains_not_finite": 1,
         "temperature": 23.0,
-        "kinetic_temperature": pytest.approx((19 * 20.0 + 20 * 30.0) / 39),
-        "step_temperature": pytest.approx(0.91 * (19 * 20.0 + 20 * 30.0) / 39),
+        "kinetic_temperature": pytest.approx((199 * 20.0 + 200 * 30.0) / 399),
+        "step_temperature": pytest.approx(0.91 * (199 * 20.0 + 200 * 30.0) / 399),
         "largest_omega_dt": None,
     }
     assert result.simulate.rms_omega_dt == pytest.approx(2 * np.sqrt(0.09))
