@@ -26,6 +26,8 @@ from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 
+from ..points import spread_of_parts
+
 BEADS = Beads.from_sequence("AKF", BeadMap.parse("backbone"))
 MOLECULE = System.molecule("AKF", BEADS, [0.3] * len(BEADS.bonds), 300.0)
 TOY = System.particle("toy", 23.0, 0.5)
@@ -147,7 +149,7 @@ def test_corrected_js_of_two_sets_of_one_distribution_is_0_on_average():
 def test_the_floor_is_that_by_how_independent_frames_spread():
     random = np.random.default_rng(0)
     counts = random.multinomial(1, np.full(50, 0.02), size=4000)
-    first, second = reduction.Spread.of(counts[:3000]), reduction.Spread.of(counts[3000:])
+    first, second = spread_of_parts(counts[:3000]), spread_of_parts(counts[3000:])
     floor = effective_js_floor(first.counts, second.counts, (3000.0, 1000.0))
     assert floor == pytest.approx(49 / 8 * (1 / 3000 + 1 / 1000))
     assert js_floor(first, second) == pytest.approx(floor, rel=0.02)
