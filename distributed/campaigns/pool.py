@@ -93,6 +93,8 @@ class Tally:
 
 
 Watcher = Callable[[list[Tally]], None]
+Rounds = Callable[[int, int], bool]
+"""Whether a work, by its number, goes on after a step that all its chains have reached."""
 
 
 @dataclass(frozen=True)
@@ -140,21 +142,25 @@ def _state(number: int, work: Work, write: bool = False) -> tuple[Tally, list[La
 
 
 def run(
-    works: Sequence[Work], config: ClusterConfig, watch: Watcher, notify: Callable[[str], None] = print
+    works: Sequence[Work],
+    config: ClusterConfig,
+    watch: Watcher,
+    notify: Callable[[str], None] = print,
+    rounds: Rounds | None = None,
 ) -> list[Tally]:
     """Compute every segment that is not on disk.
 
-    `watch` sees the tallies as segments arrive, `notify` what people should know. An actor that is lost, or
+    `watch` sees the tallies as segments arrive, `notify` what people should know. With `rounds`, chains of a
+    work wait for each other after every segment, and it says whether they go on. An actor that is lost, or
     at a segment for too long, is replaced and its segment runs again. Raises PoolError, when all others are
     done, for segments that failed again and again; on KeyboardInterrupt those in flight are given up.
     """
     found = [_state(number, work, write=True) for number, work in enumerate(works)]
     tallies = [done for done, _ in found]
-    lanes = [lane for _, own in found for lane in own if lane.following(works[lane.work])]
     watch(tallies)
-    if not lanes:
+    if not any(lane.following(works[lane.work]) for _, own in found for lane in own):
         return tallies
-    pool = _Pool(works, config, lanes, notify)
+    pool = _Pool(works, config, [lane for _, own in found for lane in own], notify, rounds)
     try:
         for number, summary in pool.results():
             tallies[number] = tallies[number].add(summary)
@@ -189,7 +195,12 @@ class _Pool:
     """Actors that take the next segment as they get free."""
 
     def __init__(
-        self, works: Sequence[Work], config: ClusterConfig, lanes: list[Lane], notify: Callable[[str], None]
+        self,
+        works: Sequence[Work],
+        config: ClusterConfig,
+        lanes: Sequence[Lane],
+        notify: Callable[[str], None],
+        rounds: Rounds | None,
     ):
         gpus = 1 if config.device == "gpu" else 0
         self._config, self._labels, self._notify = config, selector(config.simulate_on), notify
@@ -201,11 +212,20 @@ class _Pool:
             runtime_env={"env_vars": joining.worker_environment(on_gpu=gpus > 0)},
         )
         self._works, self._shared = works, ray.put(list(works))
-        self._waiting, self._flying = lanes[::-1], dict[ray.ObjectRef, _Flight]()
+        self._waiting, self._flying = list[Lane](), dict[ray.ObjectRef, _Flight]()
+        self._rounds = rounds
+        # Of each work, by their first, the chains that are not given up, and those of them that wait.
+        self._standing: list[dict[int, Lane]] = [{} for _ in works]
+        self._held: list[set[int]] = [set() for _ in works]
+        for lane in lanes[::-1]:
+            self._standing[lane.work][lane.first] = lane
+            self._held[lane.work].add(lane.first)
         self._nodes: dict[Any, str] = {}
         self._failures: Counter[tuple[int, Segment]] = Counter()
         self._idle_losses, self._pause, self._grown = 0, 0.0, time.monotonic()
         self.given_up: list[str] = []
+        for number in reversed(range(len(works))):
+            self._go_on(number)
         self._grow()
 
     def _grow(self) -> None:
@@ -253,13 +273,32 @@ class _Pool:
                 summary, losses = answer
                 Ledger(Store(self._works[flight.lane.work].directory)).add(segment, summary, losses)
                 lane = replace(flight.lane, last=segment)
-                if lane.following(self._works[lane.work]):
-                    self._waiting.append(lane)  # The same chains first: so those that began are soon whole.
+                self._standing[lane.work][lane.first] = lane
+                self._held[lane.work].add(lane.first)
+                self._go_on(lane.work)
                 self._next(flight.worker)
                 yield lane.work, summary
             else:
                 self._nodes[flight.worker] = answer
                 self._next(flight.worker)
+
+    def _go_on(self, number: int) -> None:
+        """Let those chains of a work take their next segment that need not wait for others, nor end here."""
+        standing, held = self._standing[number], self._held[number]
+        held &= standing.keys()
+        if self._rounds is None:
+            free = set(held)
+        else:
+            steps = {first: lane.last.end if lane.last else 0 for first, lane in standing.items()}
+            least = min(steps.values(), default=0)
+            free = {first for first in held if steps[first] == least}
+            together = least > 0 and all(step == least for step in steps.values())
+            if together and (len(free) < len(standing) or not self._rounds(number, least)):
+                return
+        held -= free
+        lanes = [standing[first] for first in sorted(free, reverse=True)]
+        # The same chains first: so those that began are soon whole.
+        self._waiting += [lane for lane in lanes if lane.following(self._works[number])]
 
     def _next(self, worker: Any) -> None:
         """Give an actor a segment if there is one and the disk has room.
@@ -308,6 +347,8 @@ class _Pool:
         Ledger(store).failed(segment, reason, given_up)
         if given_up:
             self.given_up.append(f"{store.path(segment)}: {reason}")
+            del self._standing[lane.work][lane.first]
+            self._go_on(lane.work)
         else:
             self._waiting.insert(0, lane)  # After all others: what ends actors shall not hold them up.
 

@@ -201,14 +201,10 @@ class Store:
         `ends` say where the frames of each chain end in the XTC file. Raises FileError, and ConflictError if
         what is there is not the same, which is then kept beside it.
         """
-        frames = np.ascontiguousarray(made.trajectories, np.float32)
-        digest = hashlib.sha256(frames.tobytes())
-        for part in made.end or ():
-            digest.update(np.ascontiguousarray(part).tobytes())
         arrays = {
             "format": FORMAT,
-            "trajectories": frames,
-            "sha256": digest.hexdigest(),
+            "trajectories": np.ascontiguousarray(made.trajectories, np.float32),
+            "sha256": self.digest_of(made),
             "ends": np.asarray(ends, np.int64),
             "losses": np.array([(loss.chain, loss.step) for loss in made.losses], np.int64).reshape(-1, 2),
             "reasons": np.array([loss.reason for loss in made.losses], "U40"),
@@ -244,6 +240,14 @@ class Store:
         with self._open(segment) as file:
             numbers, reasons = file["losses"], file["reasons"]
         return [Loss(int(c), int(s), str(r)) for (c, s), r in zip(numbers, reasons, strict=True)]
+
+    @staticmethod
+    def digest_of(made: Made) -> str:
+        """Hash of frames, and of the state at their end."""
+        found = hashlib.sha256(np.ascontiguousarray(made.trajectories, np.float32).tobytes())
+        for part in made.end or ():
+            found.update(np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
 
     def digest(self, segment: Segment) -> str:
         """Hash of its frames and of the state at its end. FileError if it is damaged."""

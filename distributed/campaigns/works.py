@@ -18,14 +18,14 @@ from jaxtyping import Float
 from ...analysis.systems import System
 from ...data import archive
 from ...data.archive import Bound
-from ...data.dataset.shards import Dataset
 from ...data.molecules.arrays import padded_frames
 from ...model import trained
 from ...model.config import SampleConfig, SimulateConfig
 from ...model.dynamics import langevin
 from ...model.dynamics.langevin import Keys
-from ...model.keys import generator_of, key_of
+from ...model.keys import key_of
 from .segments import LEFT, NOT_FINITE, Loss, Made, Segment, State
+from .starts import Start
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class _OfModel:
     def _bound(self) -> Bound:
         return archive.read(self.model).bind(self.system.beads)
 
-    def _real(self, frames: jax.Array) -> np.ndarray:
+    def _real(self, frames: jax.Array | np.ndarray) -> np.ndarray:
         """Frames without padding."""
         found = np.asarray(frames)
         return found if self.system.beads is None else found[..., : len(self.system.beads), :]
@@ -164,11 +164,10 @@ class Sampling(_OfModel):
 
 @dataclass(frozen=True)
 class Simulation(_OfModel):
-    """Langevin dynamics of the expert of the force time, from frames of the training data."""
+    """Langevin dynamics of the expert of the force time."""
 
-    data: Path
-    """Dataset of the frames that the chains start from."""
-    split: str
+    start: Start
+    """Where chains begin."""
     config: SimulateConfig
     directory: Path
     seed: int
@@ -199,8 +198,10 @@ class Simulation(_OfModel):
         """The segment of some chains after this step; the burn-in ends with one."""
         if step >= self.length:
             return None
-        ahead = self.config.burn_in if step < self.config.burn_in else self.length
-        return Segment(first, count, step, min(step + self.config.segment * self.config.stride, ahead))
+        burn_in, piece = self.config.burn_in, self.config.segment * self.config.stride
+        begin, ahead = (0, burn_in) if step < burn_in else (burn_in, self.length)
+        # Pieces end where those of others do, also where a shorter simulation ended before.
+        return Segment(first, count, step, min(begin + ((step - begin) // piece + 1) * piece, ahead))
 
     def frame_steps(self, segment: Segment) -> range:
         """Every stride-th after the burn-in."""
@@ -218,14 +219,9 @@ class Simulation(_OfModel):
 
     def _starts(self, first: int) -> Float[np.ndarray, "chains *shape"]:
         """Frames that the chains of a batch start from."""
-        frames, number = Dataset(self.data).split(self.split, self.system.name), first // self.batch
-        random = generator_of(self.seed, "start", self.system.name, self.identity, number)
-        chosen = random.integers(len(frames), size=self.batch)
-        if self.config.first_phi_positive and number == 0:
-            rare = np.flatnonzero(self.system.phi(frames.read()) > 0)
-            if len(rare):
-                chosen[0] = rare[0]
-        return frames.gather(chosen)
+        number = first // self.batch
+        key = key_of(self.seed, "start", self.system.name, self.identity, number)
+        return self._real(self.start(self.system, number, self.batch, key, self._bound))
 
     def begin(self, first: int) -> langevin.State:
         """The chains of a batch at their start."""
@@ -284,14 +280,12 @@ class Simulation(_OfModel):
         )
 
     def largest_step(self, frames: int = 8) -> float:
-        """The largest ω dt of the learned potential, of some frames of the data; not stable above 2.
+        """The largest ω dt of the learned potential, where some chains start; not stable above 2.
 
         Zero where no direction has a restoring force.
         """
-        split = Dataset(self.data).split(self.split, self.system.name)
-        chosen = np.linspace(0, len(split) - 1, min(frames, len(split))).round().astype(int)
         model, molecule, mass = self._bound
-        x = self._padded(split.gather(chosen))
+        x = self._padded(self._starts(0)[:frames])
         found = np.asarray(trained.frequencies(model, x, self.config.force_time, mass, molecule))
         return self.config.timestep * float(np.maximum(found.max(), 0))
 

@@ -191,12 +191,14 @@ class Run:
 
     def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":
         """The work that a simulation is made by, for each system."""
+        from ..campaigns.starts import FromData
         from ..campaigns.works import Simulation
 
         folder, origin = self.simulations.folder(result), result.origin
+        start = FromData(self.data.absolute(), origin.split, result.settings.first_phi_positive)
         return tuple(
             Simulation(
-                *(self.model, self.name, system, self.data.absolute(), origin.split, result.settings),
+                *(self.model, self.name, system, start, result.settings),
                 *(folder / system.name, origin.seed, result.identity),
             )
             for system in self.systems

@@ -19,6 +19,7 @@ from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed import tasks
 from fokker.distributed.campaigns.segments import Segment
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
@@ -113,7 +114,7 @@ def test_a_peptide_is_sampled_and_simulated_in_nm_without_its_padding(
     config = SimulateConfig(
         frames=400, chains=40, chunk=40, stride=200, burn_in=5000, timestep=1e-3, friction=5.0
     )
-    simulation = Simulation(model, "run", system, peptides, "train", config, tmp_path, 3, "test")
+    simulation = Simulation(model, "run", system, FromData(peptides, "train"), config, tmp_path, 3, "test")
     burnt = simulation.compute(Segment(0, 40, 0, 5000), None)
     made = simulation.compute(Segment(0, 40, 5000, 7000), burnt.end)
     frames, temperatures = made.trajectories, made.temperatures
@@ -136,7 +137,9 @@ def test_the_first_chain_starts_in_the_rare_mode_if_the_paper_has_it_so(jobs, pe
     still = SimulateConfig(frames=20, chains=20, chunk=10, stride=1, timestep=1e-6)
     for forced, signs in ((True, 1), (False, -1)):
         settings = replace(still, first_phi_positive=forced)
-        work = Simulation(*(model, "run", system, tmp_path / "data", "train", settings, tmp_path), 3, "test")
+        work = Simulation(
+            model, "run", system, FromData(tmp_path / "data", "train", forced), settings, tmp_path, 3, "test"
+        )
         made = [work.compute(Segment(first, 10, 0, 1), None) for first in (0, 10)]
         first, second = (system.phi(each.trajectories[:, 0]) for each in made)
         assert np.sign(first[0]) == signs
@@ -204,7 +207,7 @@ def test_ten_dipeptides_of_a_size_are_simulated_by_one_compilation(jobs, peptide
     found = shards.finish(tmp_path, dataset.manifest["source"], names)
     for name in found.systems:
         system = System.of(found, name, WARM)
-        simulation = Simulation(*(model, "run", system, tmp_path, "train", still, tmp_path), 3, "test")
+        simulation = Simulation(model, "run", system, FromData(tmp_path, "train"), still, tmp_path, 3, "test")
         simulation.compute(Segment(0, 4, 0, 4), None)
         settings = SampleConfig(samples=4, chunk=4, evaluations=4)
         Sampling(model, "run", system, settings, tmp_path, 3, "test").compute(Segment(0, 4, 0, 4))

@@ -15,8 +15,8 @@ from fokker.data.config import MuellerBrownConfig
 from fokker.data.dataset import shards
 from fokker.data.reference import mueller_brown
 from fokker.distributed import tasks
-from fokker.distributed.campaigns import works as campaigns
 from fokker.distributed.campaigns.segments import Made
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation, lanes_of
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
@@ -56,7 +56,7 @@ def works(jobs: tuple[ExpertJob, ...]) -> list[Sampling | Simulation]:
         for name in NAMES:
             system = System.particle(name, 2.0, 0.5)
             for identity in ("one", "other"):
-                places = model, "run", system, jobs[0].data, "train", SIMULATE, Path("unused")
+                places = model, "run", system, FromData(jobs[0].data, "train"), SIMULATE, Path("unused")
                 found += [
                     Sampling(model, "run", system, SAMPLE, Path("unused"), seed, identity),
                     Simulation(*places, seed, identity),
@@ -106,8 +106,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> Key
             note(keys.key_of(seed, purpose, *place))
             return keys.generator_of(seed, purpose, *place)
 
-        for module in (campaigns, tasks):
-            patch.setattr(module, "generator_of", generator)
+        patch.setattr(tasks, "generator_of", generator)
         work()
     return seen
 

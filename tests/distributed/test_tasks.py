@@ -12,6 +12,7 @@ from fokker.data.config import MuellerBrownConfig
 from fokker.data.dataset.shards import Dataset
 from fokker.data.reference import mueller_brown
 from fokker.distributed import tasks
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Simulation
 from fokker.distributed.training import parameters
 from fokker.distributed.training.job import ExpertJob
@@ -74,7 +75,9 @@ def test_the_largest_step_is_that_of_the_stiffest_mode(make_job: MakeJob, tmp_pa
     job = with_zero_network(make_job(expert=expert))
     config = SimulateConfig(frames=10, chains=10, chunk=10, timestep=0.04)
     system = System.particle("gaussian", 2.0, 0.5)
-    work = Simulation(model_of((job,)), "run", system, job.data, "train", config, tmp_path, 0, "test")
+    work = Simulation(
+        model_of((job,)), "run", system, FromData(job.data, "train"), config, tmp_path, 0, "test"
+    )
     assert tasks.largest_steps([work]) == {"gaussian": pytest.approx(0.04 * 2)}
 
 

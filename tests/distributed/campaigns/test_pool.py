@@ -27,6 +27,7 @@ from fokker.distributed.campaigns import pool
 from fokker.distributed.campaigns.ledger import FAILURES, LEDGER, Ledger
 from fokker.distributed.campaigns.pool import PoolError, PoolWorker, Tally
 from fokker.distributed.campaigns.segments import LEFT, NOT_FINITE, Made, Segment, State, Store
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation, Work, lanes_of
 from fokker.distributed.cluster.joining import ClusterError
 from fokker.distributed.config import ClusterConfig
@@ -127,7 +128,7 @@ def jobs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExpertJo
 
 
 def simulation_of(jobs: tuple[ExpertJob, ...], settings: SimulateConfig, directory: Path) -> Simulation:
-    places = model_of(jobs), "run", SYSTEM, jobs[0].data, "train"
+    places = model_of(jobs), "run", SYSTEM, FromData(jobs[0].data, "train")
     return Simulation(*places, settings, directory, seed=3, identity="test")
 
 

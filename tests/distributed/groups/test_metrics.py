@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fokker.analysis.systems import System
 from fokker.distributed.campaigns import pool
 from fokker.distributed.campaigns.pool import Tally
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Simulation
 from fokker.distributed.config import ClusterConfig
 from fokker.distributed.groups import metrics, training
@@ -104,7 +105,7 @@ def test_prometheus_reads_how_many_chains_have_ended(ray_cluster, undisturbed, t
             found.append(wait_for("simulated", bool))
 
     work = Simulation(
-        *(model_of(jobs), "simulated", system, jobs[0].data, "train", settings, tmp_path),
+        *(model_of(jobs), "simulated", system, FromData(jobs[0].data, "train"), settings, tmp_path),
         seed=3,
         identity="test",
     )

@@ -1,0 +1,62 @@
+"""Where chains begin: at frames of data, at samples of the model, or at frames of a file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ...analysis.projections import Frames
+from ...analysis.systems import System
+from ...data.archive import Bound
+from ...data.dataset.shards import Dataset
+from ...model import trained
+from ...model.config import SamplerConfig
+
+Start = Callable[[System, int, int, PRNGKeyArray, Bound], Frames | jax.Array]
+"""Frames of the chains of one batch, given its number, how many chains it has, and a key of its own."""
+
+
+@dataclass(frozen=True)
+class FromData:
+    """Frames of a dataset, drawn at random."""
+
+    data: Path
+    split: str
+    first_phi_positive: bool = False
+    """The first chain begins at a frame of φ > 0 if there is one."""
+
+    def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
+        """Frames of one batch."""
+        frames = Dataset(self.data).split(self.split, system.name)
+        chosen = np.random.default_rng(np.asarray(jax.random.key_data(key))).integers(len(frames), size=batch)
+        if self.first_phi_positive and number == 0:
+            rare = np.flatnonzero(system.phi(frames.read()) > 0)
+            if len(rare):
+                chosen[0] = rare[0]
+        return frames.gather(chosen)
+
+
+@dataclass(frozen=True)
+class FromSamples:
+    """Independent samples of the model."""
+
+    settings: SamplerConfig
+
+    def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> jax.Array:
+        """Samples of one batch, with padding."""
+        return trained.sample(bound.model, self.settings, key, batch, bound.molecule)
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Frames of a .npy file (nm), one after another, and again from the first."""
+
+    path: Path
+
+    def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
+        """Frames of one batch."""
+        frames = np.load(self.path, mmap_mode="r")
+        return np.asarray(frames[np.arange(number * batch, (number + 1) * batch) % len(frames)], np.float32)

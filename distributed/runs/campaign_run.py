@@ -1,0 +1,242 @@
+"""Carrying out a campaign: what is missing is computed, judged as it arrives, and ended where it is enough."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import ray
+
+from ...data import archive
+from ...data.errors import FokkerError
+from ...data.files import read_json, write_json
+from ...model import trained
+from ...model.config import SimulateConfig
+from .. import tasks
+from ..campaigns import pool
+from ..campaigns.ledger import Ledger
+from ..campaigns.pool import PoolError, Tally
+from ..campaigns.segments import Store
+from ..campaigns.works import Simulation
+from ..cluster import joining
+from ..config import ClusterConfig
+from .campaign import Batching, Campaign, Replicas
+
+ROUNDS, RESULTS = "rounds.json", "results.json"
+JUDGE_SECONDS = 60.0
+"""Between two looks at what has arrived, at least."""
+BATCHES = (25, 50, 100, 200, 400, 800, 1600)
+"""Numbers of replicas that are tried together; the smallest is taken that is nearly as fast as any."""
+NEARLY, PROBE_SECONDS, SEGMENT_SECONDS = 0.95, 0.5, 20.0
+
+
+def measured(work: Simulation, most: int, frames: int) -> tuple[int, int]:
+    """Replicas that should advance together, and frames of a segment; for a Ray task on such a device."""
+    best, rates = 0.0, {}
+    for batch in sorted({min(batch, most) for batch in BATCHES}):
+        settings = replace(work.config, chunk=batch, chains=batch, frames=batch)
+        rates[batch] = batch / _seconds_of_a_step(replace(work, config=settings))
+        if rates[batch] < 1.05 * best:
+            break  # Larger ones are no faster.
+        best = max(best, rates[batch])
+    fastest = max(rates.values())
+    batch = next(size for size, rate in rates.items() if rate >= NEARLY * fastest)
+    of_frame = batch / rates[batch] * work.config.stride
+    return batch, int(np.clip(round(SEGMENT_SECONDS / of_frame), 1, frames))
+
+
+def _seconds_of_a_step(work: Simulation) -> float:
+    """Of all chains of a batch together, by a loop that takes about half a second."""
+    model, molecule, mass = work._bound
+    state, keys, steps = work.begin(0), work.keys(0), 8
+    while True:
+        begin = time.perf_counter()
+        end = trained.advance(model, work.config, state, mass, keys, steps, None, molecule)
+        jax.block_until_ready(end)
+        seconds = time.perf_counter() - begin
+        if steps > 8 and seconds > PROBE_SECONDS / 4:
+            return seconds / steps
+        # The first time it is compiled.
+        steps = 64 if steps == 8 else int(steps * np.clip(PROBE_SECONDS / seconds, 2, 64))
+
+
+def prepare(directory: Path, config: Any, cluster: ClusterConfig, display: Any) -> Campaign:
+    """The campaign of a folder, grown to what is asked for; its batches are measured where they are new.
+
+    Raises ConfigError, before anything is written, for what it cannot be.
+    """
+    planned = Campaign.plan(directory, config)
+    planned.works  # All that could be wrong with it.
+    new = [model for model in planned.models if model not in planned.batching]
+    found: dict[str, Batching] = {}
+    for model in new:
+        batch, segment = config.batch, config.segment
+        if batch is None or segment is None:
+            display.stage("measure", f"how many replicas of {model} should advance together")
+            joining.connect(cluster)
+            work = max(
+                (one for one in planned.works if planned.model_of(one) == model),
+                key=lambda one: len(one.system.masses),
+            )
+            work = replace(work, model=planned.source(model))
+            on_gpu = cluster.device == "gpu"
+            most, frames = config.replicas, config.frames
+            sizes: Any = ray.get(tasks.submit(measured, work, most, frames, on_gpu=on_gpu))
+            batch, segment = batch or sizes[0], segment or sizes[1]
+            display.stage("", f"{batch} together, segments of {segment} frames")
+        found[model] = Batching(min(batch, config.replicas), min(segment, config.frames))
+    return planned.settle(found)
+
+
+class CampaignError(FokkerError):
+    """A campaign that has come to its end, and whose systems did not all do well."""
+
+
+def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> CampaignResult:
+    """Compute what is missing, and judge it as it arrives: results.json, report.html and TensorBoard.
+
+    Raises PoolError for segments that were given up, CampaignError for a system that lost too much; both when
+    all else is done.
+    """
+    works, watch = campaign.works, _Watch(campaign, display)
+    joining.connect(cluster)
+    error: PoolError | None = None
+    with display.watching():
+        try:
+            rounds = watch.decide if campaign.config.stop_when else None
+            pool.run(works, cluster, watch.arrived, lambda text: display.stage("", text), rounds)
+        except PoolError as failed:
+            error = failed
+    result = watch.judged()
+    if error is not None:
+        raise error
+    bad = [name for name, one in result.works.items() if one.missing > campaign.config.lost_share]
+    if bad:
+        raise CampaignError(
+            f"{len(bad)} of {len(works)} systems lost more than {campaign.config.lost_share:.0%} of their frames "
+            f"(lost_share): {', '.join(bad[:5])}; fokker campaign status lists the replicas, replay shows one"
+        )
+    return result
+
+
+class _Watch:
+    """What follows from segments as they arrive: results now and then, and after every round."""
+
+    def __init__(self, campaign: Campaign, display: Display):
+        self._campaign, self._display, self._works = campaign, display, campaign.works
+        self._names = [campaign.name_of(work) for work in self._works]
+        self._pending: dict[Any, str] = {}
+        self._begun, self._next = 0.0, time.monotonic() + JUDGE_SECONDS
+        self._found = dict(read_results(campaign).works)
+
+    def arrived(self, tallies: list[Tally]) -> None:
+        """Show progress; judge what is there, now and then, while the work goes on."""
+        self._display.segments(self._names, tallies, "steps")
+        if self._pending:
+            done, _ = ray.wait([*self._pending], num_returns=len(self._pending), timeout=0)
+            for one in done:
+                name = self._pending.pop(one)
+                self._found[name] = ray.get(one)
+            if done and not self._pending:
+                self._write()
+                # Judging shall take a tenth of the time at most.
+                self._next = time.monotonic() + max(JUDGE_SECONDS, 9 * (time.monotonic() - self._begun))
+        elif time.monotonic() > self._next:
+            self._begun = time.monotonic()
+            self._pending = {self._submit(number): name for number, name in enumerate(self._names)}
+
+    def decide(self, number: int, step: int) -> bool:
+        """Whether a work goes on after a round that all its replicas have done; what is found is kept."""
+        work, stop = self._works[number], self._campaign.config.stop_when
+        assert stop is not None
+        if step <= work.config.burn_in:
+            return True
+        path = work.directory / ROUNDS
+        kept = read_json(path) if path.exists() else {}
+        wanted = to_dict(stop)
+        rounds = kept.get("rounds", {}) if kept.get("stop_when") == wanted else {}
+        if str(step) not in rounds:
+            result: Any = ray.get(self._submit(number, step))
+            self._found[self._names[number]] = result
+            rounds[str(step)] = passes(result, Stop(**wanted))
+            write_json(path, {"stop_when": wanted, "rounds": rounds})
+            self._write()
+        last = [not failed for at, failed in sorted(rounds.items(), key=lambda one: int(one[0])) if int(at) <= step]
+        enough = last[-2:] == [True, True]
+        if enough:
+            write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
+        return not enough
+
+    def judged(self) -> CampaignResult:
+        """Results of all that is there, in the end."""
+        for one in self._pending:
+            ray.cancel(one)
+        made: Any = ray.get([self._submit(number) for number in range(len(self._works))])
+        self._found = dict(zip(self._names, made, strict=True))
+        return self._write()
+
+    def _submit(self, number: int, until: int | None = None) -> Any:
+        work = self._works[number]
+        model = self._campaign.model_of(work)
+        reference = self._campaign.reference(model, work.system.name)
+        return tasks.submit(judge, work, self._names[number], reference, until or stopped(work))
+
+    def _write(self) -> CampaignResult:
+        result = CampaignResult.of([one for one in self._found.values() if one is not None])
+        write_json(self._campaign.directory / RESULTS, to_json(result))
+        return result
+
+
+def judge(work: Replicas, name: str, reference: tuple[Path, str] | None, until: int | None) -> Any:
+    """What is known of a work; None while no frame is there. For a Ray task, as the driver sees no frame."""
+    system = work.system
+    against = None if reference is None else reference_of(*reference, system)
+    return assess(work, against, until)
+
+
+def read_results(campaign: Campaign) -> CampaignResult:
+    """Those that are there."""
+    path = campaign.directory / RESULTS
+    return read(path) if path.exists() else CampaignResult.of([])
+
+
+def missing_of(campaign: Campaign) -> list[tuple[str, Tally]]:
+    """By the names of its works, how much is done and how much is to be done."""
+    return [(campaign.name_of(work), pool.tally(work)) for work in campaign.works]
+
+
+def stopped(work: Replicas) -> int | None:
+    """The step at which a work was found to be enough; None while it is not."""
+    path = work.directory / ROUNDS
+    return read_json(path).get("stopped") if path.exists() else None
+
+
+def verify(campaign: Campaign, count: int, seed: int) -> list[tuple[str, str, bool]]:
+    """Compute some segments again that are drawn at random: name, segment, and whether the bits are the same."""
+    there = [(work, segment) for work in campaign.works for segment in Store(work.directory).segments]
+    if not there:
+        raise FokkerError(f"{campaign.directory} has no segments yet")
+    chosen = np.random.default_rng(seed).choice(len(there), min(count, len(there)), replace=False)
+    picked = [there[index] for index in sorted(chosen)]
+    same: Any = ray.get([tasks.submit(is_the_same, work, segment) for work, segment in picked])
+    return [
+        (campaign.name_of(work), segment.name.removesuffix(".npz"), bool(one))
+        for (work, segment), one in zip(picked, same, strict=True)
+    ]
+
+
+def is_the_same(work: Simulation, segment: Any) -> bool:
+    """Whether a segment that is computed again has the bits of the one on disk; for a Ray task."""
+    store = Store(work.directory)
+    made = work.compute(segment, before_of(store, segment))
+    return store.digest_of(made) == store.digest(segment)
+
+
+def before_of(store: Store, segment: Any) -> Any:
+    """Where the chains of a segment stand at its start; None at their own."""
+    earlier = [one for one in store.lanes[segment.first, segment.count] if one.end == segment.begin]
+    return store.state(earlier[0]) if earlier else None
