@@ -188,14 +188,17 @@ def _molecules(
 
 def alanine_dipeptide(method: Method, recipe: Recipe) -> Config:
     """Alanine dipeptide at the paper's size (Tables 1 and 4): 100 chains, 1.2 µs in all."""
-    simulate = {"frames": 50_000, "chains": 100, "chunk": 50, "stride": 9600, "burn_in": 1_200_000}
+    simulate = {"frames": 50_000, "chains": 100, "chunk": 50, "stride": 9600} | {
+        "burn_in": 1_200_000,
+        "segment": 10,
+    }
     data = MoleculesConfig(beads="alanine-dipeptide", temperature=300.0, sequences=ALANINE_SEQUENCE)
     return _molecules("alanine-dipeptide", ALANINE, data, simulate | {"timestep": 2e-3}, method, recipe)
 
 
 def alanine_dipeptide_small(method: Method, recipe: Recipe) -> Config:
     """Alanine dipeptide within an hour on two cores: 400 chains of 125 ps, the first 25 ps dropped."""
-    simulate = {"frames": 50_000, "chains": 400, "chunk": 100} | (
+    simulate = {"frames": 50_000, "chains": 400, "chunk": 100, "segment": 25} | (
         {"timestep": 2e-3, "stride": 400, "burn_in": 12_500}
         if recipe == "paper"
         else {"timestep": 4e-3, "stride": 200, "burn_in": 6250}
@@ -206,14 +209,17 @@ def alanine_dipeptide_small(method: Method, recipe: Recipe) -> Config:
 
 def dipeptides(method: Method, recipe: Recipe) -> Config:
     """Dipeptides at the paper's size (Tables 2 and 5): 30 ns in all of each, from 10 starts."""
-    simulate = {"frames": 20_000, "chains": 10, "chunk": 10, "stride": 3000, "burn_in": 0}
+    simulate = {"frames": 20_000, "chains": 10, "chunk": 10, "stride": 3000, "segment": 20}
     data = MoleculesConfig(temperature=310.0, evaluate="test")
     return _molecules("dipeptides", DIPEPTIDES, data, simulate | {"timestep": 5e-4}, method, recipe)
 
 
 def dipeptides_small(method: Method, recipe: Recipe) -> Config:
     """Dipeptides within an hour on two cores: 1 ns in all of each peptide, from 100 starts."""
-    simulate = {"frames": 10_000, "chains": 100, "chunk": 50, "stride": 100, "burn_in": 2000}
+    simulate = {"frames": 10_000, "chains": 100, "chunk": 50, "stride": 100} | {
+        "burn_in": 2000,
+        "segment": 25,
+    }
     data = MoleculesConfig(temperature=310.0, evaluate="validation", sequences=TRAINED, held_out=HELD_OUT)
     return _molecules(
         "dipeptides-small", DIPEPTIDES_SMALL, data, simulate | {"timestep": 1e-3}, method, recipe

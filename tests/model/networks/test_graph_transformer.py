@@ -127,7 +127,7 @@ def named_as_ours(authors: dict[str, np.ndarray]) -> dict:
         elif kind == "Dense":
             name = f"layer_{int(number) // 2}/{('widen', 'narrow')[int(number) % 2]}/{leaf}"
         else:
-            part = ("query/", "key/", "value/", "edge_", "out/")[int(parents[3].removeprefix("Dense_"))]
+            part = ("query/", "key/", "value/", "edge_", "out/")[int(parents[2].removeprefix("Dense_"))]
             name = f"layer_{number}/attention/{part}{leaf}"
         renamed[name] = jnp.asarray(value)
     return unflatten_dict(renamed, sep="/")
