@@ -1,30 +1,30 @@
-"""Carrying out a campaign: what is missing is computed, judged as it arrives, and ended where it is enough."""
+"""Carrying out a campaign: what is missing is computed, judged as it arrives, and ended when it is enough."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import ray
 
-from ...data import archive
+from ...analysis.campaign_results import CampaignResult, read, to_json
 from ...data.errors import FokkerError
 from ...data.files import read_json, write_json
 from ...model import trained
-from ...model.config import SimulateConfig
 from .. import tasks
 from ..campaigns import pool
-from ..campaigns.ledger import Ledger
+from ..campaigns.assessment import Stop, assess, passes, reference_of
 from ..campaigns.pool import PoolError, Tally
-from ..campaigns.segments import Store
 from ..campaigns.works import Simulation
 from ..cluster import joining
 from ..config import ClusterConfig
 from .campaign import Batching, Campaign, Replicas
+from .campaign_config import CampaignConfig
+from .config import to_dict
+from .display import Display
 
 ROUNDS, RESULTS = "rounds.json", "results.json"
 JUDGE_SECONDS = 60.0
@@ -64,13 +64,12 @@ def _seconds_of_a_step(work: Simulation) -> float:
         steps = 64 if steps == 8 else int(steps * np.clip(PROBE_SECONDS / seconds, 2, 64))
 
 
-def prepare(directory: Path, config: Any, cluster: ClusterConfig, display: Any) -> Campaign:
+def prepare(directory: Path, config: CampaignConfig, cluster: ClusterConfig, display: Display) -> Campaign:
     """The campaign of a folder, grown to what is asked for; its batches are measured where they are new.
 
     Raises ConfigError, before anything is written, for what it cannot be.
     """
     planned = Campaign.plan(directory, config)
-    planned.works  # All that could be wrong with it.
     new = [model for model in planned.models if model not in planned.batching]
     found: dict[str, Batching] = {}
     for model in new:
@@ -79,7 +78,7 @@ def prepare(directory: Path, config: Any, cluster: ClusterConfig, display: Any) 
             display.stage("measure", f"how many replicas of {model} should advance together")
             joining.connect(cluster)
             work = max(
-                (one for one in planned.works if planned.model_of(one) == model),
+                (one for one in works if planned.model_of(one) == model),
                 key=lambda one: len(one.system.masses),
             )
             work = replace(work, model=planned.source(model))
@@ -117,8 +116,9 @@ def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> C
     bad = [name for name, one in result.works.items() if one.missing > campaign.config.lost_share]
     if bad:
         raise CampaignError(
-            f"{len(bad)} of {len(works)} systems lost more than {campaign.config.lost_share:.0%} of their frames "
-            f"(lost_share): {', '.join(bad[:5])}; fokker campaign status lists the replicas, replay shows one"
+            f"{len(bad)} of {len(works)} systems lost more than {campaign.config.lost_share:.0%} of their "
+            f"frames (lost_share): {', '.join(bad[:5])}; fokker campaign status lists the replicas, fokker "
+            "campaign replay shows one"
         )
     return result
 
@@ -165,7 +165,11 @@ class _Watch:
             rounds[str(step)] = passes(result, Stop(**wanted))
             write_json(path, {"stop_when": wanted, "rounds": rounds})
             self._write()
-        last = [not failed for at, failed in sorted(rounds.items(), key=lambda one: int(one[0])) if int(at) <= step]
+        last = [
+            not failed
+            for at, failed in sorted(rounds.items(), key=lambda one: int(one[0]))
+            if int(at) <= step
+        ]
         enough = last[-2:] == [True, True]
         if enough:
             write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
@@ -186,7 +190,10 @@ class _Watch:
         return tasks.submit(judge, work, self._names[number], reference, until or stopped(work))
 
     def _write(self) -> CampaignResult:
-        result = CampaignResult.of([one for one in self._found.values() if one is not None])
+        result = CampaignResult.of(
+            [one for one in self._found.values() if one is not None],
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
         write_json(self._campaign.directory / RESULTS, to_json(result))
         return result
 
@@ -201,42 +208,10 @@ def judge(work: Replicas, name: str, reference: tuple[Path, str] | None, until: 
 def read_results(campaign: Campaign) -> CampaignResult:
     """Those that are there."""
     path = campaign.directory / RESULTS
-    return read(path) if path.exists() else CampaignResult.of([])
-
-
-def missing_of(campaign: Campaign) -> list[tuple[str, Tally]]:
-    """By the names of its works, how much is done and how much is to be done."""
-    return [(campaign.name_of(work), pool.tally(work)) for work in campaign.works]
+    return read(path) if path.exists() else CampaignResult.of([], "")
 
 
 def stopped(work: Replicas) -> int | None:
     """The step at which a work was found to be enough; None while it is not."""
     path = work.directory / ROUNDS
     return read_json(path).get("stopped") if path.exists() else None
-
-
-def verify(campaign: Campaign, count: int, seed: int) -> list[tuple[str, str, bool]]:
-    """Compute some segments again that are drawn at random: name, segment, and whether the bits are the same."""
-    there = [(work, segment) for work in campaign.works for segment in Store(work.directory).segments]
-    if not there:
-        raise FokkerError(f"{campaign.directory} has no segments yet")
-    chosen = np.random.default_rng(seed).choice(len(there), min(count, len(there)), replace=False)
-    picked = [there[index] for index in sorted(chosen)]
-    same: Any = ray.get([tasks.submit(is_the_same, work, segment) for work, segment in picked])
-    return [
-        (campaign.name_of(work), segment.name.removesuffix(".npz"), bool(one))
-        for (work, segment), one in zip(picked, same, strict=True)
-    ]
-
-
-def is_the_same(work: Simulation, segment: Any) -> bool:
-    """Whether a segment that is computed again has the bits of the one on disk; for a Ray task."""
-    store = Store(work.directory)
-    made = work.compute(segment, before_of(store, segment))
-    return store.digest_of(made) == store.digest(segment)
-
-
-def before_of(store: Store, segment: Any) -> Any:
-    """Where the chains of a segment stand at its start; None at their own."""
-    earlier = [one for one in store.lanes[segment.first, segment.count] if one.end == segment.begin]
-    return store.state(earlier[0]) if earlier else None

@@ -13,7 +13,20 @@ from fokker import __version__
 from ...data.errors import FokkerError, unknown
 from ...distributed.groups.interrupts import INTERRUPTED
 from ...distributed.runs.presets import PRESETS
-from . import checkpoint, clean, completion, dataset, deploy, model, plan, reproduce, run, slurm, submit
+from . import (
+    campaign,
+    checkpoint,
+    clean,
+    completion,
+    dataset,
+    deploy,
+    model,
+    plan,
+    reproduce,
+    run,
+    slurm,
+    submit,
+)
 from .command import Command
 from .parsing import WIDTH, Help
 from .values import UsageError
@@ -22,7 +35,20 @@ IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the process of a job."""
 COMMANDS: dict[str, Command] = {
     name: command
-    for module in (run, plan, clean, dataset, model, checkpoint, reproduce, submit, deploy, slurm, completion)
+    for module in (
+        run,
+        campaign,
+        plan,
+        clean,
+        dataset,
+        model,
+        checkpoint,
+        reproduce,
+        submit,
+        deploy,
+        slurm,
+        completion,
+    )
     for name, command in module.COMMANDS.items()
 }
 

@@ -1,0 +1,162 @@
+"""What people ask of a campaign, while it runs and afterwards: how far it is, what was lost, and its files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from ...analysis.campaign_results import CampaignResult, table
+from ...data import trajectories
+from ...data.errors import FokkerError
+from ...data.files import replacing
+from .. import tasks
+from ..campaigns import pool
+from ..campaigns.ledger import Ledger
+from ..campaigns.pool import Tally
+from ..campaigns.segments import Made, Segment, State, Store
+from ..campaigns.works import Simulation
+from .campaign import Campaign, Replicas
+from .config import ConfigError
+from .display import Display, clock, size
+
+
+def missing_of(campaign: Campaign) -> list[tuple[str, Tally]]:
+    """By the names of its works, how much is done and how much is to be done."""
+    return [(campaign.name_of(work), pool.tally(work)) for work in campaign.works]
+
+
+def verify(campaign: Campaign, count: int, seed: int) -> list[tuple[str, str, bool]]:
+    """Compute some segments again, drawn at random: name, segment, and whether the bits are the same."""
+    there = [(work, segment) for work in campaign.works for segment in Store(work.directory).segments]
+    if not there:
+        raise FokkerError(f"{campaign.directory} has no segments yet")
+    chosen = np.random.default_rng(seed).choice(len(there), min(count, len(there)), replace=False)
+    picked = [there[index] for index in sorted(chosen)]
+    same: Any = ray.get([tasks.submit(is_the_same, work, segment) for work, segment in picked])
+    return [
+        (campaign.name_of(work), segment.name.removesuffix(".npz"), bool(one))
+        for (work, segment), one in zip(picked, same, strict=True)
+    ]
+
+
+def is_the_same(work: Simulation, segment: Segment) -> bool:
+    """Whether a segment that is computed again has the bits of the one on disk; for a Ray task."""
+    store = Store(work.directory)
+    made: Made = work.compute(segment, before_of(store, segment))
+    return store.digest_of(made) == store.digest(segment)
+
+
+def before_of(store: Store, segment: Segment) -> State | None:
+    """Where the chains of a segment stand at its start; None at their own."""
+    earlier = [one for one in store.lanes[segment.first, segment.count] if one.end == segment.begin]
+    return store.state(earlier[0]) if earlier else None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A replica that was lost, or a segment that was given up."""
+
+    name: str
+    work: Replicas
+    line: dict[str, Any]
+
+    def row(self, number: int) -> tuple[str, ...]:
+        """For people."""
+        chain, step = (str(self.line.get(key, "")) for key in ("chain", "step"))
+        return str(number), self.name, self.line["event"], chain, step, self.line["reason"]
+
+
+def failures(campaign: Campaign) -> list[Failure]:
+    """All that are known, work after work."""
+    return [
+        Failure(campaign.name_of(work), work, line)
+        for work in campaign.works
+        for line in Ledger(Store(work.directory)).failures()
+    ]
+
+
+def replay(campaign: Campaign, failure: Failure, number: int, out: Path | None) -> tuple[Path, int]:
+    """Write every step of a replica from the start of the segment in which it was lost; where, and how many.
+
+    The last is the one that it was lost for. ConfigError for what is no replica.
+    """
+    segment = Segment.of(failure.line["segment"])
+    if "chain" not in failure.line or segment is None:
+        raise ConfigError("is a segment that was given up: the same campaign run tries it again", "FAILURE")
+    work, chain, step = failure.work, failure.line["chain"], failure.line["step"]
+    found: Any = ray.get(tasks.submit(every_step, work, segment, chain, step))
+    frames, beads = np.asarray(found), work.system.beads
+    path = out or campaign.directory / f"failure-{number}{'.npy' if beads is None else '.xtc'}"
+    if beads is None:
+        with replacing(path) as partial:
+            np.save(partial, frames)
+    else:
+        trajectories.write(beads, frames, path)
+    return path, len(frames)
+
+
+def every_step(work: Replicas, segment: Segment, chain: int, step: int) -> np.ndarray:
+    """Frames of a replica from the start of a segment to the step after its last good one; for a Ray task."""
+    settings = replace(work.config, stride=1, burn_in=0, ends_unless="finite")
+    slow = replace(work, config=settings)
+    start = before_of(Store(work.directory), segment)
+    made = slow.compute(Segment(segment.first, segment.count, segment.begin, step + 1), start)
+    return made.trajectories[chain - segment.first]
+
+
+def export(campaign: Campaign, out: Path, states: bool) -> Iterator[tuple[str, int]]:
+    """Write a trajectory for each replica that has frames, and where all stand; names, and how many."""
+    for work in campaign.works:
+        name, store = campaign.name_of(work), Store(work.directory)
+        beads, count = work.system.beads, 0
+        for number, parts in enumerate(store.parts() if beads else ()):
+            if beads and any(part.end > part.begin for part in parts):
+                trajectories.join(beads, parts, out / name / f"replica-{number:05d}.xtc")
+                count += 1
+        if beads is None:
+            frames = [*store.blocks(work.system)]
+            with replacing(out / name / "frames.npy") as partial:
+                np.save(partial, np.concatenate(frames) if frames else np.zeros((0, *work.system.shape)))
+            count = sum(lane[0].count for lane in store.lanes.values())
+        if states:
+            ends = [store.state(lane[-1]) for lane in store.lanes.values()]
+            with replacing(out / name / "states.npz") as partial:
+                np.savez(
+                    partial, **{key: np.concatenate([getattr(e, key) for e in ends]) for key in State._fields}
+                )
+        yield name, count
+
+
+def announce(campaign: Campaign, display: Display) -> None:
+    """What will run: systems, replicas, segments, steps, bytes, and, as far as speeds are known, the time."""
+    works, steps, bytes_, seconds, known = campaign.works, 0, 0, 0.0, True
+    total = done = 0
+    for work in works:
+        tally = pool.tally(work)
+        total, done = total + tally.segments, done + tally.done
+        left = work.chains * work.length - (tally.total.steps if tally.total else 0)
+        steps += max(left, 0)
+        share = left / (work.chains * work.length)
+        # Frames stand in the segments, and in the files for other programs.
+        bytes_ += int(share * campaign.config.frames * work.chains * np.prod(work.system.shape) * 6)
+        if tally.total and tally.total.seconds:
+            seconds += max(left, 0) * tally.total.seconds / tally.total.steps
+        else:
+            known = False
+    display.stage(
+        "campaign",
+        f"{len(works)} systems of {campaign.config.replicas} replicas: {total - done} of {total} segments to "
+        "do",
+    )
+    time_ = f", {clock(seconds)} of actors" if known and total > done else ""
+    display.stage("", f"{steps:,} steps, about {size(bytes_)}{time_}: {campaign.directory}")
+
+
+def show(campaign: Campaign, result: CampaignResult, display: Display) -> None:
+    """What is known of every system."""
+    if result.works:
+        header, *rows = table(result.works.values())
+        display.table(header, rows)
