@@ -70,6 +70,7 @@ def prepare(directory: Path, config: CampaignConfig, cluster: ClusterConfig, dis
     Raises ConfigError, before anything is written, for what it cannot be.
     """
     planned = Campaign.plan(directory, config)
+    works = planned.works
     new = [model for model in planned.models if model not in planned.batching]
     found: dict[str, Batching] = {}
     for model in new:
@@ -165,12 +166,8 @@ class _Watch:
             rounds[str(step)] = passes(result, Stop(**wanted))
             write_json(path, {"stop_when": wanted, "rounds": rounds})
             self._write()
-        last = [
-            not failed
-            for at, failed in sorted(rounds.items(), key=lambda one: int(one[0]))
-            if int(at) <= step
-        ]
-        enough = last[-2:] == [True, True]
+        so_far = sorted(int(at) for at in rounds if int(at) <= step)
+        enough = [rounds[str(at)] for at in so_far[-2:]] == [[], []]
         if enough:
             write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
         return not enough

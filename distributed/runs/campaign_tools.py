@@ -1,4 +1,4 @@
-"""What people ask of a campaign, while it runs and afterwards: how far it is, what was lost, and its files."""
+"""What people ask of a campaign, while it runs and afterwards: how far it is, what was lost, its files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -124,9 +124,8 @@ def export(campaign: Campaign, out: Path, states: bool) -> Iterator[tuple[str, i
         if states:
             ends = [store.state(lane[-1]) for lane in store.lanes.values()]
             with replacing(out / name / "states.npz") as partial:
-                np.savez(
-                    partial, **{key: np.concatenate([getattr(e, key) for e in ends]) for key in State._fields}
-                )
+                named = {key: np.concatenate([getattr(end, key) for end in ends]) for key in State._fields}
+                np.savez(partial, allow_pickle=False, **named)
         yield name, count
 
 

@@ -180,7 +180,7 @@ def verify(arguments: VerifyArguments, display: "Display") -> int:
 def replay(arguments: ReplayArguments, display: "Display") -> None:
     """Run a replica again to the step at which it was lost, with every frame."""
     from ...distributed.cluster import joining
-    from ...distributed.runs import campaign_run, campaign_tools
+    from ...distributed.runs import campaign_tools
     from ...distributed.runs.campaign import Campaign
 
     campaign = Campaign.read(arguments.campaign)
@@ -191,7 +191,7 @@ def replay(arguments: ReplayArguments, display: "Display") -> None:
         )
     joining.connect(ClusterConfig())
     try:
-        path, frames = campaign_run.replay(
+        path, frames = campaign_tools.replay(
             campaign, known[arguments.failure - 1], arguments.failure, arguments.out
         )
     finally:
