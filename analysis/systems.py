@@ -11,7 +11,6 @@ from ..data.config import BOLTZMANN, MoleculesConfig, MuellerBrownConfig
 from ..data.dataset.shards import Dataset
 from ..data.molecules.beads import Beads
 from ..data.molecules.chirality import chiral_centres
-from ..model.config import Ending
 from ..model.dynamics.guard import Guard
 from .metrics import MUELLER_BROWN
 from .observables import distances
@@ -151,18 +150,16 @@ class System:
         """Labels and beads of all lengths that are judged, bonds first."""
         return self.bonds + self.far_pairs
 
-    def guard(self, size: int, what: Ending) -> Guard:
-        """What a simulation of it may reach; molecules are padded to so many beads, and share programs."""
-        far, nobody = np.float32(FARTHEST), (np.zeros((0, 2), np.int32), *np.zeros((2, 0), np.float32))
-        if what == "finite":
-            return Guard(-far, far, *nobody)
+    def guard(self, size: int) -> Guard:
+        """What is physical, for a simulation; molecules are padded to so many beads, and share programs."""
         if self.beads is None:
             low, high = (np.asarray(ends, np.float32) for ends in (self.physical.low, self.physical.high))
-            return Guard(low, high, *nobody)
+            return Guard(low, high, np.zeros((0, 2), np.int32), *np.zeros((2, 0), np.float32))
         # Beads of padding, and pairs of a bead with itself, are always where they may be.
         pairs, limits = np.zeros((2 * size, 2), np.int32), np.zeros((2, 2 * size), np.float32)
         pairs[: len(self.bonds)] = [pair for _, pair in self.bonds]
         limits[:, : len(self.bonds)] = self.physical.low, self.physical.high
+        far = np.float32(FARTHEST)
         return Guard(-far, far, pairs, *limits)
 
     def phi(self, frames: Frames) -> Float[np.ndarray, "*batch"]:

@@ -70,17 +70,18 @@ def one_process(chains: int) -> float:
     model = trained.Trained(parameters, config.experts[:1], config.network, 1.0, data.kT, (2,))
     stride, frames = settings.stride, max(20, 20_000 // chains)
 
-    def run(state, key):
-        return trained.simulate(model, settings, state, mass, key, frames)
-
-    keys = jax.random.split(jax.random.key(1))
+    keys = jax.vmap(lambda chain: jax.random.fold_in(jax.random.key(1), chain))(jnp.arange(chains))
     state = trained.begin(model, settings, jnp.zeros((chains, 2)), mass, keys)
-    jax.block_until_ready(run(state, jax.random.key(2)))
+
+    def run(state):
+        return trained.simulate(model, settings, state, mass, keys, frames)
+
+    jax.block_until_ready(run(state))
     best = 0.0
-    for repeat in range(3):
+    for _ in range(3):
         calls, begin = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - begin) < 1:
-            state, trajectory = run(state, jax.random.key(3 + repeat))
+            state, trajectory = run(state)
             jax.block_until_ready(trajectory)
             calls += 1
         best = max(best, calls * chains * frames * stride / elapsed)
@@ -114,7 +115,7 @@ def pool_seconds(gpu: bool) -> float:
         seconds = time.perf_counter() - begin
         joining.leave()
     assert tally.total is not None
-    assert tally.total.steps == STEPS
+    assert tally.total.steps == STEPS, tally
     return seconds
 
 

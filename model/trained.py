@@ -142,6 +142,22 @@ def advance(
     return langevin.advance(settings.integrator, force, bath, state, keys, steps, guard)
 
 
+@partial(jax.jit, static_argnames="settings")
+def step(
+    model: Trained,
+    settings: DynamicsConfig,
+    state: langevin.State,
+    mass: Mass,
+    keys: Keys,
+    molecule: Molecule | None = None,
+) -> langevin.State:
+    """The next step of every chain, wherever it leads, also of those that `advance` has stopped."""
+    force, bath = _dynamics(model, settings, mass, molecule)
+    return langevin.STEPS[settings.integrator](
+        force, bath, state, jax.vmap(jax.random.fold_in)(keys, state.steps)
+    )
+
+
 @partial(jax.jit, static_argnames=("settings", "frames", "velocities"))
 def simulate(
     model: Trained,

@@ -285,7 +285,7 @@ class _Pool:
     def _go_on(self, number: int) -> None:
         """Let those chains of a work take their next segment that need not wait for others, nor end here."""
         standing, held = self._standing[number], self._held[number]
-        held &= standing.keys()
+        held.intersection_update(standing)
         if self._rounds is None:
             free = set(held)
         else:
@@ -295,7 +295,7 @@ class _Pool:
             together = least > 0 and all(step == least for step in steps.values())
             if together and (len(free) < len(standing) or not self._rounds(number, least)):
                 return
-        held -= free
+        held.difference_update(free)
         lanes = [standing[first] for first in sorted(free, reverse=True)]
         # The same chains first: so those that began are soon whole.
         self._waiting += [lane for lane in lanes if lane.following(self._works[number])]

@@ -243,40 +243,57 @@ class Simulation(_OfModel):
         """The frames of its chains, and where they stand at its end."""
         model, molecule, mass = self._bound
         first, rows, keys = segment.first, _rows(segment, self.batch), self.keys(segment.first)
-        guard = self.system.guard(len(np.atleast_1d(mass)), self.config.ends_unless)
+        guard = self.system.guard(len(np.atleast_1d(mass))) if self.config.ends_unless == "physical" else None
         state = self.begin(first) if start is None else self.resume(first, start)
+        steps = np.array(self.frame_steps(segment), int)
         if self._kept(segment):
-            frames = len(self.frame_steps(segment))
-            end, found = trained.simulate(model, self.config, state, mass, keys, frames, guard, molecule)
+            end, found = trained.simulate(model, self.config, state, mass, keys, len(steps), guard, molecule)
             positions = self._real(found.position).swapaxes(0, 1)[rows]
-            there = np.asarray(found.steps).T[rows] == np.array(self.frame_steps(segment))
+            there = np.asarray(found.steps).T[rows] == steps
             positions = np.where(there.reshape(*there.shape, *[1] * (positions.ndim - 2)), positions, np.nan)
             heat = np.stack([found.kinetic_temperature, found.step_temperature]).swapaxes(1, 2)[:, rows]
         else:
-            steps = segment.end - segment.begin
-            end = trained.advance(model, self.config, state, mass, keys, steps, guard, molecule)
+            count = segment.end - segment.begin
+            end = trained.advance(model, self.config, state, mass, keys, count, guard, molecule)
             positions = np.zeros((segment.count, 0, *self.system.shape), np.float32)
             heat = np.zeros((2, segment.count, 0))
-        taken = np.asarray(end.steps)[rows]
-        lost = (taken < segment.end) & (taken >= segment.begin)
-        # The step that ended a chain is taken once more, by nobody else's leave, to see where it leads.
-        reasons = {}
-        if lost.any():
-            after = trained.advance(model, self.config, end, mass, keys, 1, None, molecule)
-            finite = self.system.finite(self._real(after.position)[rows])
-            reasons = {
-                place: LEFT if finite[place] else NOT_FINITE for place in np.flatnonzero(lost).tolist()
-            }
-        before = np.zeros(segment.count, bool) if start is None else start.left
-        outside = ~self.system.physical(positions) & self.system.finite(positions)
-        left = before | outside.any(axis=1) | [reasons.get(place) == LEFT for place in range(segment.count)]
+        return self._made(segment, start, end, positions, heat)
+
+    def _made(
+        self,
+        segment: Segment,
+        start: State | None,
+        end: langevin.State,
+        positions: np.ndarray,
+        heat: np.ndarray,
+    ) -> Made:
+        """What came of a segment, and which of its chains were lost in it."""
+        rows, count, finite = _rows(segment, self.batch), segment.count, self.system.finite(positions)
         position, velocity = (self._real(part)[rows] for part in end[:2])
+        taken = np.asarray(end.steps, np.int64)[rows]
+        good = (taken == segment.end) & self.system.finite(position)
+        was_good, left_before = np.full(count, True), np.full(count, False)
+        if start is not None:
+            was_good = (start.steps == segment.begin) & self.system.finite(start.position)
+            left_before = start.left
+        lost, losses = was_good & ~good, []
+        left = left_before | (finite & ~self.system.physical(positions)).any(axis=1)
+        whither = position
+        if (lost & (taken < segment.end)).any():
+            model, molecule, mass = self._bound
+            after = trained.step(model, self.config, end, mass, self.keys(segment.first), molecule)
+            whither = self._real(after.position)[rows]
+        for place in np.flatnonzero(lost).tolist():
+            last = int(taken[place])
+            if last == segment.end:  # Nothing stopped it, and what is known of it are its frames.
+                kept = np.array(self.frame_steps(segment), int)[finite[place]]
+                last = int(max(kept, default=segment.begin))
+            reason = LEFT if self.system.finite(whither[place]) else NOT_FINITE
+            left[place] |= reason == LEFT
+            losses.append(Loss(segment.first + place, last, reason))
+        state = State(position, velocity, taken, left)
         return Made(
-            self.system.centred(positions),
-            heat,
-            State(position, velocity, taken.astype(np.int64), left),
-            int((left & ~before).sum()),
-            tuple(Loss(first + place, int(taken[place]), why) for place, why in reasons.items()),
+            self.system.centred(positions), heat, state, int((left & ~left_before).sum()), tuple(losses)
         )
 
     def largest_step(self, frames: int = 8) -> float:

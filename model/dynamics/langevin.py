@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import exp, expm1, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -168,19 +168,45 @@ def advance(
 ) -> State:
     """Advance all chains by so many steps.
 
-    A chain whose next configuration is not `healthy` stays as it was before that step, and takes no other:
-    its next step would be the same again. Its neighbours do not notice.
+    A chain whose next configuration is not `healthy` stays as it was before that step, and takes no other;
+    its neighbours do not notice. One that has taken fewer steps than others has been stopped so.
     """
-    move = partial(STEPS[integrator], force, bath)
+    move, first = partial(_move, integrator, force, bath, healthy), state.steps.max()
+    if isinstance(steps, int) and steps * len(keys) <= _KEYS:
+        numbers = first + jnp.arange(steps, dtype=first.dtype)
+        drawn = jax.vmap(partial(_at_step, keys))(numbers)  # Together: cheaper than one after another.
+        state, _ = jax.lax.scan(lambda state, at: (move(state, *at), None), state, (numbers, drawn))
+        return state
 
-    def step(_: Any, state: State) -> State:
-        new = move(state, jax.vmap(jax.random.fold_in)(keys, state.steps))
-        if healthy is None:
-            return new
-        good = healthy(new.position)
-        return jax.tree.map(lambda a, b: jnp.where(good.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, state)
+    def step(i: Int[Array, ""], state: State) -> State:
+        return move(state, first + i, _at_step(keys, first + i))
 
     return jax.lax.fori_loop(0, steps, step, state)
+
+
+_KEYS = 2**22
+"""Keys that may be in memory at a time."""
+
+
+def _at_step(keys: Keys, number: Int[Array, ""]) -> Keys:
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+def _move(
+    integrator: Integrator,
+    force: Force,
+    bath: Bath,
+    healthy: Healthy | None,
+    state: State,
+    number: Int[Array, ""],
+    keys: Keys,
+) -> State:
+    """The step of this number, of the chains that have taken all before it."""
+    new = STEPS[integrator](force, bath, state, keys)
+    if healthy is None:
+        return new
+    goes = healthy(new.position) & (state.steps == number)
+    return jax.tree.map(lambda a, b: jnp.where(goes.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, state)
 
 
 def simulate(
