@@ -84,7 +84,7 @@ class Series:
             found.append(own)
         return found
 
-    def _of_one_length(self, unbroken: Bool[np.ndarray, "chains"]) -> Float[np.ndarray, "chains draws axes"]:
+    def _of_one_length(self, unbroken: Bool[np.ndarray, "chains"]) -> Float[np.ndarray, "kept draws axes"]:
         lengths = np.where(unbroken, np.diff(self._begins), 0)
         longest = np.sort(lengths)[::-1]
         together = longest * np.arange(1, len(longest) + 1)
