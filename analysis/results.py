@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import isfinite, nan
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +20,7 @@ DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
 COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
 """What a table of results shows of each definition, in the order of the paper."""
 TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim floor")
+Result = TypeVar("Result")
 Number = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
 """JSON has null for what is not finite."""
 
@@ -251,19 +252,29 @@ _adapter = lru_cache(TypeAdapter)
 
 def to_json(result: RunResult | SampleResults) -> dict[str, Any]:
     """Plain JSON values, with the version of their layout."""
-    return {"format": FORMAT, **_adapter(type(result)).dump_python(result, mode="json")}
+    return plain(result, FORMAT)
 
 
 def read(path: Path) -> RunResult:
     """The result of a run. FileNotFoundError if there is none, FileError for a damaged or an older one."""
+    return read_as(path, RunResult, FORMAT, "fokker evaluate")
+
+
+def plain(result: Any, version: int) -> dict[str, Any]:
+    """Plain JSON values of a dataclass, with the version of their layout."""
+    return {"format": version, **_adapter(type(result)).dump_python(result, mode="json")}
+
+
+def read_as(path: Path, kind: type[Result], version: int, command: str) -> Result:
+    """A result of this type and version. The errors of `read`, which name the command that makes it again."""
     content = read_json(path)
     found = content.pop("format", None) if isinstance(content, dict) else None
-    if found != FORMAT:
+    if found != version:
         raise FileError(
-            f"{path} is of format {found}, and this version reads {FORMAT}: run `fokker evaluate` again"
+            f"{path} is of format {found}, and this version reads {version}: run `{command}` again"
         )
     try:
-        return _adapter(RunResult).validate_python(content)
+        return _adapter(kind).validate_python(content)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise FileError(f"{path} is damaged (at {place}): run `fokker evaluate` again") from None
+        raise FileError(f"{path} is damaged (at {place}): run `{command}` again") from None

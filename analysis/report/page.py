@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside it."""
+"""The report of a run, or of a campaign: one HTML file that needs nothing beside it."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -35,19 +35,48 @@ class Report:
     """Hash of the metrics that it shows."""
 
 
+@dataclass(frozen=True)
+class CampaignReport:
+    """What the report of a campaign says."""
+
+    title: str
+    subtitle: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """A line for each work."""
+    warnings: Sequence[str]
+    figures: Sequence[tuple[str, bytes]]
+    """Caption and PNG."""
+    tables: Sequence[Table]
+    config: Mapping[str, Any]
+    made_from: str = ""
+    """Hash of the results that it shows."""
+
+
 def render(report: Report) -> str:
     """The report as HTML; everything that comes from the run is escaped."""
+    return _render("report.html.jinja", report, TABLE_HEADER, report.metrics.table())
+
+
+def render_campaign(report: CampaignReport) -> str:
+    """The same of a campaign."""
+    return _render("campaign.html.jinja", report, report.header, report.rows)
+
+
+def _render(
+    name: str, report: Report | CampaignReport, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> str:
     environment = Environment(
         loader=PackageLoader("fokker.analysis.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template(name).render(
         report=report,
         mark=MADE_FROM,
-        header=TABLE_HEADER,
-        rows=report.metrics.table(),
+        header=header,
+        rows=rows,
         images=[(caption, base64.b64encode(png).decode()) for caption, png in report.figures],
         settings=flatten(report.config),
     )

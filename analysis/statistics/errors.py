@@ -6,6 +6,7 @@ Chains are independent and their frames are not, so only chains are left out: th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -93,14 +94,16 @@ def js_estimate(chains: Parts, reference: Parts) -> Estimate:
     return _estimate(_js, rows, shares)
 
 
-def pmf_estimate(chains: Parts, reference: Parts) -> Estimate:
+def pmf_estimate(chains: Parts, reference: Parts, projections: int = 1) -> Estimate:
     """Σ w (ln p − ln q)² of `metrics.pmf_error` (no unit), with its error.
+
+    Of bins of several `projections` side by side, each with every frame, it is the mean over them.
 
     A bin that one chain alone occupies jumps to the proportion of an empty one when that chain is left out:
     the error has these jumps in it, and nothing corrects for them.
     """
     (rows, shares), _ = _on_common_bins(chains, reference)
-    found = _estimate(_pmf, rows, shares)
+    found = _estimate(partial(_pmf, empty=EMPTY / projections), rows, shares)
     return Estimate(found.value, found.error, np.nan)
 
 
@@ -177,6 +180,6 @@ def _js(many: Rows, one: Shares) -> Float[np.ndarray, "rows"]:
     return (rel_entr(many, mean) + rel_entr(one, mean)).sum(axis=1) / 2
 
 
-def _pmf(many: Rows, one: Shares) -> Float[np.ndarray, "rows"]:
-    difference = np.log(np.where(many > 0, many, EMPTY)) - np.log(np.where(one > 0, one, EMPTY))
+def _pmf(many: Rows, one: Shares, empty: float) -> Float[np.ndarray, "rows"]:
+    difference = np.log(np.where(many > 0, many, empty)) - np.log(np.where(one > 0, one, empty))
     return ((many + one) / 2 * difference**2).sum(axis=1)

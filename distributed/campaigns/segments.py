@@ -235,6 +235,10 @@ class Store:
         """Where its chains stand at its end. FileError if it is damaged."""
         return self._read(segment, State)
 
+    def reduction(self, segment: Segment) -> Reduction:
+        """What its frames are reduced to. FileError if it is damaged."""
+        return self._read(segment, Reduction)
+
     def losses(self, segment: Segment) -> list[Loss]:
         """Chains that went bad in it. FileError if it is damaged."""
         with self._open(segment) as file:
@@ -264,18 +268,20 @@ class Store:
         With `draws`, the sums of so many draws of whole chains as well, where there are several chains.
         """
         chains = sum(count for _, count in self.lanes) if draws else 0
-        reductions = (
-            merged([self._read(segment, Reduction) for segment in lane]) for lane in self.lanes.values()
-        )
+        reductions = (merged([self.reduction(segment) for segment in lane]) for lane in self.lanes.values())
         totals = Totals(system, reductions, draws_of(chains, draws) if chains > 1 else None)
         return FrameSet(totals, lambda: self.blocks(system))
 
     def blocks(self, system: System) -> Iterator[Frames]:
         """The finite frames, in blocks."""
         for segment in self.segments:
-            with reading(self.path(segment)) as opened, zipfile.ZipFile(opened) as file:
-                for frames in _blocks_of(file, system.shape):
-                    yield frames[system.finite(frames)]
+            for frames in self.frames_of(segment, system):
+                yield frames[system.finite(frames)]
+
+    def frames_of(self, segment: Segment, system: System) -> Iterator[Frames]:
+        """All frames of a segment in blocks, chain after chain; not a number where a chain was lost."""
+        with reading(self.path(segment)) as opened, zipfile.ZipFile(opened) as file:
+            yield from _blocks_of(file, system.shape)
 
     def parts(self) -> list[list[Part]]:
         """Of each chain in the order of their numbers, the parts of the XTC files with its frames."""

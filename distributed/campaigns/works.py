@@ -309,15 +309,15 @@ class Simulation(_OfModel):
 
 def lanes_of(work: Work, there: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """First chain, and number of chains, of what advances together: what is there, and what is missing."""
-    known = sorted(there)
     covered = 0
-    for first, count in known:
-        yield first, count
+    for first, count in [*sorted(there), (work.chains, 0)]:
+        while covered < first:  # Batches arrive in any order, and leave gaps.
+            missing = min(work.batch - covered % work.batch, first - covered)
+            yield covered, missing
+            covered += missing
+        if count:
+            yield first, count
         covered = max(covered, first + count)
-    while covered < work.chains:
-        count = min(work.batch - covered % work.batch, work.chains - covered)
-        yield covered, count
-        covered += count
 
 
 def _rows(segment: Segment, batch: int) -> slice:

@@ -1,0 +1,197 @@
+"""Figures and the page of a campaign."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..campaign_results import CampaignResult, Course, KineticsResult, LengthResult, WorkResult
+from ..systems import System
+from .campaign import TABLE_HEADER, known, row, short
+from .figures import COLOURS, Sets, free_energy_profiles, free_energy_surfaces, to_png
+from .page import CampaignReport, Table, render_campaign
+
+T = TypeVar("T")
+MOST_PROJECTIONS, MOST_WORKS = 8, 12
+"""Of a system, and of a campaign, that are drawn; of more, those that are spread evenly over all."""
+
+
+def free_energies(sets: Sets) -> Figure:
+    """−ln p (kT) of each projection, the sets of a work (`reference`, `simulation`) beside one another."""
+    system = next(iter(sets.values())).system
+    places = _some(len(system.projections), MOST_PROJECTIONS)
+    if len(system.shown.grid.limits) == 2:
+        rows = {
+            _label(system, place): {kind: one.inside[place] for kind, one in sets.items()} for place in places
+        }
+        return free_energy_surfaces(rows, system.shown.grid)
+    panels = [
+        (
+            system.projections[place].grid.labels[0],
+            system.projections[place].grid.limits[0],
+            {kind: one.inside[place] for kind, one in sets.items()},
+        )
+        for place in places
+    ]
+    return free_energy_profiles({"": panels[:4]} | ({" ": panels[4:]} if panels[4:] else {}))
+
+
+def _label(system: System, place: int) -> str:
+    return system.projections[place].name if len(system.projections) > 1 else ""
+
+
+def convergence(courses: Mapping[str, Course], unit: str = "ps") -> Figure:
+    """Mean JS over the simulated time of each chain, with one standard error, a line for each work."""
+    figure = Figure(figsize=(5.5, 3.4), layout="constrained")
+    panel = figure.subplots()
+    for colour, (name, course) in zip(cycle(COLOURS), courses.items(), strict=False):
+        time, js, error = (np.asarray(each, float) for each in (course.time, course.js, course.errors))
+        panel.plot(time, js, color=colour, label=name, marker=".", markersize=4)
+        panel.fill_between(time, np.maximum(js - error, 0), js + error, color=colour, alpha=0.2, linewidth=0)
+    panel.set(xlabel=f"time of each chain ({unit})", ylabel="JS (nats)", ylim=(0, None))
+    panel.spines[["top", "right"]].set_visible(False)
+    if courses:
+        panel.legend(frameon=False)
+    return figure
+
+
+def page(
+    title: str,
+    result: CampaignResult,
+    drawn: Mapping[str, Sets],
+    config: Mapping[str, Any],
+    made_from: str = "",
+) -> str:
+    """One HTML file; `drawn` are the sets of works by their names, `config` the settings of the campaign."""
+    courses = {name: one.course for name, one in result.works.items() if one.course and one.course.time}
+    figures = []
+    if courses:
+        some = _chosen(courses)
+        figures.append((f"JS over simulated time{_of(some, courses)}.", to_png(convergence(some))))
+    some = _chosen(drawn)
+    figures += [(f"Free energy of {name} (kT).", to_png(free_energies(sets))) for name, sets in some.items()]
+    works = result.works.values()
+    cost = [(one.name, *_cost(one)) for one in works]
+    return render_campaign(
+        CampaignReport(
+            title=title,
+            subtitle=f"{len(result.works)} works, {result.chains:,} chains, {short(result.frames)} frames, "
+            f"{short(result.steps)} steps, {result.seconds / 3600:.2f} core-hours, at {result.when}",
+            header=TABLE_HEADER,
+            rows=[row(one) for one in works],
+            warnings=[text for one in works for text in warnings(one)],
+            figures=figures,
+            tables=[("Cost and heat", COST, cost), *(table for one in works for table in tables(one))],
+            config=config,
+            made_from=made_from,
+        )
+    )
+
+
+COST = ("work", "steps", "core-hours", "ESS/core-h", "ESS/million evaluations", "kT half-step", "rms ω dt")
+
+
+def _cost(one: WorkResult) -> tuple[str, ...]:
+    heat = "" if one.kinetic_temperature is None else f"{one.kinetic_temperature:.2f}"
+    return (
+        short(one.steps),
+        f"{one.seconds / 3600:.3f}",
+        short(one.ess_per_hour),
+        known(one.ess_per_million, ".3g"),
+        f"{heat} (bath: {one.temperature:g})",
+        "" if one.rms_omega_dt is None else f"{one.rms_omega_dt:.2f}",
+    )
+
+
+def warnings(one: WorkResult) -> list[str]:
+    """What went wrong in a work, in words."""
+    found = []
+    if one.lost:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in one.lost.items())
+        text = f"{one.name}: {sum(one.lost.values())} of {one.chains} chains were lost ({reasons})"
+        text += f", and with them {one.missing:.2%} of the frames"
+        if one.mean:
+            low, high = one.mean.js_interval
+            text += f"; JS of all frames is between {low:.4f} and {high:.4f}"
+        found.append(text + ".")
+    if one.kinetics and one.kinetics.note:
+        found.append(f"{one.name}: {one.kinetics.note}.")
+    return found
+
+
+def tables(one: WorkResult) -> list[Table]:
+    """Projections, lengths and kinetics of a work."""
+    found: list[Table] = [(f"{one.name}: projections", PROJECTION, [*_projections(one)])]
+    lengths = one.bonds | one.distances
+    if lengths:
+        rows = [(label, *_length(length)) for label, length in lengths.items()]
+        found.append((f"{one.name}: lengths (pm)", ("length", "mean ± spread", "reference", "W1"), rows))
+    if one.kinetics:
+        found.append((f"{one.name}: kinetics of unbroken chains", KINETICS, _kinetics(one.kinetics)))
+    return found
+
+
+PROJECTION = ("projection", "JS ± error", "JS corrected", "interval", "floor (effective)", "PMF", "R̂", "ESS")
+
+
+def _projections(one: WorkResult) -> Sequence[tuple[str, ...]]:
+    rows = []
+    for name, each in one.projections.items():
+        beside = [""] * 5
+        if found := each.against:
+            low, high = found.js_interval
+            beside = [
+                f"{found.js.value:.4f} ± {known(found.js.error, '.4f')}",
+                known(found.js.corrected, ".4f"),
+                f"{low:.4f}–{high:.4f}",
+                f"{found.floor_spread:.4f} ({known(found.floor_effective, '.4f')})",
+                f"{found.pmf.value:.4f} ± {known(found.pmf.error, '.4f')}",
+            ]
+        rows.append((name, *beside, known(each.rhat, ".3f"), short(each.ess)))
+    return rows
+
+
+def _length(length: LengthResult) -> tuple[str, ...]:
+    def both(mean: float | None, spread: float | None) -> str:
+        return "" if mean is None or spread is None else f"{1000 * mean:.1f} ± {1000 * spread:.1f}"
+
+    w1 = length.w1
+    apart = f"{1000 * w1.value:.2f} ± {known(1000 * w1.error, '.2f')}" if w1 else ""
+    return both(length.mean, length.spread), both(length.reference_mean, length.reference_spread), apart
+
+
+KINETICS = ("quantity", "simulation", "reference")
+
+
+def _kinetics(found: KineticsResult) -> list[tuple[str, ...]]:
+    sides = (found.model, found.reference)
+    rows = []
+    for name in found.model.rates:
+        rates = [side.rates[name] if side else None for side in sides]
+        texts = [
+            f"{rate.count} in {rate.time:.4g} ps: {rate.low:.3g} to {rate.high:.3g} /ps" if rate else ""
+            for rate in rates
+        ]
+        rows.append((f"transitions, {name}", *texts))
+        rows.append((f"mean time, {name} (ps)", *(known(r.first_passage, ".4g") if r else "" for r in rates)))
+    rows.append(("slowest time t₂ (ps)", *(known(side.slowest, ".4g") if side else "" for side in sides)))
+    if found.ratio is not None:
+        rows.append(("t₂ of the simulation by that of the reference", known(found.ratio, ".3g"), ""))
+    for fraction, distance in zip(found.fractions, found.distances, strict=True):
+        rows.append((f"difference after {fraction:g} t₂ of each", known(distance, ".3f"), ""))
+    return rows
+
+
+def _some(count: int, most: int) -> list[int]:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+
+
+def _chosen(named: Mapping[str, T]) -> dict[str, T]:
+    names = [*named]
+    return {names[place]: named[names[place]] for place in _some(len(names), MOST_WORKS)}
+
+
+def _of(some: Mapping[str, Any], every: Mapping[str, Any]) -> str:
+    return f", {len(some)} of {len(every)} works" if len(some) < len(every) else ""
