@@ -236,7 +236,8 @@ def _require_parameters(
 def shapes_of(expert: ArchitectureConfig, network: NetworkConfig, size: int) -> Mapping[str, tuple[int, ...]]:
     """Shapes of an expert's parameters, by their joined names; `size` beads, or numbers of a toy's point."""
     shape = (size,) if network.kind == "mlp" else (size, 3)
-    made: Any = jax.eval_shape(Expert(expert, network, shape).init, jax.random.key(0))
+    # Nothing is computed, and no backend starts: a driver reads models before it starts processes.
+    made: Any = jax.eval_shape(lambda: Expert(expert, network, shape).init(jax.random.key(0)))
     flat: dict[str, Any] = flatten_dict(made, sep="/")
     return {name: tuple(leaf.shape) for name, leaf in flat.items()}
 

@@ -73,15 +73,15 @@ class Model:
 
         Raises MoleculeError for what it cannot be, such as an unknown residue.
         """
-        beads = self._beads(what)
-        about = self.description
+        beads, about = self.beads(what), self.description
         return BoundMolecule(self.archive.bind(beads), beads, about.sample, about.simulate)
 
     def molecules(self, several: Sequence[str | Path | mdtraj.Topology]) -> "BoundMolecules":
         """The model of several molecules; those of about a size share what is compiled."""
         return BoundMolecules(tuple(map(self.molecule, several)))
 
-    def _beads(self, what: str | Path | mdtraj.Topology) -> Beads:
+    def beads(self, what: str | Path | mdtraj.Topology) -> Beads:
+        """The beads of a molecule, named as for `molecule`, which raises the same."""
         if isinstance(what, str) and not (Path(what).suffix and Path(what).exists()):
             return Beads.from_sequence(what, self.bead_map)
         if isinstance(what, str | Path):

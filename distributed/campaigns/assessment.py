@@ -4,12 +4,14 @@ It reads files alone, and holds a block of frames at a time beside what `analysi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from ...analysis.campaign_results import Course, ProjectionResult, WorkResult
 from ...analysis.comparing import Chains, compare, lengths_of, mean_js, phi_positive
@@ -20,6 +22,7 @@ from ...analysis.results import SimulationCounts
 from ...analysis.systems import System
 from ...analysis.transitions import cores_of, kinetics_of
 from ...data.dataset.shards import Dataset
+from ...model.config import STRICT, Positive
 from .arrived import Arrived
 from .segments import Summary
 from .works import Work
@@ -28,17 +31,20 @@ ROUNDS = 12
 """Of a course."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Stop:
-    """When a work is known well enough."""
+    """When a system is known well enough: all of these, after two rounds of segments one after another."""
 
     metric: Literal["js", "pmf"] = "js"
-    error: float | None = 0.005
-    """The most that the standard error of the metric's mean over projections may be; None: any."""
-    min_ess: float = 400.0
-    rhat: float = 1.01
+    """Whose error counts."""
+    error: Positive | None = 0.005
+    """The most that the standard error of the metric's mean over projections may be (none: any)."""
+    min_ess: Positive | None = 400.0
+    """Effective samples, at least (none: any)."""
+    rhat: Annotated[float, Field(gt=1)] | None = 1.01
+    """The most that R̂ may be (none: any)."""
     observable: str | None = None
-    """Projection whose R̂ and ESS count; by default each does."""
+    """Projection whose R̂ and effective samples count (none: each)."""
 
 
 def passes(result: WorkResult, stop: Stop) -> list[str]:
@@ -60,9 +66,9 @@ def passes(result: WorkResult, stop: Stop) -> list[str]:
                 failed.append(f"the error of {stop.metric} is {error:.4g}, above {stop.error:g}")
     for name, one in result.projections.items():
         if stop.observable in (None, name):
-            if not one.ess >= stop.min_ess:
+            if stop.min_ess is not None and not one.ess >= stop.min_ess:
                 failed.append(f"ESS of {name} is {one.ess:.4g}, below {stop.min_ess:g}")
-            if not one.rhat <= stop.rhat:
+            if stop.rhat is not None and not one.rhat <= stop.rhat:
                 failed.append(f"R̂ of {name} is {one.rhat:.4f}, above {stop.rhat:g}")
     return failed
 

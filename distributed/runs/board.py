@@ -42,6 +42,8 @@ FURTHER = (
 OF_EXPERTS = ("interval", "hidden", "epochs", "consistency_weight")
 DIFFERS = b"\x38\x01"
 """HParamInfo.differs = true, which tensorboardX does not know; TensorBoard puts these first."""
+CURVES = "board"
+"""Folder of a campaign's curves."""
 TOLD = ("lost", "stuck", "preempted", "resized", "rewound", "failed")
 """What a person who looks at the curves wants to know of."""
 
@@ -53,6 +55,14 @@ def evaluated(
     summaries = [scalar(tag, value) for tag, value in scalars.items()]
     summaries += [image(tag, picture, dataformats="HWC") for tag, picture in images.items()]
     _write(run.directory / EVALUATED, _now(), summaries)
+
+
+def judged(directory: Path, works: Mapping[str, tuple[int, Mapping[str, float]]]) -> None:
+    """Write what is known of the works of a campaign after so many steps, by their names."""
+    for name, (step, scalars) in works.items():
+        _write(
+            directory / CURVES / name, _now(), [scalar(tag, value) for tag, value in scalars.items()], step
+        )
 
 
 def begun(run: Run) -> None:

@@ -155,7 +155,7 @@ class Campaign:
             raise ConfigError("name the molecules, such as AC or ACE-ALA-NME, or structures", "systems")
         found = {}
         for given in self.config.systems:
-            beads = Model(own).molecule(given).beads
+            beads = Model(own).beads(given)
             name = Path(given).stem if Path(given).suffix else given
             if name in found:
                 raise ConfigError(f"{given} is called {name}, as another one", "systems")

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from ...model.config import STRICT, Count, Ending, Integrator, NotNegative, Positive
+from ..campaigns.assessment import Stop
 from .config import ConfigError, from_dict, to_dict
 
 GROWING = ("replicas", "frames", "systems", "seeds", "models", "settings")
@@ -45,22 +46,6 @@ class Settings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class StopConfig:
-    """When a system has enough: all of these, after two rounds of segments one after another."""
-
-    metric: Literal["js", "pmf"] = "js"
-    """Whose error counts."""
-    error: Positive | None = 0.005
-    """Standard error of the metric, by the jackknife over replicas (none: does not count)."""
-    min_ess: Positive | None = 400.0
-    """Effective samples (none: does not count)."""
-    rhat: Annotated[float, Field(gt=1)] | None = 1.01
-    """Largest R̂ (none: does not count)."""
-    observable: str | None = None
-    """Projection whose R̂ and effective samples count (none: each)."""
-
-
-@dataclass(frozen=True, config=STRICT)
 class CampaignConfig:
     """Simulations of many systems by many replicas."""
 
@@ -88,7 +73,7 @@ class CampaignConfig:
     """Replicas that advance together (none: measured when the campaign is made)."""
     segment: Count | None = None
     """Frames of each replica that are computed and saved at a time (none: of about 20 seconds)."""
-    stop_when: StopConfig | None = None
+    stop_when: Stop | None = None
     """None: after so many frames."""
 
     def __post_init__(self):

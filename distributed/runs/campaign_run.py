@@ -10,23 +10,28 @@ import jax
 import numpy as np
 import ray
 
-from ...analysis.campaign_results import CampaignResult, read, to_json
+from ...analysis.campaign_results import CampaignResult, WorkResult, read, to_json
+from ...analysis.reduction import Totals
+from ...analysis.report.campaign import scalars
+from ...analysis.report.campaign_page import page
+from ...data import files
 from ...data.errors import FokkerError
-from ...data.files import read_json, write_json
 from ...model import trained
 from .. import tasks
 from ..campaigns import pool
-from ..campaigns.assessment import Stop, assess, passes, reference_of
+from ..campaigns.assessment import examine, passes, reference_of
 from ..campaigns.pool import PoolError, Tally
+from ..campaigns.segments import Store
 from ..campaigns.works import Simulation
 from ..cluster import joining
 from ..config import ClusterConfig
+from . import board
 from .campaign import Batching, Campaign, Replicas
 from .campaign_config import CampaignConfig
 from .config import to_dict
 from .display import Display
 
-ROUNDS, RESULTS = "rounds.json", "results.json"
+ROUNDS, RESULTS, REPORT = "rounds.json", "results.json", "report.html"
 JUDGE_SECONDS = 60.0
 """Between two looks at what has arrived, at least."""
 BATCHES = (25, 50, 100, 200, 400, 800, 1600)
@@ -99,8 +104,7 @@ class CampaignError(FokkerError):
 def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> CampaignResult:
     """Compute what is missing, and judge it as it arrives: results.json, report.html and TensorBoard.
 
-    Raises PoolError for segments that were given up, CampaignError for a system that lost too much; both when
-    all else is done.
+    Raises PoolError for segments that were given up, when all else is done and judged.
     """
     works, watch = campaign.works, _Watch(campaign, display)
     joining.connect(cluster)
@@ -114,14 +118,19 @@ def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> C
     result = watch.judged()
     if error is not None:
         raise error
-    bad = [name for name, one in result.works.items() if one.missing > campaign.config.lost_share]
+    return result
+
+
+def require_kept(campaign: Campaign, result: CampaignResult) -> None:
+    """CampaignError if a system lost more of its frames than the campaign allows."""
+    most = campaign.config.lost_share
+    bad = [name for name, one in result.works.items() if one.missing > most]
     if bad:
         raise CampaignError(
-            f"{len(bad)} of {len(works)} systems lost more than {campaign.config.lost_share:.0%} of their "
-            f"frames (lost_share): {', '.join(bad[:5])}; fokker campaign status lists the replicas, fokker "
-            "campaign replay shows one"
+            f"{len(bad)} of {len(result.works)} systems lost more than {most:.0%} of their frames "
+            f"(lost_share): {', '.join(bad[:5])}; fokker campaign status lists the replicas, fokker campaign "
+            "replay shows one"
         )
-    return result
 
 
 class _Watch:
@@ -157,49 +166,66 @@ class _Watch:
         if step <= work.config.burn_in:
             return True
         path = work.directory / ROUNDS
-        kept = read_json(path) if path.exists() else {}
+        kept = files.read_json(path) if path.exists() else {}
         wanted = to_dict(stop)
         rounds = kept.get("rounds", {}) if kept.get("stop_when") == wanted else {}
         if str(step) not in rounds:
             result: Any = ray.get(self._submit(number, step))
             self._found[self._names[number]] = result
-            rounds[str(step)] = passes(result, Stop(**wanted))
-            write_json(path, {"stop_when": wanted, "rounds": rounds})
+            rounds[str(step)] = passes(result, stop)
+            files.write_json(path, {"stop_when": wanted, "rounds": rounds})
             self._write()
         so_far = sorted(int(at) for at in rounds if int(at) <= step)
         enough = [rounds[str(at)] for at in so_far[-2:]] == [[], []]
         if enough:
-            write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
+            files.write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
         return not enough
 
     def judged(self) -> CampaignResult:
-        """Results of all that is there, in the end."""
+        """Results of all that is there, in the end, and the page that shows them."""
         for one in self._pending:
             ray.cancel(one)
-        made: Any = ray.get([self._submit(number) for number in range(len(self._works))])
-        self._found = dict(zip(self._names, made, strict=True))
-        return self._write()
+        made: Any = ray.get([self._submit(number, drawn=True) for number in range(len(self._works))])
+        there = [one for one in made if one is not None]
+        self._found = {result.name: result for result, _ in there}
+        result = self._write()
+        files.write(
+            self._campaign.directory / REPORT,
+            page(
+                self._campaign.directory.name,
+                result,
+                {one.name: sets for one, sets in there},
+                to_dict(self._campaign.config),
+            ),
+        )
+        return result
 
-    def _submit(self, number: int, until: int | None = None) -> Any:
+    def _submit(self, number: int, until: int | None = None, drawn: bool = False) -> Any:
         work = self._works[number]
-        model = self._campaign.model_of(work)
-        reference = self._campaign.reference(model, work.system.name)
-        return tasks.submit(judge, work, self._names[number], reference, until or stopped(work))
+        reference = self._campaign.reference(self._campaign.model_of(work), work.system.name)
+        return tasks.submit(judge, work, self._names[number], reference, until or stopped(work), drawn)
 
     def _write(self) -> CampaignResult:
-        result = CampaignResult.of(
-            [one for one in self._found.values() if one is not None],
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        write_json(self._campaign.directory / RESULTS, to_json(result))
+        directory, found = self._campaign.directory, [one for one in self._found.values() if one is not None]
+        result = CampaignResult.of(found, datetime.now(UTC).isoformat(timespec="seconds"))
+        files.write_json(directory / RESULTS, to_json(result))
+        board.judged(directory, {one.name: (one.until, scalars(one)) for one in found})
         return result
 
 
-def judge(work: Replicas, name: str, reference: tuple[Path, str] | None, until: int | None) -> Any:
-    """What is known of a work; None while no frame is there. For a Ray task, as the driver sees no frame."""
-    system = work.system
-    against = None if reference is None else reference_of(*reference, system)
-    return assess(work, against, until)
+def judge(
+    work: Replicas, name: str, reference: tuple[Path, str] | None, until: int | None, drawn: bool
+) -> WorkResult | tuple[WorkResult, dict[str, Totals]] | None:
+    """What is known of a work, and the sums of what can be `drawn`; None while no frame is there.
+
+    For a Ray task, as the driver sees no frame.
+    """
+    if not any(len(work.frame_steps(segment)) for segment in Store(work.directory).segments):
+        return None
+    against = None if reference is None else reference_of(*reference, work.system)
+    result, totals = examine(work, against, until, name, drawn)
+    sets = {"simulation": totals} if against is None else {"reference": against.totals, "simulation": totals}
+    return (result, sets) if drawn else result
 
 
 def read_results(campaign: Campaign) -> CampaignResult:
@@ -211,4 +237,4 @@ def read_results(campaign: Campaign) -> CampaignResult:
 def stopped(work: Replicas) -> int | None:
     """The step at which a work was found to be enough; None while it is not."""
     path = work.directory / ROUNDS
-    return read_json(path).get("stopped") if path.exists() else None
+    return files.read_json(path).get("stopped") if path.exists() else None

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...analysis.campaign_results import CampaignResult, table
+from ...analysis.campaign_results import CampaignResult
+from ...analysis.report.campaign import table
 from ...data import trajectories
 from ...data.errors import FokkerError
 from ...data.files import replacing
@@ -16,7 +17,7 @@ from .. import tasks
 from ..campaigns import pool
 from ..campaigns.ledger import Ledger
 from ..campaigns.pool import Tally
-from ..campaigns.segments import Made, Segment, State, Store
+from ..campaigns.segments import Made, Segment, State, Store, Summary
 from ..campaigns.works import Simulation
 from .campaign import Campaign, Replicas
 from .config import ConfigError
@@ -131,30 +132,23 @@ def export(campaign: Campaign, out: Path, states: bool) -> Iterator[tuple[str, i
 
 def announce(campaign: Campaign, display: Display) -> None:
     """What will run: systems, replicas, segments, steps, bytes, and, as far as speeds are known, the time."""
-    works, steps, bytes_, seconds, known = campaign.works, 0, 0, 0.0, True
-    total = done = 0
-    for work in works:
-        tally = pool.tally(work)
-        total, done = total + tally.segments, done + tally.done
-        left = work.chains * work.length - (tally.total.steps if tally.total else 0)
-        steps += max(left, 0)
-        share = left / (work.chains * work.length)
-        # Frames stand in the segments, and in the files for other programs.
-        bytes_ += int(share * campaign.config.frames * work.chains * np.prod(work.system.shape) * 6)
-        if tally.total and tally.total.seconds:
-            seconds += max(left, 0) * tally.total.seconds / tally.total.steps
-        else:
-            known = False
-    display.stage(
-        "campaign",
-        f"{len(works)} systems of {campaign.config.replicas} replicas: {total - done} of {total} segments to "
-        "do",
-    )
-    time_ = f", {clock(seconds)} of actors" if known and total > done else ""
-    display.stage("", f"{steps:,} steps, about {size(bytes_)}{time_}: {campaign.directory}")
+    works, tallies = campaign.works, [pool.tally(work) for work in campaign.works]
+    known = [tally.total or Summary() for tally in tallies]
+    left = [max(w.chains * w.length - done.steps, 0) for w, done in zip(works, known, strict=True)]
+    replicas, frames = campaign.config.replicas, campaign.config.frames
+    what = f"{len(works)} systems of {replicas:,} replicas, {frames:,} frames each"
+    if campaign.batching:
+        done, every = sum(tally.done for tally in tallies), sum(tally.segments for tally in tallies)
+        what += f": {every - done:,} of {every:,} segments to do"
+    display.stage("campaign", what)
+    # A frame stands in its segment, and in a file for other programs.
+    kept = (frames * n / w.length * np.prod(w.system.shape) for w, n in zip(works, left, strict=True))
+    rates = [done.seconds / done.steps for done in known if done.steps]
+    time = f", {clock(float(np.mean(rates)) * sum(left))} of actors" if rates and sum(left) else ""
+    display.stage("", f"{sum(left):,} steps, {size(6 * sum(kept))}{time}: {campaign.directory}")
 
 
-def show(campaign: Campaign, result: CampaignResult, display: Display) -> None:
+def show(result: CampaignResult, display: Display) -> None:
     """What is known of every system."""
     if result.works:
         header, *rows = table(result.works.values())

@@ -124,7 +124,9 @@ def run(arguments: RunArguments, display: "Display") -> None:
             campaign = campaign_run.prepare(directory, config, arguments.cluster, display)
             campaign_tools.announce(campaign, display)
             result = campaign_run.carry_out(campaign, arguments.cluster, display)
-            campaign_tools.show(campaign, result, display)
+            campaign_tools.show(result, display)
+            display.stage("report", str(directory / campaign_run.REPORT))
+            campaign_run.require_kept(campaign, result)
     finally:
         joining.leave()
 
@@ -141,7 +143,7 @@ def status(arguments: FolderArguments, display: "Display") -> None:
         rate = f"{total.steps / total.seconds:,.0f}" if total and total.seconds else ""
         rows.append((name, f"{tally.done}/{tally.segments}", f"{tally.done / tally.segments:.0%}", rate))
     display.table(PROGRESS, rows)
-    campaign_tools.show(campaign, campaign_run.read_results(campaign), display)
+    campaign_tools.show(campaign_run.read_results(campaign), display)
     failures = campaign_tools.failures(campaign)
     if failures:
         display.table(FAILURES, [one.row(number) for number, one in enumerate(failures, 1)])
