@@ -1,5 +1,7 @@
 """Results of works whose segments were made up, beside the same numbers computed from all frames at once."""
 
+import pickle
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -503,6 +505,29 @@ def test_a_reference_is_a_split_of_a_dataset(tmp_path: Path):
     assert reference.ess[0] == pytest.approx(500, rel=0.3)
 
 
+def test_a_reference_travels_to_other_processes(tmp_path: Path):
+    work = commit(Drawn(tmp_path, MOLECULE, molecules(8, 20)))
+    reference = reference_from(MOLECULE, molecules(9, 30, 1), spacing=1.0, cores=cores_of(MOLECULE))
+    assert_same(assess(work, reference), assess(work, pickle.loads(pickle.dumps(reference))))
+
+
+def test_frames_are_held_a_block_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fokker.distributed.campaigns.segments.BLOCK", 2**10)
+    for name in ("MOST_DRAWS", "MOST_STATES"):
+        monkeypatch.setattr(series, name, 2**12)
+    peaks = []
+    for chains in (10, 100):
+        frames = np.repeat(sticky(chains, 100, TRUE, 0), 100, axis=1)
+        work = commit(Drawn(tmp_path / str(chains), TOY, frames, batch=10, segment=5000))
+        reference = reference_from(TOY, sticky(9, 30, TRUE, 1))
+        tracemalloc.start()
+        result = assess(work, reference, whole=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert result.frames == chains * 10_000
+    assert peaks[1] < 1.5 * peaks[0] < frames.nbytes
+
+
 # Kinetics
 
 
@@ -541,6 +566,26 @@ def test_kinetics_are_those_of_jumps_and_are_compared_at_fractions_of_t2(tmp_pat
     alone = assess(work, None).kinetics
     assert alone is not None
     assert (alone.model, alone.reference, alone.ratio) == (found.model, None, None)
+
+
+def test_modes_of_a_peptide_are_told_by_phi_away_from_the_barriers(tmp_path: Path):
+    """Frames of the torsion that a random molecule has, in either mode or between them."""
+    pool = molecules(1, 20_000)[0]
+    phi = np.degrees(MOLECULE.phi(pool))
+    modes = ((phi > -150) & (phi < -40), (phi > 40) & (phi < 80), (phi > -20) & (phi < 20))
+    left, right, between = (pool[np.flatnonzero(mode)[:60]] for mode in modes)
+    visits = [left[:20], between[:20], left[20:40], between[20:40], right[:20], between[40:], left[40:]]
+    chain = np.concatenate(visits)
+    found = assess(commit(Drawn(tmp_path, MOLECULE, np.stack([chain] * 4))), None).kinetics
+    assert found is not None
+    assert [(name, rate.count) for name, rate in found.model.rates.items()] == [
+        ("φ −150° to −40° to φ 40° to 80°", 4),
+        ("φ 40° to 80° to φ −150° to −40°", 4),
+    ]
+    away, back = found.model.rates.values()
+    assert (away.time, back.time) == pytest.approx(
+        tuple(4 * count * STRIDE * TIMESTEP for count in (80 + 19, 40))
+    )
 
 
 def test_transitions_that_were_not_seen_have_a_rate_below_three_by_the_time(tmp_path: Path):
