@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -35,9 +36,12 @@ from fokker.distributed.campaigns.segments import (
     Store,
     summarise,
 )
-from fokker.distributed.campaigns.works import lanes_of
+from fokker.distributed.campaigns.works import Sampling, Simulation, lanes_of
+from fokker.distributed.training import parameters
+from fokker.model.config import SampleConfig, SimulateConfig
 
 from ...analysis.points import pmf_histogram, spread_of_parts
+from ..conftest import model_of, small_job
 
 TOY = System.particle("toy", 23.0, 0.5)
 BEADS = Beads.from_sequence("AKFA", BeadMap.parse("backbone"))
@@ -503,6 +507,36 @@ def test_a_reference_is_a_split_of_a_dataset(tmp_path: Path):
     assert reference.totals.frames == 500
     assert reference.spacing == 0.1
     assert reference.ess[0] == pytest.approx(500, rel=0.3)
+
+
+def test_simulations_and_samples_of_a_model_are_assessed_as_they_arrive(data: Path, tmp_path: Path):
+    jobs = [small_job(tmp_path / "experts" / str(index), data, index) for index in (0, 1)]
+    for job in jobs:
+        job.directory.mkdir(parents=True)
+        parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
+    system, model = System.particle("gaussian", 2.0, 0.5), model_of(jobs)
+    settings = SimulateConfig(frames=400, chains=40, chunk=20, stride=5, burn_in=10, timestep=0.02, segment=5)
+    sample = SampleConfig(samples=40, chunk=20, evaluations=6)
+    places, more = (model, "run", system), {"seed": 3, "identity": "test"}
+    simulation = Simulation(*places, data, "train", settings, tmp_path / "simulate", **more)
+    sampling = Sampling(*places, sample, tmp_path / "sample", **more)
+    reference = reference_of(data, "train", system)
+    for work, frames, steps in ((simulation, 400, 60), (sampling, 40, 6)):
+        for first, count in lanes_of(work, ()):
+            state, step = None, 0
+            while segment := work.following(first, count, step):
+                made, taken = work.compute(segment, state), count * (segment.end - segment.begin)
+                counted = summarise(made, segment, system, taken, SECONDS)
+                Store(work.directory).commit(segment, made, *counted)
+                state, step = made.end, segment.end
+                assert assess(work, reference).until == max(step, steps if first else 0)
+        result = assess(work, reference)
+        assert (result.frames, result.chains, result.evaluations) == (frames, 40, 40 * steps)
+        assert result.mean is not None
+        assert result.mean.js.value > 0
+        assert result.mean.js.error > 0
+        assert (result.kinetic_temperature is None) == (work is sampling)
+        assert complete_rounds(work)[-1] == steps
 
 
 def test_a_reference_travels_to_other_processes(tmp_path: Path):
