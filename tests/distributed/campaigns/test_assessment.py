@@ -36,6 +36,7 @@ from fokker.distributed.campaigns.segments import (
     Store,
     summarise,
 )
+from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation, lanes_of
 from fokker.distributed.training import parameters
 from fokker.model.config import SampleConfig, SimulateConfig
@@ -518,7 +519,7 @@ def test_simulations_and_samples_of_a_model_are_assessed_as_they_arrive(data: Pa
     settings = SimulateConfig(frames=400, chains=40, chunk=20, stride=5, burn_in=10, timestep=0.02, segment=5)
     sample = SampleConfig(samples=40, chunk=20, evaluations=6)
     places, more = (model, "run", system), {"seed": 3, "identity": "test"}
-    simulation = Simulation(*places, data, "train", settings, tmp_path / "simulate", **more)
+    simulation = Simulation(*places, FromData(data, "train"), settings, tmp_path / "simulate", **more)
     sampling = Sampling(*places, sample, tmp_path / "sample", **more)
     reference = reference_of(data, "train", system)
     for work, frames, steps in ((simulation, 400, 60), (sampling, 40, 6)):
