@@ -203,7 +203,8 @@ class _Watch:
     def _submit(self, number: int, until: int | None = None, drawn: bool = False) -> Any:
         work = self._works[number]
         reference = self._campaign.reference(self._campaign.model_of(work), work.system.name)
-        return tasks.submit(judge, work, self._names[number], reference, until or stopped(work), drawn)
+        what = work, self._names[number], reference, until or stopped(work), drawn
+        return tasks.submit(judge, *what, beside=True)
 
     def _write(self) -> CampaignResult:
         directory, found = self._campaign.directory, [one for one in self._found.values() if one is not None]
