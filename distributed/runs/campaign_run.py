@@ -1,6 +1,7 @@
 """Carrying out a campaign: what is missing is computed, judged as it arrives, and ended when it is enough."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -236,7 +237,7 @@ def read_results(campaign: Campaign) -> CampaignResult:
 
 
 def rounds_of(work: Replicas, stop: Stop | None) -> dict[int, list[str]]:
-    """By the steps at which rounds ended, the conditions that did not hold, for as many replicas as there are."""
+    """By the steps at which rounds ended, what did not hold; of as many replicas as there are to be."""
     path = work.directory / ROUNDS
     kept = files.read_json(path) if path.exists() and stop else {}
     if stop is None or (kept.get("stop_when"), kept.get("replicas")) != (to_dict(stop), work.replicas):
