@@ -116,6 +116,9 @@ def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> C
             pool.run(works, cluster, watch.arrived, lambda text: display.stage("", text), rounds)
         except PoolError as failed:
             error = failed
+    for work in works:
+        if step := stopped(work, campaign.config.stop_when):
+            display.stage("", f"{campaign.name_of(work)}: enough after {step:,} steps")
     result = watch.judged()
     if error is not None:
         raise error
