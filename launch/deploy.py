@@ -12,7 +12,7 @@ from ..distributed.planning.sizes import UnknownSizes, sizes
 from ..distributed.runs.config import ConfigError
 from ..distributed.runs.display import Display, clock, size
 from . import backend
-from .cli.deploy import SIMULATOR_HOSTS, Deployment, manifests
+from .cli.deploy import SIMULATOR_HOSTS, Deployment, RunDeployment, manifests
 from .plan import planned, summary
 from .targets import GIB
 
@@ -23,7 +23,7 @@ def carry_out(arguments: Deployment) -> None:
     Raises ConfigError, before anything is printed, for what cannot run on such a cluster.
     """
     asked, display = arguments.asked, Display(Console(stderr=True, highlight=False))
-    if asked.command == "run":
+    if isinstance(arguments, RunDeployment) and arguments.command == "run":
         least = most = count = _experts(arguments, display)
     else:  # One from the start, as the driver asks for a device when it begins; more as they are used.
         least, most = 1, asked.hosts or SIMULATOR_HOSTS
@@ -32,7 +32,7 @@ def carry_out(arguments: Deployment) -> None:
     print(manifests(arguments, least, most), end="")
 
 
-def _experts(arguments: Deployment, display: Display) -> int:
+def _experts(arguments: RunDeployment, display: Display) -> int:
     """Workers, as many as all groups of experts fill."""
     config, places = arguments.run.config, _places(arguments)
     hosts = arguments.asked.hosts or ceil(sum(config.hosts or [1] * len(config.experts)) / places)
@@ -48,7 +48,7 @@ def _experts(arguments: Deployment, display: Display) -> int:
     return min(hosts, needed)
 
 
-def _places(arguments: Deployment) -> int:
+def _places(arguments: RunDeployment) -> int:
     """How many processes of experts a worker has room for. ConfigError if there is none for even one."""
     pod, devices = arguments.pod, arguments.run.config.cluster.devices_per_host
     if pod.gpus:
@@ -60,7 +60,7 @@ def _places(arguments: Deployment) -> int:
     return pod.cpus // devices
 
 
-def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan | None:
+def _plan(arguments: RunDeployment, hosts: int, display: Display) -> TrainingPlan | None:
     """None, and a note, where nothing here tells how large the data are."""
     config = arguments.run.config
     backend.on_cpu()
@@ -76,7 +76,7 @@ def _plan(arguments: Deployment, hosts: int, display: Display) -> TrainingPlan |
     return planned(config, data, Cluster(hosts, config.cluster.devices_per_host, device))
 
 
-def _require(plan: TrainingPlan, arguments: Deployment) -> None:
+def _require(plan: TrainingPlan, arguments: RunDeployment) -> None:
     """ConfigError unless every expert fits its devices and all can end in time."""
     device = plan.cluster.device
     for expert in plan.experts:

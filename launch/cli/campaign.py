@@ -41,15 +41,17 @@ def _folder(path: Path) -> Path:
 
 
 Folder = Annotated[HomePath, AfterValidator(_folder)]
+CampaignFile = Annotated[HomePath, AfterValidator(_file)]
+CampaignName = Annotated[str | None, matching(r"[\w.+-]+", "has to be a name for a folder")]
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class RunArguments:
     """The same command again goes on, with what was added to the file since: only what is missing runs."""
 
-    file: tyro.conf.Positional[Annotated[HomePath, AfterValidator(_file)]]
+    file: tyro.conf.Positional[CampaignFile]
     """YAML file that says which models, systems and replicas."""
-    name: Annotated[str | None, matching(r"[\w.+-]+", "has to be a name for a folder")] = None
+    name: CampaignName = None
     """Of its folder (none: that of the file)."""
     campaigns_dir: HomePath = Path("campaigns")
     """Folder of all campaigns."""

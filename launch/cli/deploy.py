@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tyro
 import yaml
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -19,7 +20,8 @@ from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
 from .. import templates
 from ..targets import TARGETS, Machine, Pod, Target
-from . import run
+from . import parsing, run
+from .campaign import CampaignName
 from .command import Command
 from .run import RunArguments
 from .values import Choices, HomePath, UsageError, choice, is_option, matching, typed
@@ -53,17 +55,11 @@ def _up_to(most: int):
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class DeployArguments(RunArguments):
-    """The RayJob of one run for the operator KubeRay, with the policies that protect its pods.
-
-    kubectl apply -f FILE starts what is printed. Paths are those on the cluster's volume, /shared/... Notes
-    go to stderr.
-    """
+class Wanted:
+    """What a job has of a cluster."""
 
     target: Annotated[str | None, AfterValidator(Choices(TARGETS))] = None
     """Kind of cluster."""
-    command: Literal["run", "sample", "simulate"] = "run"
-    """What the job does: a run, or samples or a simulation on spot nodes."""
     machine: str | None = None
     """Type of its GPU nodes (none: the largest of the usual ones)."""
     cpus: Annotated[int, _up_to(1000)] | None = None
@@ -72,14 +68,26 @@ class DeployArguments(RunArguments):
     """Memory of each worker of the target cpu in GiB (none: 16)."""
     hosts: Annotated[int, _up_to(1000)] | None = None
     """Workers (none: one an expert), or simulators at most (none: 4)."""
-    spot: bool = False
-    """Put the experts of a run on nodes that the cloud may take back, too."""
     image: Image = IMAGE
     """Your image; unless it is given, a kustomization has to put it in."""
     namespace: Namespace = "fokker"
     """Namespace of the job."""
     hours: Annotated[int, _up_to(8760)] = 72
     """After which the job is ended, the wait for nodes included."""
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class DeployArguments(Wanted, RunArguments):
+    """The RayJob of one run for the operator KubeRay, with the policies that protect its pods.
+
+    kubectl apply -f FILE starts what is printed. Paths are those on the cluster's volume, /shared/... Notes
+    go to stderr.
+    """
+
+    command: Literal["run", "sample", "simulate"] = "run"
+    """What the job does: a run, or samples or a simulation on spot nodes."""
+    spot: bool = False
+    """Put the experts of a run on nodes that the cloud may take back, too."""
     frames: Count | None = None
     """Training frames, where the data are on the volume alone."""
     beads: Count | None = None
@@ -88,13 +96,28 @@ class DeployArguments(RunArguments):
     """Folder of all runs, as pods see it; this one lives in it under its name."""
 
 
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class DeployCampaignArguments(Wanted):
+    """The RayJob of one campaign for the operator KubeRay: its actors are on spot nodes, as they are used.
+
+    kubectl apply -f FILE starts what is printed. Paths are those on the cluster's volume, /shared/...
+    """
+
+    file: tyro.conf.Positional[Path]
+    """YAML file of the campaign, as pods see it: /shared/..."""
+    name: CampaignName = None
+    """Of its folder in /shared/campaigns, and of the job (none: that of the file)."""
+
+
 @plain(frozen=True)
 class Deployment:
     """One command of a run, and what it is to have of a cluster."""
 
-    asked: DeployArguments
-    run: RunArguments
-    """As its job will see it."""
+    asked: Wanted
+    command: str
+    """What the job does: run, sample, simulate, campaign."""
+    folder: Path
+    """Where what it makes is, as pods see it."""
     job: str
     """Its name."""
     words: tuple[str, ...]
@@ -105,39 +128,79 @@ class Deployment:
     machine: Machine | None
     pod: Pod
     """What each worker has."""
+    on_spot: bool
+    """Whether its workers are asked to be on nodes that the cloud may take back."""
 
     @property
     def spot(self) -> bool:
         """Whether workers are on nodes that the cloud may take back."""
-        return (self.asked.spot or self.asked.command != "run") and self.target.spot is not None
+        return self.on_spot and self.target.spot is not None
 
     @property
     def role(self) -> str:
         """What its workers are for, by Ray's label fokker-role."""
-        return "experts" if self.asked.command == "run" else "simulators"
+        return "experts" if self.command == "run" else "simulators"
 
 
-def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> Deployment:
+@plain(frozen=True)
+class RunDeployment(Deployment):
+    """One command of a run."""
+
+    asked: DeployArguments
+    run: RunArguments
+    """As its job will see it."""
+
+
+def read(kind: type[DeployArguments], command: str, argv: Sequence[str], about: str) -> RunDeployment:
     """The run as its job will see it. Raises UsageError."""
     if typed(argv, "--name") and is_option(argv[0]) and not {*PRESETS} & {*argv}:
         raise UsageError("name a preset: what a run has saved lies on the cluster's volume, not here")
     asked = run.read(kind, command, argv, about, writes=False)
-    if asked.target is None:
-        raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
-    target = TARGETS[asked.target]
-    machine, pod = _pod(target, asked)
+    target, machine, pod = _place(asked)
     if asked.spot and target.spot is None:
         raise UsageError(f"--spot: which nodes of {target.name} may be taken back is not known")
     _require_on_the_volume(argv)
     _refuse(target, pod, asked)
-    decided = {"name": asked.directory.name, "runs_dir": f"{SHARED}/runs", **_cluster(pod, asked)}
+    decided = {
+        "name": asked.directory.name,
+        "runs_dir": f"{SHARED}/runs",
+        **_cluster(pod, asked.command, asked.hosts),
+    }
     words = (*chain(*asked.words(decided)),)
     this = run.read(RunArguments, command, words, writes=False)
     job = _job(this.directory.name, asked.command)
-    return Deployment(asked, this, job, words, (*command.split(), *argv), target, machine, pod)
+    place, spot = (target, machine, pod), asked.spot or asked.command != "run"
+    said = (*command.split(), *argv)
+    return RunDeployment(asked, asked.command, this.directory, job, words, said, *place, spot, this)
 
 
-def _pod(target: Target, asked: DeployArguments) -> tuple[Machine | None, Pod]:
+def read_campaign(
+    kind: type[DeployCampaignArguments], command: str, argv: Sequence[str], about: str
+) -> Deployment:
+    """The campaign as its job will see it. Raises UsageError."""
+    asked = parsing.read(kind, command, argv, about=about)
+    place = _place(asked)
+    _require_shared("FILE", str(asked.file))
+    name = asked.name or asked.file.stem
+    decided = _cluster(place[2], "campaign", asked.hosts)
+    words = [f"--{path.replace('_', '-')}" for path in decided]
+    values = ["" if value is True else str(value) for value in decided.values()]
+    settings = [word for both in zip(words, values, strict=True) for word in both if word]
+    folder = Path(SHARED) / "campaigns"
+    typed_words = ("run", str(asked.file), "--campaigns-dir", str(folder), "--name", name, *settings)
+    job, said = _job(name, "campaign"), (*command.split(), *argv)
+    return Deployment(asked, "campaign", folder / name, job, typed_words, said, *place, on_spot=True)
+
+
+def _place(asked: Wanted) -> tuple[Target, Machine | None, Pod]:
+    """The cluster, its machines, and what a worker has of one."""
+    if asked.target is None:
+        raise UsageError(f"name the kind of cluster: --target {', '.join(TARGETS)}")
+    target = TARGETS[asked.target]
+    return target, *_pod(target, asked)
+
+
+def _pod(target: Target, asked: Wanted) -> tuple[Machine | None, Pod]:
     """What a worker has, its whole machine or what is asked for, and on which."""
     machines = {machine.name: machine for machine in target.machines}
     if not machines:
@@ -163,14 +226,16 @@ def _job(run: str, command: str) -> str:
     return run + ending
 
 
-def _cluster(pod: Pod, asked: DeployArguments) -> dict[str, Any]:
+def _cluster(pod: Pod, command: str, hosts: int | None) -> dict[str, Any]:
     """Settings that say where what computes is to be, by the pods that there will be."""
     found = run.on_devices(pod.gpus) if pod.gpus else {}
-    if asked.command == "run":
+    if command == "run":
         return found | {"cluster.train_on": "fokker-role=experts"}
+    if command == "campaign":  # Which trains nothing.
+        found.pop("cluster.devices_per_host", None)
     return found | {
         "cluster.simulate_on": "fokker-role=simulators",
-        "cluster.simulators": (asked.hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus),
+        "cluster.simulators": (hosts or SIMULATOR_HOSTS) * (pod.gpus or pod.cpus),
         "cluster.autoscaled": True,
     }
 
@@ -179,11 +244,15 @@ def _require_on_the_volume(argv: Sequence[str]) -> None:
     """UsageError unless the files that options name are where pods can see them."""
     for name in ("--data", "--data.path", "--data.topology", "--runs-dir"):
         for place in (typed(argv, name) or SHARED).split(","):
-            if not f"{posixpath.normpath(place)}/".startswith(f"{SHARED}/"):
-                raise UsageError(
-                    f"{name}: {place} has to be on the volume, as pods see it: {SHARED}/... (how files get "
-                    "there: docs/cluster.md)"
-                )
+            _require_shared(name, place)
+
+
+def _require_shared(name: str, place: str) -> None:
+    if not f"{posixpath.normpath(place)}/".startswith(f"{SHARED}/"):
+        raise UsageError(
+            f"{name}: {place} has to be on the volume, as pods see it: {SHARED}/... (how files get there: "
+            "docs/cluster.md)"
+        )
 
 
 def _refuse(target: Target, pod: Pod, asked: DeployArguments) -> None:
@@ -199,7 +268,7 @@ def _refuse(target: Target, pod: Pod, asked: DeployArguments) -> None:
 def manifests(arguments: Deployment, least: int, most: int, instance: str | None = None) -> str:
     """The job as Kubernetes takes it, with so many workers; its cluster bears its name, or another."""
     asked = arguments.asked
-    command = shlex.join(["python", "-m", "fokker", asked.command, *arguments.words])
+    command = shlex.join(["python", "-m", "fokker", arguments.command, *arguments.words])
     return templates.load("job.yaml.jinja").render(
         version=__version__,
         typed=shlex.join(["fokker", *arguments.typed]),
@@ -223,5 +292,12 @@ def carry_out(arguments: Deployment) -> None:
 COMMANDS = {
     "deploy render": Command(
         "print a run as a job that Kubernetes takes", DeployArguments, carry_out, read, shows=False
-    )
+    ),
+    "deploy campaign": Command(
+        "print a campaign as a job that Kubernetes takes",
+        DeployCampaignArguments,
+        carry_out,
+        read_campaign,
+        shows=False,
+    ),
 }

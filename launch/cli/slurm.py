@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
 from itertools import chain
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
 from pydantic import AfterValidator
@@ -18,11 +19,13 @@ from ...distributed.cluster.machine import RAY_BYTES, SOCKET_BYTES
 from ...distributed.runs.config import Config
 from ...model.config import STRICT, Count
 from .. import templates
-from . import run
+from . import parsing, run
+from .campaign import CampaignFile, CampaignName
 from .command import Command
 from .run import RunArguments
-from .values import UsageError, matching
+from .values import HomePath, UsageError, matching
 
+Job = TypeVar("Job", bound="JobArguments")
 SAVE_SECONDS = 120
 """So long before its time is up a job is told to save."""
 LEAST_SECONDS = 300
@@ -66,8 +69,8 @@ def _commands(text: str | None) -> str | None:
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class SlurmArguments(RunArguments):
-    """The script is printed. Without a preset, the settings hold that the run of this --name has saved."""
+class JobArguments:
+    """What a job asks for."""
 
     nodes: Count | None = None
     """Nodes (none: what the groups of --cluster.hosts need at a time, or 1)."""
@@ -98,18 +101,35 @@ class SlurmArguments(RunArguments):
     """Folder for temporary files on every node; a short name."""
 
 
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class SlurmArguments(JobArguments, RunArguments):
+    """The script is printed. Without a preset, the settings hold that the run of this --name has saved."""
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class SlurmCampaignArguments(JobArguments):
+    """The script is printed. Actors are on all of its nodes; what is stopped goes on when it begins again."""
+
+    file: tyro.conf.Positional[CampaignFile]
+    """YAML file of the campaign, where every node sees it."""
+    name: CampaignName = None
+    """Of its folder (none: that of the file)."""
+    campaigns_dir: HomePath = Path("campaigns")
+    """Folder of all campaigns, where every node sees it."""
+
+
 @plain(frozen=True)
 class Script:
     """A run, and the job that carries it out."""
 
     typed: tuple[str, ...]
     """After `fokker`."""
-    run: tuple[tuple[str, ...], ...]
-    """What follows `fokker run` in the job: the preset, and each option with its value."""
+    command: tuple[tuple[str, ...], ...]
+    """What follows `fokker` in the job: the command and what it is of, and each option with its value."""
     name: str
     places: tuple[str, ...]
     """Absolute paths that the run reads and writes."""
-    job: SlurmArguments
+    job: JobArguments
     """What is asked for, with all that was left open."""
 
 
@@ -123,29 +143,55 @@ class WaitArguments:
 
 def read(kind: type[SlurmArguments], command: str, argv: Sequence[str], about: str) -> Script:
     """The run as its job will see it, and what it asks for. Raises UsageError."""
-    if any(re.search(r"[\x00-\x1f\x7f]", word) for word in argv):
-        raise UsageError("line breaks and other control characters have no place in the script of a job")
+    _require_plain(argv)
     asked = run.read(kind, command, argv, about, writes=False)
     if asked.config.cluster.address is not None:
         raise UsageError("--cluster.address: a job has a Ray cluster of its own (none: no other is named)")
     gpus = _gpus(asked)
     handed = asked.words(run.on_devices(gpus))
+    first, *options = handed
     this = run.read(RunArguments, command, [*chain(*handed)], writes=False)
     data = getattr(this.config.data, "path", None)
     places = (str(this.directory.parent), *([data] if data else []))
     return Script(
         (*command.split(), *argv),
-        tuple(handed),
+        (("run", *first), *options),
         this.directory.name,
         tuple(place for place in places if place.startswith("/")),
-        replace(
-            asked,
-            nodes=_nodes(asked.nodes, gpus, this.config),
-            gpus_per_node=(asked.gpus_per_node or str(gpus)) if gpus else None,
-            cpus_per_task=asked.cpus_per_task or CPUS * max(1, gpus),
-            temp_dir=asked.temp_dir.rstrip("/"),
-        ),
+        _settled(asked, _nodes(asked.nodes, gpus, this.config), gpus),
     )
+
+
+def read_campaign(
+    kind: type[SlurmCampaignArguments], command: str, argv: Sequence[str], about: str
+) -> Script:
+    """The campaign as its job will see it, and what that asks for. Raises UsageError."""
+    _require_plain(argv)
+    asked = parsing.read(kind, command, argv, about=about)
+    gpus = int((asked.gpus_per_node or "0").rpartition(":")[2])
+    words = [("campaign", "run", str(asked.file)), ("--campaigns-dir", str(asked.campaigns_dir))]
+    words += [("--name", asked.name)] if asked.name else []
+    words += [("--cluster.device", "gpu")] if gpus else []
+    places = (str(place) for place in (asked.file.parent, asked.campaigns_dir) if place.is_absolute())
+    name = asked.name or asked.file.stem
+    job = _settled(asked, asked.nodes or 1, gpus)
+    return Script((*command.split(), *argv), tuple(words), name, tuple(places), job)
+
+
+def _settled(asked: Job, nodes: int, gpus: int) -> Job:
+    """With all that was left open."""
+    return replace(
+        asked,
+        nodes=nodes,
+        gpus_per_node=(asked.gpus_per_node or str(gpus)) if gpus else None,
+        cpus_per_task=asked.cpus_per_task or CPUS * max(1, gpus),
+        temp_dir=asked.temp_dir.rstrip("/"),
+    )
+
+
+def _require_plain(argv: Sequence[str]) -> None:
+    if any(re.search(r"[\x00-\x1f\x7f]", word) for word in argv):
+        raise UsageError("line breaks and other control characters have no place in the script of a job")
 
 
 def _gpus(asked: SlurmArguments) -> int:
@@ -200,7 +246,7 @@ def script(arguments: Script) -> str:
         job=arguments.job,
         save_seconds=SAVE_SECONDS,
         places=dict.fromkeys((arguments.job.temp_dir, *arguments.places)),
-        run=" \\\n    ".join(map(shlex.join, [("fokker", "run", *arguments.run[0]), *arguments.run[1:]])),
+        run=" \\\n    ".join(map(shlex.join, [("fokker", *arguments.command[0]), *arguments.command[1:]])),
     )
 
 
@@ -210,6 +256,13 @@ COMMANDS = {
         SlurmArguments,
         render,
         read,
+        shows=False,
+    ),
+    "slurm campaign": Command(
+        "write the script of a job that carries a campaign out",
+        SlurmCampaignArguments,
+        render,
+        read_campaign,
         shows=False,
     ),
     "slurm wait": Command("wait until a Ray cluster has its nodes", WaitArguments, wait, shows=False),

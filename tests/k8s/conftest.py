@@ -35,6 +35,12 @@ COMMANDS = {
     "eks-simulate": (*PEPTIDES, "--target", "eks-p4d", "--machine", "p4de.24xlarge", "--command", "simulate"),
 }
 """What follows `fokker deploy render`."""
+CAMPAIGNS = {
+    "cpu-campaign": ("/shared/campaigns/mine.yaml", "--target", "cpu", "--cpus", "8", "--memory", "32"),
+    "gke-campaign": ("/shared/mine.yaml", "--target", "gke-a100", "--hosts", "16", "--name", "many-peptides"),
+    "eks-campaign": ("/shared/mine.yaml", "--target", "eks-p4d", "--namespace", "molecules"),
+}
+"""What follows `fokker deploy campaign`."""
 
 # One process prints them all: JAX takes seconds to import, and would change the environment of these tests.
 _RENDER = """
@@ -44,7 +50,7 @@ from fokker.launch.cli import parse
 found = {}
 for name, words in json.loads(sys.argv[1]).items():
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        deploy.carry_out(parse(["deploy", "render", *words]))
+        deploy.carry_out(parse(["deploy", *words]))
     found[name] = out.getvalue()
 print(json.dumps(found))
 """
@@ -52,8 +58,10 @@ print(json.dumps(found))
 
 @cache
 def rendered() -> Mapping[str, str]:
-    """What the command prints for each of `COMMANDS`."""
-    command = [sys.executable, "-c", _RENDER, json.dumps(COMMANDS)]
+    """What the commands print for each of `COMMANDS` and `CAMPAIGNS`."""
+    words = {name: ("render", *rest) for name, rest in COMMANDS.items()}
+    words |= {name: ("campaign", *rest) for name, rest in CAMPAIGNS.items()}
+    command = [sys.executable, "-c", _RENDER, json.dumps(words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

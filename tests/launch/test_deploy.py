@@ -9,8 +9,9 @@ import yaml
 from fokker.distributed.runs.config import ConfigError
 from fokker.launch import deploy
 from fokker.launch.cli import main, parse
-from fokker.launch.cli.deploy import IMAGE, Deployment
+from fokker.launch.cli.deploy import IMAGE, Deployment, RunDeployment
 from fokker.launch.cli.run import RunArguments
+from fokker.launch.cli.values import UsageError
 from fokker.launch.targets import TARGETS
 
 from ..user import User
@@ -25,9 +26,9 @@ def _as_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(deploy.backend, "on_cpu", lambda: None)
 
 
-def typed(*words: str) -> Deployment:
+def typed(*words: str) -> RunDeployment:
     arguments = parse(("deploy", "render", *words))
-    assert isinstance(arguments, Deployment)
+    assert isinstance(arguments, RunDeployment)
     return arguments
 
 
@@ -298,3 +299,22 @@ def test_what_does_not_fit_or_end_is_refused_before_anything_is_printed(capsys: 
     with pytest.raises(ConfigError, match=r"expert 0-1 needs .* on each device, and cpu has"):
         printed(*single, *large, capsys=capsys)
     assert capsys.readouterr().out == ""
+
+
+def test_a_campaign_is_a_job_of_simulators_on_spot_nodes():
+    words = ("/shared/mine.yaml", "--target", "gke-a100", "--hosts", "6", "--name", "many")
+    arguments = parse(["deploy", "campaign", *words])
+    assert isinstance(arguments, Deployment)
+    assert (arguments.job, arguments.role, arguments.spot) == ("many-campaign", "simulators", True)
+    assert str(arguments.folder) == "/shared/campaigns/many"
+    asked = dict(zip(arguments.words[2::2], arguments.words[3::2], strict=False))
+    assert arguments.words[:2] == ("run", "/shared/mine.yaml")
+    assert asked["--cluster.simulate-on"] == "fokker-role=simulators"
+    assert int(asked["--cluster.simulators"]) == 6 * arguments.pod.gpus
+    for typed, problem in (
+        (("mine.yaml", "--target", "cpu"), "FILE: mine.yaml has to be on the volume"),
+        (("/shared/mine.yaml",), "name the kind of cluster"),
+        (("/shared/my file.yaml", "--target", "cpu"), "Kubernetes takes lower-case letters"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            parse(["deploy", "campaign", *typed])

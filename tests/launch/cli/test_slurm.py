@@ -39,7 +39,7 @@ def asked(text: str) -> dict[str, str]:
 
 def carried_out(arguments: Script) -> RunArguments:
     """What the job's own command line is taken for."""
-    run = parse(["run", *(word for words in arguments.run for word in words)])
+    run = parse([word for words in arguments.command for word in words])
     assert isinstance(run, RunArguments)
     return run
 
@@ -204,7 +204,7 @@ def test_wait_takes_a_number():
 
 
 ERRORS = [
-    ("slurm", "say what: fokker slurm render|wait"),
+    ("slurm", "say what: fokker slurm render|campaign|wait"),
     ("slurm rendr mueller-brown", "unknown 'rendr' (did you mean render?)"),
     ("slurm wait", "name NODES: fokker slurm wait NODES"),
     ("slurm wait 2 --seconds 3", "unknown option --seconds"),
@@ -288,3 +288,29 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("fokker slurm")
     return err
+
+
+def test_a_campaign_is_a_job_that_carries_it_out(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("models: runs/a\nreplicas: 10\nframes: 5\n")
+    words = (
+        "mine.yaml",
+        "--nodes",
+        "2",
+        "--gpus-per-node",
+        "a100:4",
+        "--campaigns-dir",
+        "/scratch/campaigns",
+    )
+    arguments = parse(["slurm", "campaign", *words])
+    assert isinstance(arguments, Script)
+    text = script(arguments)
+    wanted = {"job-name": "mine", "nodes": "2", "gpus-per-node": "a100:4", "cpus-per-task": "32"}
+    assert asked(text).items() >= wanted.items()
+    command = [word for words in arguments.command for word in words]
+    assert command == [
+        *("campaign", "run", "mine.yaml", "--campaigns-dir", "/scratch/campaigns"),
+        *("--cluster.device", "gpu"),
+    ]
+    assert parse(command).cluster.device == "gpu"
+    assert "fokker campaign run mine.yaml" in text
+    assert "/scratch/campaigns" in arguments.places
