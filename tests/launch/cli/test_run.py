@@ -68,7 +68,10 @@ ERRORS = [
         ["dataset generate: error: name SEQUENCES: fokker dataset generate SEQUENCES"],
     ),
     # what was typed before files had words of their own
-    ("export runs/x m", ["command: unknown 'export' (did you mean fokker model export?)"]),
+    (
+        "export runs/x m",
+        ["command: unknown 'export' (did you mean fokker campaign export or fokker model export?)"],
+    ),
     ("data generate AC", ["preset: unknown 'generate' (did you mean fokker dataset generate?)"]),
     ("sample m.safetensors --sequence AC", ["'m.safetensors' (did you mean fokker model sample?)"]),
     ("evaluate --samples x", ["unknown option --samples: did you mean fokker dataset judge?"]),
