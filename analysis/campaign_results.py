@@ -220,12 +220,12 @@ class WorkResult:
     @property
     def ess_per_hour(self) -> float:
         """Independent frames for each hour of an actor: a core-hour, or a GPU-hour."""
-        return self.ess / self.seconds * 3600 if self.seconds else nan
+        return self.ess * 3600 / self.seconds if self.seconds else nan
 
     @property
     def ess_per_million(self) -> float:
         """Independent frames for each million evaluations of the network."""
-        return self.ess / self.evaluations * 1e6 if self.evaluations else nan
+        return self.ess * 1e6 / self.evaluations if self.evaluations else nan
 
 
 @dataclass(frozen=True)

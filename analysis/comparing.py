@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite, log, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -99,7 +99,7 @@ def _against(
         Measured.of(found),
         Measured.of(pmf_estimate(*pmf, projections=projections)),
         whole,
-        js_interval(max(found.value, 0.0), chains.missing),
+        js_interval(min(max(found.value, 0.0), log(2)), chains.missing),
         *floors,
     )
 

@@ -23,9 +23,9 @@ class Reference:
     ess: tuple[float, ...]
     """Independent frames that they are worth, by projection."""
     states: tuple[States, ...] = ()
-    """Of the parts, by core sets, frame after frame; none where they are not in order of time."""
+    """Of the parts, by core sets, in order of time; none where that is not known."""
     spacing: float | None = None
-    """Time between frames (ps)."""
+    """Time between states (ps)."""
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class Reference:
             Totals(system, reductions),
             tuple(float(np.min([axis.ess for axis in own.values()])) for own in axes),
             tuple(series.states(every)) if timed else (),
-            spacing,
+            spacing * series.state_stride if spacing is not None else None,
         )
 
 

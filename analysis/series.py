@@ -19,6 +19,8 @@ from .systems import System
 
 MOST_DRAWS, MOST_NUMBERS = 2**22, 2**26
 """Frames of all chains together that are kept, and numbers of all their axes, of four bytes each."""
+MOST_STATES = 2**25
+"""Frames of which it is kept in which core they are."""
 MANY_CHAINS, SUPERCHAINS = 64, 16
 """From so many chains on they are too short to agree one by one, and are put together into so many."""
 
@@ -47,8 +49,9 @@ class Series:
         self.stride = stride_for(sum(lengths), axes)
         self._begins = np.cumsum([0, *(-(-length // self.stride) for length in lengths)])
         self._points = np.full((self._begins[-1], axes), np.nan, np.float32)
-        self._frames = np.cumsum([0, *lengths])
-        self._inside = np.full(self._frames[-1] if cores else 0, NONE, np.int8)
+        self.state_stride = max(1, -(-sum(lengths) // MOST_STATES))
+        self._ends = np.cumsum([0, *(-(-length // self.state_stride) for length in lengths)])
+        self._inside = np.full(self._ends[-1] if cores else 0, NONE, np.int8)
 
     def add(
         self, frames: Frames, chain: Int[np.ndarray, "frames"], number: Int[np.ndarray, "frames"]
@@ -57,16 +60,17 @@ class Series:
         finite = self.system.finite(frames)
         frames, chain, number = frames[finite], chain[finite], number[finite]
         if self._cores:
-            states = self._cores.find(self.system.shown(frames))
-            self._inside[self._frames[chain] + number] = states
+            seen = number % self.state_stride == 0
+            places = self._ends[chain[seen]] + number[seen] // self.state_stride
+            self._inside[places] = self._cores.find(self.system.shown(frames[seen]))
         kept = number % self.stride == 0
         points = [projection(frames[kept]) for projection in self.system.projections]
         self._points[self._begins[chain[kept]] + number[kept] // self.stride] = np.concatenate(points, axis=1)
 
     def states(self, unbroken: Bool[np.ndarray, "chains"]) -> list[States]:
-        """The core that each unbroken chain visited last, frame after frame."""
-        ends = self._frames
-        chains = [self._inside[ends[i] : ends[i + 1]].astype(int) for i in np.flatnonzero(unbroken)]
+        """The core that each unbroken chain visited last, at every `state_stride`-th frame."""
+        ends = self._ends
+        chains = [self._inside[ends[i] : ends[i + 1]] for i in np.flatnonzero(unbroken)]
         return [milestones(chain[:, None].astype(float), _first) for chain in chains]
 
     def mixing(self, unbroken: Bool[np.ndarray, "chains"]) -> list[dict[str, Mixing]]:

@@ -33,7 +33,7 @@ def scalars(result: WorkResult) -> dict[str, float]:
     for name, against in _comparisons(result).items():
         found |= {f"js/{name}": against.js.value, f"js_error/{name}": against.js.error}
         found |= {f"js_floor/{name}": against.floor_spread, f"pmf/{name}": against.pmf.value}
-    return {tag: value for tag, value in found.items() if value is not None and isfinite(value)}
+    return {tag: float(value) for tag, value in found.items() if value is not None and isfinite(value)}
 
 
 def _comparisons(result: WorkResult) -> Mapping[str, Against]:
@@ -63,7 +63,7 @@ def known(value: float, form: str) -> str:
     return f"{value:{form}}" if value == value and abs(value) < inf else "∞" if value == inf else ""
 
 
-def short(value: float) -> str:
+def short(value: float | int) -> str:
     """A count in a few characters: 950, 12.5k, 3.00M."""
     if not isfinite(value):
         return ""

@@ -49,8 +49,9 @@ def convergence(courses: Mapping[str, Course], unit: str = "ps") -> Figure:
     for colour, (name, course) in zip(cycle(COLOURS), courses.items(), strict=False):
         time, js, error = (np.asarray(each, float) for each in (course.time, course.js, course.errors))
         panel.plot(time, js, color=colour, label=name, marker=".", markersize=4)
-        panel.fill_between(time, np.maximum(js - error, 0), js + error, color=colour, alpha=0.2, linewidth=0)
-    panel.set(xlabel=f"time of each chain ({unit})", ylabel="JS (nats)", ylim=(0, None))
+        low = np.maximum(js - error, js / 10)  # The axis has no 0.
+        panel.fill_between(time, low, js + error, color=colour, alpha=0.2, linewidth=0)
+    panel.set(xlabel=f"time of each chain ({unit})", ylabel="JS (nats)", yscale="log")
     panel.spines[["top", "right"]].set_visible(False)
     if courses:
         panel.legend(frameon=False)
@@ -90,7 +91,15 @@ def page(
     )
 
 
-COST = ("work", "steps", "core-hours", "ESS/core-h", "ESS/million evaluations", "kT half-step", "rms ω dt")
+COST = (
+    "work",
+    "steps",
+    "core-hours",
+    "ESS/core-h",
+    "ESS/million evaluations",
+    "temperature, half-step",
+    "rms ω dt",
+)
 
 
 def _cost(one: WorkResult) -> tuple[str, ...]:

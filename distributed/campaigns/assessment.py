@@ -124,7 +124,8 @@ def examine(
             for key, against in zip(named, every, strict=True):
                 projections[key] = replace(projections[key], against=against)
         if whole and arrived.spacing and (cores := cores_of(system)) and unbroken.any():
-            kinetics = kinetics_of(cores, series.states(unbroken), arrived.spacing, reference)
+            spacing = arrived.spacing * series.state_stride
+            kinetics = kinetics_of(cores, series.states(unbroken), spacing, reference)
             result = replace(result, kinetics=kinetics)
     return replace(result, projections=projections), totals
 

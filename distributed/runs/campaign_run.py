@@ -44,7 +44,7 @@ def measured(work: Simulation, most: int, frames: int) -> tuple[int, int]:
     best, rates = 0.0, {}
     for batch in sorted({min(batch, most) for batch in BATCHES}):
         settings = replace(work.config, chunk=batch, chains=batch, frames=batch)
-        rates[batch] = batch / _seconds_of_a_step(replace(work, config=settings))
+        rates[batch] = batch / seconds_of_a_step(replace(work, config=settings))
         if rates[batch] < 1.05 * best:
             break  # Larger ones are no faster.
         best = max(best, rates[batch])
@@ -54,7 +54,7 @@ def measured(work: Simulation, most: int, frames: int) -> tuple[int, int]:
     return batch, int(np.clip(round(SEGMENT_SECONDS / of_frame), 1, frames))
 
 
-def _seconds_of_a_step(work: Simulation) -> float:
+def seconds_of_a_step(work: Simulation) -> float:
     """Of all chains of a batch together, by a loop that takes about half a second."""
     model, molecule, mass = work._bound
     state, keys, steps = work.begin(0), work.keys(0), 8

@@ -112,6 +112,25 @@ def test_the_jackknife_leaves_out_each_part_of_both_sets(
     assert np.isnan(found.corrected)
 
 
+def test_projections_side_by_side_have_the_mean_of_their_metrics():
+    """And the error of that mean, which is as large as theirs where both are the same."""
+    random = np.random.default_rng(0)
+    one, two = (sticky(9, 100, OTHER, random) for _ in range(2))
+    first, second = (sticky(7, 200, TRUE, random) for _ in range(2))
+    one[:, 3] = first[:, 4] = second[:, 0] = 0
+    one[:, 1] += 100 - one.sum(axis=1)
+    for both in (first, second):
+        both[:, 2] += 200 - both.sum(axis=1)
+    metrics = (js_estimate, pmf_estimate), (js_estimate, lambda p, q: pmf_estimate(p, q, projections=2))
+    for alone, together in zip(*metrics, strict=True):
+        found = together(parts(np.hstack([one, two])), parts(np.hstack([first, second])))
+        each = [alone(parts(p), parts(q)) for p, q in ((one, first), (two, second))]
+        assert found.value == pytest.approx(np.mean([of.value for of in each]))
+        assert found.corrected == pytest.approx(np.mean([of.corrected for of in each]), nan_ok=True)
+        twice = together(parts(np.hstack([one, one])), parts(np.hstack([first, first])))
+        assert (twice.value, twice.error) == pytest.approx((each[0].value, each[0].error))
+
+
 def test_errors_are_the_spread_of_repetitions_and_the_corrected_js_has_no_bias():
     random = np.random.default_rng(0)
     truth = js_divergence((1000 * OTHER).astype(int), (1000 * TRUE).astype(int))

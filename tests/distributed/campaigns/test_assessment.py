@@ -1,10 +1,13 @@
 """Results of works whose segments were made up, beside the same numbers computed from all frames at once."""
 
+import pickle
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,9 +36,13 @@ from fokker.distributed.campaigns.segments import (
     Store,
     summarise,
 )
-from fokker.distributed.campaigns.works import lanes_of
+from fokker.distributed.campaigns.starts import FromData
+from fokker.distributed.campaigns.works import Sampling, Simulation, lanes_of
+from fokker.distributed.training import parameters
+from fokker.model.config import SampleConfig, SimulateConfig
 
 from ...analysis.points import pmf_histogram, spread_of_parts
+from ..conftest import model_of, small_job
 
 TOY = System.particle("toy", 23.0, 0.5)
 BEADS = Beads.from_sequence("AKFA", BeadMap.parse("backbone"))
@@ -503,6 +510,59 @@ def test_a_reference_is_a_split_of_a_dataset(tmp_path: Path):
     assert reference.ess[0] == pytest.approx(500, rel=0.3)
 
 
+def test_simulations_and_samples_of_a_model_are_assessed_as_they_arrive(data: Path, tmp_path: Path):
+    jobs = [small_job(tmp_path / "experts" / str(index), data, index) for index in (0, 1)]
+    for job in jobs:
+        job.directory.mkdir(parents=True)
+        parameters.save(job.directory, job.load()[1].init(jax.random.key(0)))
+    system, model = System.particle("gaussian", 2.0, 0.5), model_of(jobs)
+    settings = SimulateConfig(frames=400, chains=40, chunk=20, stride=5, burn_in=10, timestep=0.02, segment=5)
+    sample = SampleConfig(samples=40, chunk=20, evaluations=6)
+    places, more = (model, "run", system), {"seed": 3, "identity": "test"}
+    simulation = Simulation(*places, FromData(data, "train"), settings, tmp_path / "simulate", **more)
+    sampling = Sampling(*places, sample, tmp_path / "sample", **more)
+    reference = reference_of(data, "train", system)
+    for work, frames, steps in ((simulation, 400, 60), (sampling, 40, 6)):
+        for first, count in lanes_of(work, ()):
+            state, step = None, 0
+            while segment := work.following(first, count, step):
+                made, taken = work.compute(segment, state), count * (segment.end - segment.begin)
+                counted = summarise(made, segment, system, taken, SECONDS)
+                Store(work.directory).commit(segment, made, *counted)
+                state, step = made.end, segment.end
+                assert assess(work, reference).until == max(step, steps if first else 0)
+        result = assess(work, reference)
+        assert (result.frames, result.chains, result.evaluations) == (frames, 40, 40 * steps)
+        assert result.mean is not None
+        assert result.mean.js.value > 0
+        assert result.mean.js.error > 0
+        assert (result.kinetic_temperature is None) == (work is sampling)
+        assert complete_rounds(work)[-1] == steps
+
+
+def test_a_reference_travels_to_other_processes(tmp_path: Path):
+    work = commit(Drawn(tmp_path, MOLECULE, molecules(8, 20)))
+    reference = reference_from(MOLECULE, molecules(9, 30, 1), spacing=1.0, cores=cores_of(MOLECULE))
+    assert_same(assess(work, reference), assess(work, pickle.loads(pickle.dumps(reference))))
+
+
+def test_frames_are_held_a_block_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fokker.distributed.campaigns.segments.BLOCK", 2**10)
+    for name in ("MOST_DRAWS", "MOST_STATES"):
+        monkeypatch.setattr(series, name, 2**12)
+    peaks = []
+    for chains in (10, 100):
+        frames = np.repeat(sticky(chains, 100, TRUE, 0), 100, axis=1)
+        work = commit(Drawn(tmp_path / str(chains), TOY, frames, batch=10, segment=5000))
+        reference = reference_from(TOY, sticky(9, 30, TRUE, 1))
+        tracemalloc.start()
+        result = assess(work, reference, whole=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert result.frames == chains * 10_000
+    assert peaks[1] < 1.5 * peaks[0] < frames.nbytes
+
+
 # Kinetics
 
 
@@ -541,6 +601,26 @@ def test_kinetics_are_those_of_jumps_and_are_compared_at_fractions_of_t2(tmp_pat
     alone = assess(work, None).kinetics
     assert alone is not None
     assert (alone.model, alone.reference, alone.ratio) == (found.model, None, None)
+
+
+def test_modes_of_a_peptide_are_told_by_phi_away_from_the_barriers(tmp_path: Path):
+    """Frames of the torsion that a random molecule has, in either mode or between them."""
+    pool = molecules(1, 20_000)[0]
+    phi = np.degrees(MOLECULE.phi(pool))
+    modes = ((phi > -150) & (phi < -40), (phi > 40) & (phi < 80), (phi > -20) & (phi < 20))
+    left, right, between = (pool[np.flatnonzero(mode)[:60]] for mode in modes)
+    visits = [left[:20], between[:20], left[20:40], between[20:40], right[:20], between[40:], left[40:]]
+    chain = np.concatenate(visits)
+    found = assess(commit(Drawn(tmp_path, MOLECULE, np.stack([chain] * 4))), None).kinetics
+    assert found is not None
+    assert [(name, rate.count) for name, rate in found.model.rates.items()] == [
+        ("φ −150° to −40° to φ 40° to 80°", 4),
+        ("φ 40° to 80° to φ −150° to −40°", 4),
+    ]
+    away, back = found.model.rates.values()
+    assert (away.time, back.time) == pytest.approx(
+        tuple(4 * count * STRIDE * TIMESTEP for count in (80 + 19, 40))
+    )
 
 
 def test_transitions_that_were_not_seen_have_a_rate_below_three_by_the_time(tmp_path: Path):
