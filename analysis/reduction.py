@@ -1,4 +1,4 @@
-"""What remains of frames when they are counted: reductions of chunks, whose sums are those of the whole.
+"""What remains of frames when they are counted: reductions of segments, whose sums are those of the whole.
 
 Metrics of any number of frames need no more: histograms on the bins of every projection, how those of
 independent parts (chains, trajectories) spread, extremes, and lengths on bins so fine that the mean distance

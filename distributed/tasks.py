@@ -72,8 +72,11 @@ def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarr
     )
 
 
-def submit(function: Callable, *args, on_gpu: bool = False) -> ray.ObjectRef:
-    """Run a function on the cluster, on one of its CPUs, and with a GPU if it asks for one."""
+def submit(function: Callable, *args, on_gpu: bool = False, beside: bool = False) -> ray.ObjectRef:
+    """Run a function on the cluster, on one of its CPUs, and with a GPU if it asks for one.
+
+    What runs `beside` waits for no CPU to be free, where actors have all of them.
+    """
     environment = {"env_vars": joining.worker_environment(on_gpu=on_gpu)}
-    wanted = {"num_cpus": min(1.0, joining.cpus()), "num_gpus": 1 if on_gpu else 0}
+    wanted = {"num_cpus": 0 if beside else min(1.0, joining.cpus()), "num_gpus": 1 if on_gpu else 0}
     return ray.remote(function).options(**wanted, runtime_env=environment).remote(*args)

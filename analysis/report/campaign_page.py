@@ -78,7 +78,8 @@ def page(
     return render_campaign(
         CampaignReport(
             title=title,
-            subtitle=f"{len(result.works)} works, {result.chains:,} chains, {short(result.frames)} frames, "
+            subtitle=f"{len(works)} {'work' if len(works) == 1 else 'works'}, {result.chains:,} chains, "
+            f"{short(result.frames)} frames, "
             f"{short(result.steps)} steps, {result.seconds / 3600:.2f} core-hours, at {result.when}",
             header=TABLE_HEADER,
             rows=[row(one) for one in works],

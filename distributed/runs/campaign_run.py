@@ -1,6 +1,7 @@
 """Carrying out a campaign: what is missing is computed, judged as it arrives, and ended when it is enough."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from ...data.errors import FokkerError
 from ...model import trained
 from .. import tasks
 from ..campaigns import pool
-from ..campaigns.assessment import examine, passes, reference_of
+from ..campaigns.assessment import Stop, examine, passes, reference_of
 from ..campaigns.pool import PoolError, Tally
 from ..campaigns.segments import Store
 from ..campaigns.works import Simulation
@@ -115,6 +116,9 @@ def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> C
             pool.run(works, cluster, watch.arrived, lambda text: display.stage("", text), rounds)
         except PoolError as failed:
             error = failed
+    for work in works:
+        if step := stopped(work, campaign.config.stop_when):
+            display.stage("", f"{campaign.name_of(work)}: enough after {step:,} steps")
     result = watch.judged()
     if error is not None:
         raise error
@@ -165,21 +169,15 @@ class _Watch:
         assert stop is not None
         if step <= work.config.burn_in:
             return True
-        path = work.directory / ROUNDS
-        kept = files.read_json(path) if path.exists() else {}
-        wanted = to_dict(stop)
-        rounds = kept.get("rounds", {}) if kept.get("stop_when") == wanted else {}
-        if str(step) not in rounds:
+        rounds = rounds_of(work, stop)
+        if step not in rounds:
             result: Any = ray.get(self._submit(number, step))
             self._found[self._names[number]] = result
-            rounds[str(step)] = passes(result, stop)
-            files.write_json(path, {"stop_when": wanted, "rounds": rounds})
+            rounds[step] = passes(result, stop)
+            content = {"stop_when": to_dict(stop), "replicas": work.replicas, "failed": rounds}
+            files.write_json(work.directory / ROUNDS, content)
             self._write()
-        so_far = sorted(int(at) for at in rounds if int(at) <= step)
-        enough = [rounds[str(at)] for at in so_far[-2:]] == [[], []]
-        if enough:
-            files.write_json(path, {"stop_when": wanted, "rounds": rounds, "stopped": step})
-        return not enough
+        return not _enough(rounds, step)
 
     def judged(self) -> CampaignResult:
         """Results of all that is there, in the end, and the page that shows them."""
@@ -203,7 +201,14 @@ class _Watch:
     def _submit(self, number: int, until: int | None = None, drawn: bool = False) -> Any:
         work = self._works[number]
         reference = self._campaign.reference(self._campaign.model_of(work), work.system.name)
-        return tasks.submit(judge, work, self._names[number], reference, until or stopped(work), drawn)
+        what = (
+            work,
+            self._names[number],
+            reference,
+            until or stopped(work, self._campaign.config.stop_when),
+            drawn,
+        )
+        return tasks.submit(judge, *what, beside=True)
 
     def _write(self) -> CampaignResult:
         directory, found = self._campaign.directory, [one for one in self._found.values() if one is not None]
@@ -234,7 +239,21 @@ def read_results(campaign: Campaign) -> CampaignResult:
     return read(path) if path.exists() else CampaignResult.of([], "")
 
 
-def stopped(work: Replicas) -> int | None:
-    """The step at which a work was found to be enough; None while it is not."""
+def rounds_of(work: Replicas, stop: Stop | None) -> dict[int, list[str]]:
+    """By the steps at which rounds ended, what did not hold; of as many replicas as there are to be."""
     path = work.directory / ROUNDS
-    return files.read_json(path).get("stopped") if path.exists() else None
+    kept = files.read_json(path) if path.exists() and stop else {}
+    if stop is None or (kept.get("stop_when"), kept.get("replicas")) != (to_dict(stop), work.replicas):
+        return {}
+    return {int(step): failed for step, failed in kept["failed"].items()}
+
+
+def _enough(rounds: Mapping[int, list[str]], step: int) -> bool:
+    """Whether the rounds that ended at a step, and just before, failed no condition."""
+    return [rounds[at] for at in sorted(rounds) if at <= step][-2:] == [[], []]
+
+
+def stopped(work: Replicas, stop: Stop | None) -> int | None:
+    """The step at which a work was found to be enough; None while it is not."""
+    rounds = rounds_of(work, stop)
+    return next((step for step in sorted(rounds) if _enough(rounds, step)), None)

@@ -76,7 +76,7 @@ def require_room(run: Run, judged: Collection[Beads] = ()) -> None:
     config = run.config
     numbers = max((3 * len(beads) for beads in judged), default=2)
     frames = max(1, len(judged)) * (config.sample.samples + config.simulate.frames)
-    # As chunks, as parts of files for other programs, and joined.
+    # As segments, as parts of files for other programs, and joined.
     require_writable(run.directory, SPARE + 3 * 4 * numbers * frames)
 
 

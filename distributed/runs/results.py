@@ -1,7 +1,7 @@
 """Samples and simulations of a run, each beside the settings that made it. None is ever replaced by another.
 
     runs/NAME/sample/results.json          the list, in the order in which they were last asked for
-    runs/NAME/sample/1/SYSTEM/chunk-*.npz  the first
+    runs/NAME/sample/1/SYSTEM/chains-*.npz  the first
 
 A result is known by what its numbers depend on: its settings, the model, the data and the seed. What only
 makes it longer (samples; chains, and frames of each) is no part of that: a result grows, and never shrinks.
@@ -60,7 +60,7 @@ class Results(Generic[Settings]):
     kind: type[Settings]
 
     def folder(self, result: Result) -> Path:
-        """Where its chunks lie, by system."""
+        """Where its segments lie, by system."""
         return self.directory / str(result.number)
 
     def all(self) -> list[Result[Settings]]:

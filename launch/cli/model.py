@@ -105,7 +105,7 @@ def export(arguments: ExportArguments, display: "Display") -> None:
 
 
 def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> None:
-    """Draw samples or simulate, a chunk at a time, and write them as XTC with PDB.
+    """Draw samples or simulate, a batch at a time, and write them as XTC with PDB.
 
     Raises ArchiveError for a file that is no model, ConfigError for a result that is there already,
     MoleculeError for a sequence that it cannot be, FileError for a place that cannot be written, StageError
