@@ -140,4 +140,6 @@ def require_growth(old: CampaignConfig, new: CampaignConfig) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and any(isinstance(one, Settings) for one in value):
         return f"{len(value)} of them"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -194,23 +194,23 @@ def test_a_campaign_grows(changes: dict):
         ({"models": ("b", "a")}, "models", "a", "b, a"),
         ({"models": ("b",)}, "models", "a", "b"),
         ({"settings": (Settings(timestep=0.02),)}, "settings.0.timestep", "0.01", "0.02"),
-        ({"settings": (Settings(),)}, "settings.0.timestep", "0.01", "None"),
+        ({"settings": (Settings(),)}, "settings.0.timestep", "0.01", "none"),
         (
             {"settings": (Settings(timestep=0.01, friction=2.0),)},
             "settings.0.friction",
-            "None",
+            "none",
             "2.0",
         ),
         (
             {"settings": (Settings(timestep=0.01, integrator="langevin"), Settings())},
             "settings.0.integrator",
-            "None",
+            "none",
             "langevin",
         ),
         ({"start": "data"}, "start", "samples", "data"),
         ({"ends_unless": "finite"}, "ends_unless", "physical", "finite"),
         ({"batch": 4}, "batch", "2", "4"),
-        ({"segment": 4}, "segment", "None", "4"),
+        ({"segment": 4}, "segment", "none", "4"),
     ],
 )
 def test_what_is_changed_is_refused_with_its_name(changes: dict, field: str, was: str, now: str):
