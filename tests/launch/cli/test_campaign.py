@@ -449,8 +449,8 @@ def test_molecules_are_grown_and_exported_for_other_programs(host: User):
                 *(("replay", ["1"]), ("export", [])),
             )
         ),
-        (["replay", "missing", "none"], "none"),
-        (["verify", "missing", "--count", "0"], "0"),
+        (["replay", "made", "none"], "none"),
+        (["verify", "made", "--count", "0"], "0"),
     ],
 )
 def test_wrong_words_are_one_line(
@@ -462,11 +462,13 @@ def test_wrong_words_are_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("models: m\nreplicas: 2\nframes: 2\n")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "campaign.json").touch()
     assert main(["campaign", *given]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert problem in err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    assert {path.name for path in tmp_path.rglob("*")} == {"mine.yaml", "made", "campaign.json"}
 
 
 def test_a_wrong_file_is_one_line_and_leaves_nothing(
