@@ -279,7 +279,8 @@ def _made(frames: np.ndarray, end: State) -> Made:
 @pytest.fixture(scope="module")
 def lossy(host: User, model: str) -> tuple[Path, Result]:
     """Of a step with which replicas leave the range, more than the campaign allows."""
-    values = FEW | {"models": model, "lost_share": 0.05, "settings": {"stride": 5, "timestep": 0.05}}
+    settings = {"stride": 5, "burn_in": 0, "timestep": 0.01}
+    values = FEW | {"models": model, "lost_share": 0.05, "settings": settings}
     result = host.run(*words(host, "lossy", values))
     return host.home / "campaigns" / "lossy", result
 
