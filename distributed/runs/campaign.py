@@ -2,6 +2,7 @@
 
 campaigns/NAME/campaign.json            what was asked for, and what was settled when it was made
 campaigns/NAME/models/MODEL.safetensors
+campaigns/NAME/start.npy                frames that replicas begin at, where a file has them
 campaigns/NAME/MODEL/SYSTEM/0-0/        segments, ledger and failures of settings 0 and seed 0
 """
 
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from ...analysis.systems import System
 from ...data import archive
@@ -27,7 +30,7 @@ from .config import ConfigError, from_dict, load, to_dict
 from .run import CONFIG
 
 FILE, FORMAT = "campaign.json", 1
-MODELS = "models"
+MODELS, START = "models", "start.npy"
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ class Campaign:
             raise ConfigError(f"{directory} is not the folder of a campaign: {FILE} is missing") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise FileError(f"{path} is of another format than {FORMAT}: it needs another version of fokker")
-        batching = {name: Batching(**values) for name, values in content["batching"].items()}
-        return cls(directory.absolute(), from_dict(content["config"], CampaignConfig), batching)
+        try:
+            batching = {name: Batching(**values) for name, values in content["batching"].items()}
+            config = from_dict(content["config"], CampaignConfig)
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise FileError(f"{path} was edited, or is damaged: {error}") from None
+        return cls(directory.absolute(), config, batching)
 
     @classmethod
     def plan(cls, directory: Path, config: CampaignConfig) -> "Campaign":
@@ -69,6 +76,7 @@ class Campaign:
         Of a new one, and of models that are new in it, nothing is settled yet.
         """
         batching: Mapping[str, Batching] = {}
+        config = _located(config)
         if (directory / FILE).exists():
             before = cls.read(directory)
             require_growth(before.config, config)
@@ -76,14 +84,16 @@ class Campaign:
             kept = {name: getattr(before.config, name) for name in ("batch", "segment")}
             config = replace(config, **{k: v for k, v in kept.items() if getattr(config, k) is None})
         planned = cls(directory.absolute(), config, batching)
-        planned._require_same_models()
+        planned._require_same_files()
         return planned
 
     def settle(self, batching: Mapping[str, Batching]) -> "Campaign":
-        """With what was measured for new models; written, with copies of the models. Raises FileError."""
+        """With what was measured for new models; written, with copies of its files. Raises FileError."""
         settled = replace(self, batching={**batching, **self.batching})
-        for name, source in self._sources.items():
-            if not (target := self._model(name)).exists():
+        copies = [(self._model(name), source) for name, source in self._sources.items()]
+        copies += [(self.directory / START, source) for source in self._start_file]
+        for target, source in copies:
+            if not target.exists():
                 with replacing(target) as partial:
                     shutil.copyfile(source, partial)
         values = {name: vars(one) for name, one in settled.batching.items()}
@@ -94,15 +104,21 @@ class Campaign:
 
     @cached_property
     def _sources(self) -> dict[str, Path]:
-        """Files of the models, by a name of each."""
+        """Files of the models, by a name of each; of those that are gone, the copies."""
         found: dict[str, Path] = {}
         for index, given in enumerate(self.config.models):
-            path = Path(given).expanduser()
-            file = path / archive.FILE if path.is_dir() else path
+            path = Path(given)
+            file, name = (path / archive.FILE, path.name) if path.is_dir() else (path, path.stem)
             if not file.is_file():
-                what = "a run has it when it is trained" if path.is_dir() else "name a model's file, or a run"
-                raise ConfigError(f"{file} is not there: {what}", f"models.{index}")
-            name = path.name if path.is_dir() else path.stem
+                kept = [one for one in map(self._model, (path.name, path.stem)) if one.is_file()]
+                if not kept:
+                    what = (
+                        "a run has it when it is trained"
+                        if path.is_dir()
+                        else "name a model's file, or a run"
+                    )
+                    raise ConfigError(f"{file} is not there: {what}", f"models.{index}")
+                file, name = kept[0], kept[0].stem
             if name in found:
                 raise ConfigError(f"{given} is called {name}, as another one", f"models.{index}")
             found[name] = file
@@ -111,14 +127,16 @@ class Campaign:
     def _model(self, name: str) -> Path:
         return self.directory / MODELS / f"{name}{Path(archive.FILE).suffix}"
 
-    def _require_same_models(self) -> None:
-        for index, (name, source) in enumerate(self._sources.items()):
-            kept = self._model(name)
+    def _require_same_files(self) -> None:
+        models = enumerate(self._sources.items())
+        copies = [(self._model(name), source, f"models.{index}") for index, (name, source) in models]
+        copies += [(self.directory / START, source, "start") for source in self._start_file]
+        for kept, source, field in copies:
             if kept.exists() and sha256(kept) != sha256(source):
+                what = "another file" if field == "start" else "another model"
                 raise ConfigError(
-                    f"{source} is another model than the one that the campaign was made with: take another "
-                    "--name",
-                    f"models.{index}",
+                    f"{source} is {what} than the one that the campaign was made with: take another --name",
+                    field,
                 )
 
     @cached_property
@@ -172,10 +190,33 @@ class Campaign:
         if given == "data":
             data, split = self._data_of(model)
             return FromData(data, split)
-        path = Path(given).expanduser().absolute()
-        if not path.is_file() or path.suffix != ".npy":
+        (path,) = self._start_file
+        try:
+            shape = np.load(path, mmap_mode="r").shape
+        except (ValueError, EOFError):
+            raise ConfigError(f"{path} is no .npy file of numbers", "start") from None
+        for system in self.systems(model):
+            if shape[1:] != system.shape or not shape[0]:
+                raise ConfigError(
+                    f"{path} is of shape {shape}, not frames × {' × '.join(map(str, system.shape))} as "
+                    f"{system.name} has",
+                    "start",
+                )
+        kept = self.directory / START
+        return FromFile(kept if kept.exists() else path)
+
+    @cached_property
+    def _start_file(self) -> list[Path]:
+        """That of the frames that replicas begin at, if a file has them; its copy if it is gone."""
+        given = self.config.start
+        if given in STARTS:
+            return []
+        path, kept = Path(given), self.directory / START
+        if path.is_file() and path.suffix == ".npy":
+            return [path]
+        if not kept.is_file():
             raise ConfigError(f"has to be samples, data, or a .npy file that is there, not {given}", "start")
-        return FromFile(path)
+        return [kept]
 
     def _data_of(self, model: str) -> tuple[Path, str]:
         """Dataset of the run that a model is of, and the split that it is judged by."""
@@ -190,7 +231,7 @@ class Campaign:
         ConfigError if one is asked for that is no dataset.
         """
         if self.config.reference is not None:
-            path = Path(self.config.reference).expanduser().absolute()
+            path = Path(self.config.reference)
             place = path / "data" if (path / "data" / MANIFEST).exists() else path
             if not (place / MANIFEST).exists():
                 raise ConfigError(f"{path} is no dataset: make one with fokker dataset convert", "reference")
@@ -207,7 +248,7 @@ class Campaign:
     @cached_property
     def works(self) -> list["Replicas"]:
         """The simulations of all models, systems, settings and seeds."""
-        found = []
+        found, began = [], [sha256(file) for file in self._start_file] or self.config.start
         for model in self.models:
             start, file = self.start(model), self._model(model)
             digest = sha256(self._sources[model])
@@ -215,7 +256,7 @@ class Campaign:
                 for index, settings in enumerate(self.settings(model)):
                     for seed in self.config.seeds:
                         kept = {k: v for k, v in to_dict(settings).items() if k not in EXTENT}
-                        identity = sha256_of({"model": digest, "settings": kept, "start": self.config.start})
+                        identity = sha256_of({"model": digest, "settings": kept, "start": began})
                         place = self.directory / model / system.name / f"{index}-{seed}"
                         found.append(
                             Replicas(
@@ -245,6 +286,26 @@ class Campaign:
 
 EXTENT = ("chains", "frames", "segment", "chunk")
 """Settings of a simulation that its random numbers do not depend on."""
+
+
+STARTS = ("samples", "data")
+"""Where replicas begin, without a file."""
+
+
+def _located(config: CampaignConfig) -> CampaignConfig:
+    """With its files named in full, as people ask for it from any folder."""
+
+    def full(given: str) -> str:
+        return str(Path(given).expanduser().absolute())
+
+    systems = [full(one) if Path(one).suffix and Path(one).exists() else one for one in config.systems]
+    return replace(
+        config,
+        models=tuple(map(full, config.models)),
+        systems=tuple(systems),
+        start=config.start if config.start in STARTS else full(config.start),
+        reference=None if config.reference is None else full(config.reference),
+    )
 
 
 @dataclass(frozen=True)

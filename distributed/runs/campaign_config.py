@@ -59,7 +59,7 @@ class CampaignConfig:
     """Sequences such as AC, or structures; none of the plane of a toy."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], BeforeValidator(_several)] = (0,)
     """Each makes replicas of its own."""
-    settings: Annotated[tuple[Settings, ...], BeforeValidator(_several)] = (Settings(),)
+    settings: Annotated[tuple[Settings, ...], BeforeValidator(_several), Field(min_length=1)] = (Settings(),)
     """Each makes replicas of its own."""
     start: str = "samples"
     """Where replicas begin: samples of the model, data of its run, or a .npy file of frames (nm)."""
@@ -77,26 +77,38 @@ class CampaignConfig:
     """None: after so many frames."""
 
     def __post_init__(self):
-        for name in ("models", "systems", "seeds"):
+        for name in ("models", "systems", "seeds", "settings"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names one of them twice")
 
 
+class _Loader(yaml.SafeLoader):
+    """One that refuses a name that is given twice, of which PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ConfigError("is there twice", twice[0])
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path) -> CampaignConfig:
     """The campaign of a YAML file. ConfigError names the file, and what is wrong with it."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # A safe loader, of plain values alone.
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        if not isinstance(values, dict):
+            raise ConfigError("has to name models, replicas and frames, each in a line: name: value")
+        return from_dict(values, CampaignConfig)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} has to name models, replicas and frames, each in a line: name: value")
-    try:
-        return from_dict(values, CampaignConfig)
     except ConfigError as error:
+        if not error.field:
+            raise ConfigError(f"{path} {error.problem}") from None
         raise ConfigError(f"{error.problem} (in {path})", error.field) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as the 40th of May.
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
 
 
 def require_growth(old: CampaignConfig, new: CampaignConfig) -> None:
@@ -106,7 +118,7 @@ def require_growth(old: CampaignConfig, new: CampaignConfig) -> None:
             continue
         if name in ("replicas", "frames") and now > was:
             continue
-        if name in ("systems", "seeds") and set(now) > set(was):
+        if name in ("systems", "seeds") and set(now) >= set(was):
             continue
         if name in ("models", "settings") and now[: len(was)] == was:
             continue
@@ -126,4 +138,8 @@ def require_growth(old: CampaignConfig, new: CampaignConfig) -> None:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple) and any(isinstance(one, Settings) for one in value):
+        return f"{len(value)} of them"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -47,7 +47,11 @@ def is_the_same(work: Simulation, segment: Segment) -> bool:
     """Whether a segment that is computed again has the bits of the one on disk; for a Ray task."""
     store = Store(work.directory)
     made: Made = work.compute(segment, before_of(store, segment))
-    return store.digest_of(made) == store.digest(segment)
+    # Of what lies there, as who changed it need not have changed the hash beside it.
+    none = np.zeros((0, *work.system.shape), np.float32)
+    frames = np.concatenate([none, *store.frames_of(segment, work.system)])
+    there = replace(made, trajectories=frames, end=made.end and store.state(segment))
+    return store.digest_of(made) == store.digest_of(there) == store.digest(segment)
 
 
 def before_of(store: Store, segment: Segment) -> State | None:
@@ -136,7 +140,9 @@ def announce(campaign: Campaign, display: Display) -> None:
     known = [tally.total or Summary() for tally in tallies]
     left = [max(w.chains * w.length - done.steps, 0) for w, done in zip(works, known, strict=True)]
     replicas, frames = campaign.config.replicas, campaign.config.frames
-    what = f"{len(works)} systems of {replicas:,} replicas, {frames:,} frames each"
+    what = (
+        f"{len(works)} system{'s' if len(works) > 1 else ''} of {replicas:,} replicas, {frames:,} frames each"
+    )
     if campaign.batching:
         done, every = sum(tally.done for tally in tallies), sum(tally.segments for tally in tallies)
         what += f": {every - done:,} of {every:,} segments to do"

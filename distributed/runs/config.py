@@ -39,6 +39,8 @@ _PROBLEMS = {
     "dataclass_type": "must be a group of settings",
     "tuple_type": "must be a list of values",
     "too_long": "must have {max_length} values",
+    "too_short": "must have {min_length} or more values",
+    "invalid_key": "is not a setting",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of fewer digits",
     "int_type": "must be a whole number",
@@ -212,7 +214,7 @@ def _config_error(found: Sequence[ErrorDetails]) -> ConfigError:
         problem = f"must have at least {path[-1] + 1} values, not {reprlib.repr(given)}"
     elif kind in _PROBLEMS:
         problem = _PROBLEMS[kind].format(**details.get("ctx", {}))
-        if kind not in ("missing", "unexpected_keyword_argument"):
+        if kind not in ("missing", "unexpected_keyword_argument", "invalid_key"):
             problem += f", not {reprlib.repr(given)}"
     if kind == "literal_error" and others and str(path[-1]).startswith("literal["):  # Or else, say, numbers.
         either, _, _ = problem.partition(", not ")

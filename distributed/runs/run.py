@@ -84,6 +84,16 @@ def locked(directory: Path) -> Iterator[str]:
         os.close(handle)
 
 
+def is_locked(directory: Path) -> bool:
+    """Whether a process is in it, as far as the lock says; also where there are no locks."""
+    with open(directory / LOCK, "a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class Run:
     """Where the parts of a run lie, and the work that they are made by.

@@ -1,5 +1,6 @@
 """`fokker campaign`: simulations of many systems, from a file that says which."""
 
+import socket
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -154,9 +155,11 @@ def status(arguments: FolderArguments, display: "Display") -> None:
 def cancel(arguments: FolderArguments, display: "Display") -> None:
     """Stop the process that is at work on it, which keeps what is done."""
     from ...data import fence
+    from ...distributed.runs.run import is_locked
 
     other = fence.last(arguments.campaign)
-    if not other:
+    here = f" of host {socket.gethostname()}," in other  # Of whom we see the lock.
+    if not other or (here and not is_locked(arguments.campaign)):
         raise ConfigError(f"nobody is at work on {arguments.campaign}")
     fence.let_go(fence.take(arguments.campaign))
     display.stage("cancel", f"{other}, stops within {2 * fence.BEAT_SECONDS:g} s; what is done is kept")
