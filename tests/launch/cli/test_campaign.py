@@ -293,6 +293,7 @@ def lost(campaign: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.long
 def test_a_campaign_that_loses_too_much_fails_with_its_results(lossy: tuple[Path, Result]):
     campaign, result = lossy
     assert result.returncode == 1
@@ -306,6 +307,7 @@ def test_a_campaign_that_loses_too_much_fails_with_its_results(lossy: tuple[Path
     assert (campaign / "report.html").exists()
 
 
+@pytest.mark.long
 def test_status_lists_what_was_lost(host: User, lossy: tuple[Path, Result]):
     result = host.run("campaign", "status", str(lossy[0]))
     assert (result.returncode, result.stderr) == (0, "")
@@ -315,6 +317,7 @@ def test_status_lists_what_was_lost(host: User, lossy: tuple[Path, Result]):
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
+@pytest.mark.long
 def test_a_replay_shows_every_step_to_the_bad_one(host: User, lossy: tuple[Path, Result]):
     campaign = lossy[0]
     number, one = max(enumerate(lost(campaign), 1), key=lambda pair: pair[1]["step"])
@@ -333,6 +336,7 @@ def test_a_replay_shows_every_step_to_the_bad_one(host: User, lossy: tuple[Path,
         np.testing.assert_array_equal(kept[place], frames[step - segment.begin - 1])
 
 
+@pytest.mark.long
 def test_a_failure_that_is_not_there_is_one_line(host: User, lossy: tuple[Path, Result]):
     campaign = lossy[0]
     result = host.run("campaign", "replay", str(campaign), "99")
