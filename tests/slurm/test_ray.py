@@ -25,7 +25,7 @@ while len([*meeting.glob("[0-9]*")]) < 2:
 try:
     joining.connect(ClusterConfig(address=other))
     refused = ""
-except cluster.ClusterError as error:
+except joining.ClusterError as error:
     refused = str(error)
 joining.connect(ClusterConfig())
 found = ray.cluster_resources()
