@@ -13,6 +13,7 @@ import ray
 
 from ...analysis.campaign_results import CampaignResult, WorkResult, read, to_json
 from ...analysis.reduction import Totals
+from ...analysis.references import Reference
 from ...analysis.report.campaign import scalars
 from ...analysis.report.campaign_page import page
 from ...data import files
@@ -146,6 +147,7 @@ class _Watch:
         self._pending: dict[Any, str] = {}
         self._begun, self._next = 0.0, time.monotonic() + JUDGE_SECONDS
         self._found = dict(read_results(campaign).works)
+        self._references: dict[tuple[str, str], Any] = {}
 
     def arrived(self, tallies: list[Tally]) -> None:
         """Show progress; judge what is there, now and then, while the work goes on."""
@@ -200,15 +202,17 @@ class _Watch:
 
     def _submit(self, number: int, until: int | None = None, drawn: bool = False) -> Any:
         work = self._works[number]
-        reference = self._campaign.reference(self._campaign.model_of(work), work.system.name)
-        what = (
-            work,
-            self._names[number],
-            reference,
-            until or stopped(work, self._campaign.config.stop_when),
-            drawn,
-        )
+        until = until or stopped(work, self._campaign.config.stop_when)
+        what = work, self._names[number], self._reference(work), until, drawn
         return tasks.submit(judge, *what, beside=True)
+
+    def _reference(self, work: Replicas) -> Any:
+        """What a system is compared with, reduced once for all that is judged by it."""
+        key = self._campaign.model_of(work), work.system.name
+        if key not in self._references:
+            found = self._campaign.reference(*key)
+            self._references[key] = found and tasks.submit(reference_of, *found, work.system, beside=True)
+        return self._references[key]
 
     def _write(self) -> CampaignResult:
         directory, found = self._campaign.directory, [one for one in self._found.values() if one is not None]
@@ -219,7 +223,7 @@ class _Watch:
 
 
 def judge(
-    work: Replicas, name: str, reference: tuple[Path, str] | None, until: int | None, drawn: bool
+    work: Replicas, name: str, reference: Reference | None, until: int | None, drawn: bool
 ) -> WorkResult | tuple[WorkResult, dict[str, Totals]] | None:
     """What is known of a work, and the sums of what can be `drawn`; None while no frame is there.
 
@@ -227,10 +231,9 @@ def judge(
     """
     if not any(len(work.frame_steps(segment)) for segment in Store(work.directory).segments):
         return None
-    against = None if reference is None else reference_of(*reference, work.system)
-    result, totals = examine(work, against, until, name, drawn)
-    sets = {"simulation": totals} if against is None else {"reference": against.totals, "simulation": totals}
-    return (result, sets) if drawn else result
+    result, totals = examine(work, reference, until, name, drawn)
+    sets = {"reference": reference.totals} if reference else {}
+    return (result, sets | {"simulation": totals}) if drawn else result
 
 
 def read_results(campaign: Campaign) -> CampaignResult:
