@@ -21,7 +21,12 @@ def key_of(seed: int | PRNGKeyArray, purpose: str, *place: str | int) -> PRNGKey
 
 def generator_of(seed: int, purpose: str, *place: str | int) -> np.random.Generator:
     """NumPy's generator of such a key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key_of(seed, purpose, *place))))
+    return generator(key_of(seed, purpose, *place))
+
+
+def generator(key: PRNGKeyArray) -> np.random.Generator:
+    """NumPy's generator of a key that is used for nothing else."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def _word(part: str | int) -> int:

@@ -11,12 +11,10 @@ from ...analysis.reduction import Reduction
 from ...analysis.references import compacted
 from ...analysis.series import Series
 from ...analysis.transitions import cores_of
-from .ledger import Ledger
+from .ledger import GIVEN_UP, Ledger
 from .segments import Loss, Segment, Store, Summary
 from .works import Work, lanes_of
 
-GIVEN_UP = "given up"
-"""Why chains are lost whose next segment failed again and again."""
 TOGETHER = 16
 """Reductions of segments that are in memory before they are added up."""
 
@@ -147,8 +145,3 @@ class Arrived:
                 if first <= loss.chain < first + count and loss.reason != GIVEN_UP:
                     found += end - loss.step
         return found
-
-
-def complete_rounds(work: Work) -> list[int]:
-    """Steps that all chains of a work have come to, but for those that were given up."""
-    return Arrived(work).rounds()

@@ -4,14 +4,16 @@ It only grows, and it can be made again from the files of the segments, which ar
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from ..training.history import read_lines
 from .segments import Loss, Segment, Store, Summary
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.jsonl"
+GIVEN_UP = "given up"
+"""What happens to a segment that failed again and again, and why its chains are lost."""
 
 
 class Ledger:
@@ -46,14 +48,14 @@ class Ledger:
 
     def failed(self, segment: Segment, reason: str, given_up: bool) -> None:
         """An attempt at a segment failed, and it is tried again or given up."""
-        event = "given up" if given_up else "failed"
+        event = GIVEN_UP if given_up else "failed"
         self._append(LEDGER, segment, event, reason=reason)
         if given_up:
             self._append(FAILURES, segment, event, reason=reason)
 
     def failures(self) -> list[dict[str, Any]]:
         """Lines of the chains that were lost and the segments that were given up."""
-        return [*self._lines(FAILURES)]
+        return self._lines(FAILURES)
 
     def _append(self, name: str, segment: Segment, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "segment": segment.name, **values})
@@ -62,9 +64,6 @@ class Ledger:
             with open(self._store.directory / name, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self._store.directory / name
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError):  # The last line of a driver that was killed.
-                    yield json.loads(line)
+        return read_lines(path) if path.exists() else []

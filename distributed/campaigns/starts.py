@@ -14,6 +14,7 @@ from ...data.archive import Bound
 from ...data.dataset.shards import Dataset
 from ...model import trained
 from ...model.config import SamplerConfig
+from ...model.keys import generator
 
 Start = Callable[[System, int, int, PRNGKeyArray, Bound], Frames | jax.Array]
 """Frames of the chains of one batch, given its number, how many chains it has, and a key of its own."""
@@ -31,7 +32,7 @@ class FromData:
     def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
         """Frames of one batch."""
         frames = Dataset(self.data).split(self.split, system.name)
-        chosen = np.random.default_rng(np.asarray(jax.random.key_data(key))).integers(len(frames), size=batch)
+        chosen = generator(key).integers(len(frames), size=batch)
         if self.first_phi_positive and number == 0:
             rare = np.flatnonzero(system.phi(frames.read()) > 0)
             if len(rare):

@@ -1,4 +1,7 @@
-"""Results of works whose segments were made up, beside the same numbers computed from all frames at once."""
+"""Results of works whose segments were made up, beside the same numbers computed from all frames at once.
+
+Every number of a result is compared, by works that are made in one way, hence the length.
+"""
 
 import pickle
 import tracemalloc
@@ -23,9 +26,9 @@ from fokker.data.dataset import shards
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed.campaigns import arrived
-from fokker.distributed.campaigns.arrived import GIVEN_UP, Arrived, complete_rounds
+from fokker.distributed.campaigns.arrived import Arrived
 from fokker.distributed.campaigns.assessment import Stop, assess, examine, passes, reference_of
-from fokker.distributed.campaigns.ledger import Ledger
+from fokker.distributed.campaigns.ledger import GIVEN_UP, Ledger
 from fokker.distributed.campaigns.segments import (
     LEFT,
     NOT_FINITE,
@@ -325,11 +328,11 @@ def test_the_size_of_segments_and_of_blocks_changes_nothing(tmp_path: Path, monk
 
 def test_a_round_is_what_all_chains_have_come_to(tmp_path: Path):
     work = Drawn(tmp_path, TOY, points(10, 30))
-    assert complete_rounds(commit(work, lanes=[0, 8])) == []
-    assert complete_rounds(commit(work, 60, lanes=[4])) == [10, 60]
+    assert Arrived(commit(work, lanes=[0, 8])).rounds() == []
+    assert Arrived(commit(work, 60, lanes=[4])).rounds() == [10, 60]
     Ledger(Store(tmp_path)).failed(Segment(4, 4, 60, 110), "out of memory", given_up=True)
-    assert complete_rounds(work) == [10, 60, 110, 160]
-    assert complete_rounds(commit(work)) == [10, 60, 110, 160]
+    assert Arrived(work).rounds() == [10, 60, 110, 160]
+    assert Arrived(commit(work)).rounds() == [10, 60, 110, 160]
 
 
 @pytest.mark.parametrize(
@@ -537,7 +540,7 @@ def test_simulations_and_samples_of_a_model_are_assessed_as_they_arrive(data: Pa
         assert result.mean.js.value > 0
         assert result.mean.js.error > 0
         assert (result.kinetic_temperature is None) == (work is sampling)
-        assert complete_rounds(work)[-1] == steps
+        assert Arrived(work).rounds()[-1] == steps
 
 
 def test_a_reference_travels_to_other_processes(tmp_path: Path):
