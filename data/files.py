@@ -56,13 +56,14 @@ def file_error(path: Path, error: OSError) -> FileError:
     """What the operating system said of a file that was to be written, in words."""
     reason = (error.strerror or str(error)).lower()
     remedy = "choose another place"
-    if error.errno in _FULL or (error.errno is None and _is_full(path.parent)):
+    full = error.errno in _FULL or (error.errno is None and _is_full(path.parent))
+    if full:
         reason = os.strerror(error.errno or errno.ENOSPC).lower()
         remedy = "nothing is half-written; free some space, or choose another place, and go on"
     elif error.errno == errno.ENAMETOOLONG:
         reason, remedy = "its name is too long", f"choose one of at most {NAME_BYTES} bytes"
     found = FileError(f"{path} cannot be written: {reason}: {remedy}")
-    found.full = reason == os.strerror(errno.ENOSPC).lower() or error.errno in _FULL
+    found.full = full
     return found
 
 

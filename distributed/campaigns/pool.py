@@ -2,7 +2,8 @@
 
 Segments of one fixed shape, so that an actor compiles once. Actors commit them and return summaries, which
 the driver adds up as they arrive; it never sees a frame. A finished segment never runs again. One that fails
-again and again is given up, and with it the chains that it would have advanced; all others go on.
+again and again is given up, and with it the chains that it would have advanced; all others go on. What actors
+do, and what is done when one of them does not, stand together, hence the length.
 """
 
 import time
@@ -217,7 +218,7 @@ class _Pool:
         # Of each work, by their first, the chains that are not given up, and those of them that wait.
         self._standing: list[dict[int, Lane]] = [{} for _ in works]
         self._held: list[set[int]] = [set() for _ in works]
-        for lane in lanes[::-1]:
+        for lane in lanes:
             self._standing[lane.work][lane.first] = lane
             self._held[lane.work].add(lane.first)
         self._nodes: dict[Any, str] = {}
@@ -285,7 +286,6 @@ class _Pool:
     def _go_on(self, number: int) -> None:
         """Let those chains of a work take their next segment that need not wait for others, nor end here."""
         standing, held = self._standing[number], self._held[number]
-        held.intersection_update(standing)
         if self._rounds is None:
             free = set(held)
         else:
@@ -324,9 +324,10 @@ class _Pool:
     def _mended(self, flight: _Flight, error: RayTaskError) -> bool:
         """Whether the work goes on after an error of a segment, which is tried again or given up."""
         cause, lane = error.cause, flight.lane
-        if lane is None or (isinstance(cause, FokkerError) and not getattr(cause, "full", False)):
+        full = isinstance(cause, FileError) and cause.full
+        if lane is None or (isinstance(cause, FokkerError) and not full):
             return False
-        if isinstance(cause, FileError):
+        if full:
             if time.monotonic() > self._pause:
                 self._notify(
                     f"{cause}: paused, and looked at again every {PAUSE_SECONDS:g} s (Ctrl-C ends it)"

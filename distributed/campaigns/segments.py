@@ -2,7 +2,7 @@
 
 A segment is a stretch of steps of some chains that advance together. Its file holds their frames, what these
 are reduced to, and where the chains stand at its end, from which the next one goes on. The files are the
-truth of what is done.
+truth of what is done: all that writes or reads them is here, hence the length.
 """
 
 import hashlib
@@ -159,17 +159,14 @@ class Store:
         self.directory = directory
 
     @cached_property
-    def _names(self) -> list[str]:
-        return sorted(os.listdir(self.directory)) if self.directory.is_dir() else []
-
-    @cached_property
     def lanes(self) -> Mapping[tuple[int, int], Sequence[Segment]]:
         """By first chain and number of chains, the segments that follow one another without a gap.
 
         As they were when this was first asked for.
         """
         found: dict[tuple[int, int], list[Segment]] = defaultdict(list)
-        for segment in sorted(filter(None, map(Segment.of, self._names))):
+        names = os.listdir(self.directory) if self.directory.is_dir() else []
+        for segment in sorted(filter(None, map(Segment.of, names))):
             lane = found[segment.first, segment.count]
             if segment.begin == (lane[-1].end if lane else 0):
                 lane.append(segment)
