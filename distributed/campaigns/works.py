@@ -2,6 +2,7 @@
 
 Chains advance in batches of one fixed number, the batch shape, as the bits of a compiled program depend on
 it; a chain's place in a batch is that of its number. Its random numbers are its own: it depends on no other.
+Samples and simulations stand side by side, as one pool takes both, hence the length.
 """
 
 from collections.abc import Iterable, Iterator

@@ -4,6 +4,8 @@ campaigns/NAME/campaign.json            what was asked for, and what was settled
 campaigns/NAME/models/MODEL.safetensors
 campaigns/NAME/start.npy                frames that replicas begin at, where a file has them
 campaigns/NAME/MODEL/SYSTEM/0-0/        segments, ledger and failures of settings 0 and seed 0
+
+Whatever its file can name is found, checked and kept here, hence the length.
 """
 
 import shutil

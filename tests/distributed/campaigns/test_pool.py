@@ -1,4 +1,7 @@
-"""Segments on a Ray of two CPUs: what they hold, and that each is computed once whatever happens."""
+"""Segments on a Ray of two CPUs: what they hold, and that each is computed once whatever happens.
+
+One Ray and two works that were computed once serve every fault, hence the length.
+"""
 
 import os
 import signal

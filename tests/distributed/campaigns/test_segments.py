@@ -1,3 +1,5 @@
+"""Files of segments: what comes back, and what it adds up to. All are made in one way, hence the length."""
+
 from dataclasses import fields, replace
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""A campaign is planned, settled and read without Ray; what it cannot be is one line, before it writes."""
+"""A campaign is planned, settled and read without Ray; what it cannot be is one line, before it writes.
+
+The same few models serve all that its file can name, hence the length.
+"""
 
 import json
 import shutil

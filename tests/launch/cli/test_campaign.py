@@ -1,4 +1,7 @@
-"""Campaigns as a user has them: run, run again, grown, stopped in every way, watched, judged, and wrong."""
+"""Campaigns as a user has them: run, run again, grown, stopped in every way, watched, judged, and wrong.
+
+One cluster, one model and a few campaigns serve them all, hence the length.
+"""
 
 import json
 import signal
