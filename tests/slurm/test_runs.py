@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,8 @@ def test_a_run_outlives_a_lost_node_and_slurm_gives_it_both_when_that_is_back(
         slurm.hosts.command("boot", "3")
         slurm.boot(3)
     wait_for(lambda: bool(this.events("finished")), "it is not trained", this)
-    assert [event["hosts"] for event in this.events("started")] == [2, 1, 2]
+    # The group may be asked for on both again, and withdrawn, before Ray takes the node for lost.
+    assert [hosts for hosts, _ in groupby(event["hosts"] for event in this.events("started"))] == [2, 1, 2]
     assert slurm.about(job, "Restarts") == "1"
     this.assert_same(whole, rtol=EXACT, atol=EXACT)
     slurm.client("scancel", job)
