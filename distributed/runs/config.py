@@ -168,10 +168,13 @@ def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
 
     Raises ConfigError, which names the first wrong field.
     """
+    adapter = _adapter(kind)
     try:
-        return _adapter(kind).validate_python(values)
+        found = adapter.validate_python(values)
     except ValidationError as error:
         raise _config_error(error.errors(include_url=False)) from None
+    _require_no_truth(values, adapter.dump_python(found))
+    return found
 
 
 def save(path: Path, config: Config) -> None:
@@ -222,6 +225,20 @@ def _config_error(found: Sequence[ErrorDetails]) -> ConfigError:
             f"{either} or {_config_error(others).problem.removeprefix('must be ')}", _dotted(path[:-1])
         )
     return ConfigError(problem, _dotted(path))
+
+
+def _require_no_truth(given: Any, found: Any, path: tuple[int | str, ...] = ()) -> None:
+    """ConfigError where true or false was given for a number: Python, and so pydantic, takes them for 1 and 0."""
+    if isinstance(found, Mapping) and isinstance(given, Mapping):
+        for name in (name for name in given if name in found):
+            _require_no_truth(given[name], found[name], (*path, name))
+    elif isinstance(found, list | tuple):
+        several = given if isinstance(given, list | tuple) else [given]  # One of them needs no list.
+        for index, (one, other) in enumerate(zip(several, found, strict=False)):
+            _require_no_truth(one, other, (*path, index))
+    elif isinstance(given, bool) and not isinstance(found, bool):
+        what = "number" if isinstance(found, float) else "whole number"
+        raise ConfigError(f"must be a {what}, not {given}", _dotted(path))
 
 
 def _dotted(path: Sequence[int | str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from fokker.distributed.campaigns.assessment import Stop
 from fokker.distributed.runs.campaign_config import CampaignConfig, Settings, load, require_growth
 from fokker.distributed.runs.config import ConfigError, from_dict, to_dict
+from fokker.model.config import SampleConfig
 
 LEAST = "models: m\nreplicas: 4\nframes: 2\n"
 JARGON = ("Input should", "Value should", "Keys should", "pydantic", "dictionary", "instance")
@@ -38,6 +39,14 @@ def test_all_that_a_file_may_say(file: Path):
     assert found.settings[1].given == {"timestep": 1e-3, "friction": 0, "integrator": "langevin"}
     assert found.stop_when == Stop("pmf", 0.01, None, 1.1, "x")
     assert from_dict(to_dict(found), CampaignConfig) == found
+
+
+def test_a_whole_number_may_be_written_with_a_point(file: Path):
+    """As in the settings of a run."""
+    file.write_text("models: m\nreplicas: 10.0\nframes: 20\nsettings: {burn_in: 0.0}\n")
+    found = load(file)
+    assert (found.replicas, found.frames, found.settings[0].burn_in) == (10, 20, 0)
+    assert from_dict({"samples": 10_000.0}, SampleConfig).samples == 10_000
 
 
 def test_one_of_several_needs_no_list(file: Path):
@@ -78,6 +87,14 @@ def test_one_of_several_needs_no_list(file: Path):
         ("lost_share: 2", "lost_share", "must be at most 1, not 2"),
         ("batch: 0", "batch", "must be above 0, not 0"),
         ("segment: 1.5", "segment", "must be a whole number, not 1.5"),
+        ("batch: true", "batch", "must be a whole number, not True"),
+        ("segment: yes", "segment", "must be a whole number, not True"),
+        ("seeds: false", "seeds.0", "must be a whole number, not False"),
+        ("seeds: [3, true]", "seeds.1", "must be a whole number, not True"),
+        ("settings: {burn_in: off}", "settings.0.burn_in", "must be a whole number, not False"),
+        ("settings: [{}, {timestep: on}]", "settings.1.timestep", "must be a number, not True"),
+        ("lost_share: true", "lost_share", "must be a number, not True"),
+        ("stop_when: {min_ess: true}", "stop_when.min_ess", "must be a number, not True"),
         ("ends_unless: fine", "ends_unless", "must be 'finite' or 'physical', not 'fine'"),
     ],
 )
@@ -104,6 +121,8 @@ def test_what_has_to_be_there(file: Path, name: str):
         ("models: {a: b}", "models.0: must be text, not {'a': 'b'}"),
         ("replicas: 0", "replicas: must be above 0, not 0"),
         ("replicas: many", "replicas: must be a whole number, not 'many'"),
+        ("replicas: true", "replicas: must be a whole number, not True"),
+        ("frames: yes", "frames: must be a whole number, not True"),
         ("frames: 2.5", "frames: must be a whole number, not 2.5"),
     ],
 )
