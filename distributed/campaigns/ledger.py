@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from ..training.history import read_lines
+from ..training.history import append_line, read_lines
 from .segments import Loss, Segment, Store, Summary
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.jsonl"
@@ -42,27 +42,26 @@ class Ledger:
     def add(self, segment: Segment, summary: Summary, losses: list[Loss]) -> None:
         """A segment is done; some chains may have been lost in it."""
         size = self._store.path(segment).stat().st_size
-        self._append(LEDGER, segment, "done", bytes=size, summary=asdict(summary))
-        for loss in losses:
-            self._append(FAILURES, segment, "chain lost", **asdict(loss))
+        with suppress(OSError):  # On a full disk: the files say the same.
+            for loss in losses:  # First: without the line of the segment they are added again.
+                self._append(FAILURES, segment, "chain lost", **asdict(loss))
+            self._append(LEDGER, segment, "done", bytes=size, summary=asdict(summary))
 
     def failed(self, segment: Segment, reason: str, given_up: bool) -> None:
         """An attempt at a segment failed, and it is tried again or given up."""
         event = GIVEN_UP if given_up else "failed"
-        self._append(LEDGER, segment, event, reason=reason)
-        if given_up:
-            self._append(FAILURES, segment, event, reason=reason)
+        with suppress(OSError):  # It is tried again in any case.
+            self._append(LEDGER, segment, event, reason=reason)
+            if given_up:
+                self._append(FAILURES, segment, event, reason=reason)
 
     def failures(self) -> list[dict[str, Any]]:
-        """Lines of the chains that were lost and the segments that were given up."""
-        return self._lines(FAILURES)
+        """Lines of the chains that were lost and the segments that were given up, each once."""
+        return [*{json.dumps(line, sort_keys=True): line for line in self._lines(FAILURES)}.values()]
 
     def _append(self, name: str, segment: Segment, event: str, **values: Any) -> None:
-        line = json.dumps({"event": event, "segment": segment.name, **values})
-        with suppress(OSError):  # On a full disk: the files say the same.
-            self._store.directory.mkdir(parents=True, exist_ok=True)
-            with open(self._store.directory / name, "a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+        self._store.directory.mkdir(parents=True, exist_ok=True)
+        append_line(self._store.directory / name, {"event": event, "segment": segment.name, **values})
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self._store.directory / name

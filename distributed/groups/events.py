@@ -1,6 +1,5 @@
 """What happens to the groups of a run, as lines that programs can read."""
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..training.history import read_lines
+from ..training.history import append_line, read_lines
 
 EVENTS = "events.jsonl"
 
@@ -35,8 +34,8 @@ class Event:
         entry = {"time": moment, "event": self.kind, "expert": self.expert, **self.values}
         if self.text:
             entry["text"] = self.text
-        with suppress(OSError), open(directory / EVENTS, "a") as file:
-            file.write(json.dumps(entry) + "\n")
+        with suppress(OSError):
+            append_line(directory / EVENTS, entry)
 
 
 def read(directory: Path) -> list[dict[str, Any]]:

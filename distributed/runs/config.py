@@ -228,7 +228,7 @@ def _config_error(found: Sequence[ErrorDetails]) -> ConfigError:
 
 
 def _require_no_truth(given: Any, found: Any, path: tuple[int | str, ...] = ()) -> None:
-    """ConfigError where true or false was given for a number: Python, and so pydantic, takes them for 1 and 0."""
+    """ConfigError where true or false was given for a number, as pydantic takes them for 1 and 0."""
     if isinstance(found, Mapping) and isinstance(given, Mapping):
         for name in (name for name in given if name in found):
             _require_no_truth(given[name], found[name], (*path, name))

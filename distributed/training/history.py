@@ -2,6 +2,8 @@
 
 import json
 from collections import deque
+from errno import ENOSPC
+from os import SEEK_END
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,27 +15,32 @@ KEPT = 10_000
 
 
 class History:
-    """A file of one line for each block. A line that was cut short is ended, and written again."""
+    """A file of one line for each block."""
 
     def __init__(self, path: Path):
-        self._waiting: deque[str] = deque(maxlen=KEPT)
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
-        self._cut = self._file.tell() > 0 and path.read_bytes()[-1:] != b"\n"
+        self._path, self._waiting = path, deque[Mapping[str, float | int]](maxlen=KEPT)
 
     def write(self, entry: Mapping[str, float | int]) -> None:
         """Append a line. OSError if the disk has no room; the line is kept."""
-        self._waiting.append(json.dumps(entry) + "\n")
+        self._waiting.append(entry)
         while self._waiting:
-            line = ("\n" if self._cut else "") + self._waiting[0]
-            self._cut = True
-            if self._file.write(line.encode()) < len(line):
-                raise OSError("the line was written in part")
-            self._cut = False
+            append_line(self._path, self._waiting[0])
             self._waiting.popleft()
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Append values as a line, after the end of one that was cut short, which it would be lost with.
+
+    OSError if the disk has no room for all of it. One process alone may write to the file.
+    """
+    line = json.dumps(entry).encode() + b"\n"
+    with open(path, "a+b", buffering=0) as file:
+        if file.seek(0, SEEK_END):
+            file.seek(-1, SEEK_END)
+            if file.read(1) != b"\n":
+                line = b"\n" + line
+        if (file.write(line) or 0) < len(line):
+            raise OSError(ENOSPC, "the line was written in part")
 
 
 def read_history(path: Path) -> dict[str, list[float]]:

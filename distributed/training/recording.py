@@ -49,8 +49,6 @@ class Recorder:
     def close(self) -> None:
         """Let go of the files."""
         self._scalars.close()
-        if self._writes:
-            self._history.close()
 
     def note(self, **changes) -> None:
         """Change the progress."""
