@@ -1,6 +1,7 @@
 """Frames of a molecule in files that other programs open."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,14 +62,16 @@ def write_part(
     good = _kept(frames)
     numbers = np.arange(len(frames)) if steps is None else steps
     with replacing(path) as partial:
-        with quietly(), writable(partial) as name, XTCTrajectoryFile(name, "w") as file:
-            if good.any():
-                file.write(
-                    np.asarray(frames[good], np.float32),
-                    time=(numbers[good] * timestep).astype(np.float32),
-                    step=numbers[good].astype(np.int32),
-                )
-        extent = extent_of(partial)  # On a full disk mdtraj writes less and says nothing.
+        # On a full disk mdtraj writes less, and says nothing or raises RuntimeError.
+        with suppress(RuntimeError), quietly(), writable(partial) as name:
+            with XTCTrajectoryFile(name, "w") as file:
+                if good.any():
+                    file.write(
+                        np.asarray(frames[good], np.float32),
+                        time=(numbers[good] * timestep).astype(np.float32),
+                        step=numbers[good].astype(np.int32),
+                    )
+        extent = extent_of(partial)
         if extent.problem or extent.frames != good.sum():
             raise _cut(path, int(good.sum()))
         begins = [0]
@@ -117,7 +120,9 @@ def _in_view(frame: Float[np.ndarray, "beads 3"]) -> Float[np.ndarray, "beads 3"
 
 
 def _cut(target: Path, frames: int) -> FileError:
-    return FileError(
+    found = FileError(
         f"{target} cannot be written: less than {frames} frames have arrived: nothing is "
         "half-written; free some space, or choose another place, and go on"
     )
+    found.full = True  # Nothing else makes mdtraj write less, though it does not say so.
+    return found

@@ -75,9 +75,22 @@ def test_less_than_was_written_is_an_error_and_leaves_nothing(
         Path(name).write_bytes(Path(name).read_bytes()[:-lost])
 
     monkeypatch.setattr(trajectories, "XTCTrajectoryFile", cut)
-    with pytest.raises(FileError, match=r"a\.xtc cannot be written: less than 7 frames"):
+    with pytest.raises(FileError, match=r"a\.xtc cannot be written: less than 7 frames") as error:
         trajectories.write(BEADS, FRAMES, tmp_path / "a.xtc")
+    assert error.value.full
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_is_said_to_be(small_disk: Path):
+    frames = np.random.default_rng(0).normal(size=(60_000, len(BEADS), 3)).astype(np.float32)
+    for write in (
+        lambda: trajectories.write_part(frames, small_disk / "a.xtc"),
+        lambda: trajectories.write(BEADS, frames, small_disk / "a.xtc"),
+    ):
+        with pytest.raises(FileError) as error:
+            write()
+        assert error.value.full
+        assert not list(small_disk.iterdir())
 
 
 def whole(path: Path) -> Part:

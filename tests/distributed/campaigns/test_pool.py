@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -457,6 +458,30 @@ def test_a_full_disk_pauses_the_work(
     assert "no space left on device" in said[0]
     assert "paused" in said[0]
     assert_made(work, expected[1])
+
+
+@pytest.mark.long
+def test_a_disk_without_room_for_frames_that_others_read_pauses_the_work(
+    ray_cluster, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Which mdtraj writes, and says nothing of."""
+    monkeypatch.setattr(pool, "PAUSE_SECONDS", 1.0)
+    filler, said = small_disk / "filler", []
+    work = Peptide(small_disk / "simulate")
+    work.directory.mkdir()
+    with suppress(OSError), open(filler, "wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+    def notify(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            filler.unlink()
+
+    (tally,) = pool.run([work], ClusterConfig(simulators=2), silent, notify)
+    assert tally.done == 4
+    assert ".xtc cannot be written: " in said[0]
+    assert "paused" in said[0]
 
 
 @dataclass(frozen=True)
