@@ -73,24 +73,6 @@ class Discs:
         return np.linalg.norm((away + pi) % (2 * pi) - pi if self.periodic else away, axis=1)
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """Points between limits along each axis, both of which belong to the box."""
-
-    boxes: tuple[tuple[tuple[float, float], ...], ...]
-
-    def __post_init__(self):
-        for (a, one), (b, other) in combinations(enumerate(self.boxes), 2):
-            pairs = zip(one, other, strict=True)
-            if all(low <= top and bottom <= high for (low, high), (bottom, top) in pairs):
-                raise ValueError(f"cores {a} and {b} overlap: {one} and {other}")
-
-    def __call__(self, values: Values) -> Int[np.ndarray, "frames"]:
-        """By all axes."""
-        limits = [np.transpose(box) for box in self.boxes]
-        return _numbers([((values >= low) & (values <= high)).all(axis=1) for low, high in limits], values)
-
-
 def _numbers(inside: list[np.ndarray], values: Values) -> Int[np.ndarray, "frames"]:
     found = np.full(len(values), NONE)
     for number, members in enumerate(inside):

@@ -33,15 +33,6 @@ def js_interval(js: float, missing: float) -> tuple[float, float]:
     return max(root - shift, 0.0) ** 2, min((root + shift) ** 2, log(2))
 
 
-def share_interval(share: float, missing: float) -> tuple[float, float]:
-    """The share of all frames with some property lies between these, where that of the kept is `share`.
-
-    From none to all of the missing ones. Raises ValueError for shares outside 0 to 1.
-    """
-    kept = 1 - _checked(missing)
-    return kept * _checked(share), kept * share + missing
-
-
 def _checked(share: float) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"a share of {share} is not between 0 and 1")

@@ -83,22 +83,15 @@ def reference_of(data: Path, split: str, system: System, spacing: float | None =
     return Reference.of(system, lambda: frames.blocks(BLOCK), sizes, spacing, cores_of(system))
 
 
-def assess(
-    work: Work, reference: Reference | None, until: int | None = None, name: str = "", whole: bool = True
-) -> WorkResult:
-    """What is known of a work from the segments that end at step `until` or before.
-
-    Without a reference nothing is compared; where no frame has arrived neither. `whole` says whether the
-    course of JS over the rounds and the kinetics belong to it, which stopping does not need. Raises FileError
-    for a segment that is damaged.
-    """
-    return examine(work, reference, until, name, whole)[0]
-
-
 def examine(
     work: Work, reference: Reference | None, until: int | None = None, name: str = "", whole: bool = True
 ) -> tuple[WorkResult, Totals]:
-    """The same, and what the frames add up to, of which figures are drawn."""
+    """What is known of a work from the segments that end at step `until` or before, and what they add up to.
+
+    Figures are drawn of the sums. Without a reference nothing is compared; where no frame has arrived
+    neither. `whole` says whether the course of JS over the rounds and the kinetics belong to it, which
+    stopping does not need. Raises FileError for a segment that is damaged.
+    """
     arrived, system = Arrived(work, until), work.system
     summary, course, reductions = arrived.summary(), None, list[Reduction]()
     if reference and whole:

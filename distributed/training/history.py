@@ -2,10 +2,10 @@
 
 import json
 from collections import deque
-from errno import ENOSPC
-from os import SEEK_END
 from collections.abc import Mapping
 from contextlib import suppress
+from errno import ENOSPC
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 

@@ -5,7 +5,7 @@ from math import pi
 import numpy as np
 import pytest
 
-from fokker.analysis.statistics.cores import Arcs, Boxes, Discs, milestones
+from fokker.analysis.statistics.cores import Arcs, Discs, milestones
 
 
 def points(*values: tuple[float, ...]) -> np.ndarray:
@@ -32,11 +32,6 @@ def test_discs_lie_in_the_plane_or_on_the_torus():
     assert Discs(centres, radii, periodic=True)(some).tolist() == [0, -1, 1, 1, 0]
 
 
-def test_boxes_have_their_limits():
-    cores = Boxes((((0.0, 1.0), (0.0, 2.0)), ((2.0, 3.0), (0.0, 2.0))))
-    assert cores(points((0, 0), (1, 2), (1.5, 1), (2, 2), (3, 2.1))).tolist() == [0, 0, -1, 1, -1]
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -45,7 +40,6 @@ def test_boxes_have_their_limits():
         lambda: Arcs(((3.0, -3.0), (-3.1, 0.0))),
         lambda: Discs(((0.0, 0.0), (1.0, 0.0)), (0.5, 0.5)),
         lambda: Discs(((3.0, 0.0), (-3.0, 0.0)), (0.2, 0.2), periodic=True),
-        lambda: Boxes((((0.0, 1.0), (0.0, 1.0)), ((1.0, 2.0), (0.5, 0.6)))),
     ],
 )
 def test_cores_that_overlap_are_an_error(make):
@@ -56,7 +50,6 @@ def test_cores_that_overlap_are_an_error(make):
 def test_cores_that_do_not_overlap_on_the_other_side_are_none():
     Discs(((3.0, 0.0), (-3.0, 0.0)), (0.2, 0.2))
     Arcs(((3.0, -3.0), (-2.9, 2.9)))
-    Boxes((((0.0, 1.0), (0.0, 1.0)), ((0.0, 1.0), (1.1, 2.0))))
 
 
 def test_every_disc_has_a_radius_and_every_arc_a_length():

@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import cumulative_simpson, simpson
 from scipy.stats import poisson
 
-from fokker.analysis.statistics.cores import Boxes, milestones
+from fokker.analysis.statistics.cores import Discs, milestones
 from fokker.analysis.statistics.kinetics import Rate, Transitions, after_first, first_passage_of
 
 THREE = np.array([[0.97, 0.02, 0.01], [0.01, 0.95, 0.04], [0.005, 0.015, 0.98]])
@@ -155,7 +155,7 @@ def test_rates_of_a_double_well_are_symmetric_and_those_of_kramers_integral():
     for before, after in pairwise(values):
         after[:] = before - 12 * before * (before**2 - 1) * step
         after += np.sqrt(2 * step) * random.standard_normal(chains)
-    cores = Boxes((((-inf, -core),), ((core, inf),)))
+    cores = Discs(((-core - 9,), (core + 9,)), (9.0, 9.0))  # All beyond.
     states = [milestones(chain[:, None], cores) for chain in values.T]
     # What crosses a border between two frames is seen 0.58 √(2 D dt) later (Broadie et al., 1997).
     edge = core + 0.5826 * np.sqrt(2 * step)

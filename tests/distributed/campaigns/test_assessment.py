@@ -27,7 +27,7 @@ from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed.campaigns import arrived
 from fokker.distributed.campaigns.arrived import Arrived
-from fokker.distributed.campaigns.assessment import Stop, assess, examine, passes, reference_of
+from fokker.distributed.campaigns.assessment import Stop, examine, passes, reference_of
 from fokker.distributed.campaigns.ledger import GIVEN_UP, Ledger
 from fokker.distributed.campaigns.segments import (
     LEFT,
@@ -151,6 +151,11 @@ def reference_from(system: System, frames: np.ndarray, **more) -> Reference:
         [frames.shape[1]] * len(frames),
         **more,
     )
+
+
+def assess(*what: Any, **more: Any) -> WorkResult:
+    """What is known of a work, without the sums."""
+    return examine(*what, **more)[0]
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
