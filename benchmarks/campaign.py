@@ -35,25 +35,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of a segment, about (default 6)")
     parser.add_argument("--actors", type=int, default=2, help="compared with one (default 2)")
     arguments = parser.parse_args()
-    joining.connect(ClusterConfig())
     found = {}
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, work in works(Path(folder), arguments.actors).items():
-                work = sized(work, arguments.seconds)
-                turns = [
-                    (measure(work, 1, turn), measure(work, arguments.actors, turn))
-                    for turn in range(arguments.turns)
-                ]
-                found[name] = {
-                    "throughput": median(many.rate / one.rate for one, many in turns),
-                    "steps per CPU-second": median(many.per_cpu / one.per_cpu for one, many in turns),
-                    "overhead": median(many.overhead for _, many in turns),
-                    "steps/s": median(many.rate for _, many in turns),
-                }
-                print(name, *(f"{key} {value:,.3f}" for key, value in found[name].items()), sep="  ")
-    finally:
-        joining.leave()
+    with joining.leaving(), tempfile.TemporaryDirectory() as folder:
+        joining.connect(ClusterConfig())
+        for name, work in works(Path(folder), arguments.actors).items():
+            work = sized(work, arguments.seconds)
+            turns = [
+                (measure(work, 1, turn), measure(work, arguments.actors, turn))
+                for turn in range(arguments.turns)
+            ]
+            found[name] = {
+                "throughput": median(many.rate / one.rate for one, many in turns),
+                "steps per CPU-second": median(many.per_cpu / one.per_cpu for one, many in turns),
+                "overhead": median(many.overhead for _, many in turns),
+                "steps/s": median(many.rate for _, many in turns),
+            }
+            print(name, *(f"{key} {value:,.3f}" for key, value in found[name].items()), sep="  ")
     print(json.dumps({"benchmark": "campaign", "actors": arguments.actors, **found}))
 
 

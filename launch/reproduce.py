@@ -98,14 +98,12 @@ def reproduce(arguments: Table, display: Display) -> None:
         for run in every:
             for note in run.claim():
                 display.stage("note", f"{run.label}: {note}")
-        try:
+        with joining.leaving():
             for note in checks.require_storage(root, every[0].config.cluster):
                 display.stage("note", note)
             for stage in ("data", "train", "sample", "simulate", "evaluate"):
                 stages.STAGES[stage](every, display)
             references = _references(root, every, arguments.seeds, display)
-        finally:
-            joining.leave()
         _write(root, arguments.table, runs, references, display)
 
 

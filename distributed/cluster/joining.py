@@ -6,7 +6,8 @@ import socket
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 
 import grpc
@@ -112,13 +113,11 @@ def wait_for_nodes(count: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1.0)
-    try:
+    with leaving():
         while (found := len(nodes())) < count:
             if time.monotonic() > deadline:
                 raise ClusterError(f"only {found} of {count} nodes have joined within {JOIN_SECONDS:g} s")
             time.sleep(1.0)
-    finally:
-        leave()
 
 
 def nodes(labels: Labels = MappingProxyType({})) -> list[dict[str, float]]:
@@ -218,6 +217,15 @@ def reason(error: RayError) -> str:
 def leave() -> None:
     """Leave the cluster, and end it if this process had started it."""
     ray.shutdown()
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Within, a cluster is joined by whoever needs one; at the end it is left, however that comes."""
+    try:
+        yield
+    finally:
+        leave()
 
 
 def cpus(labels: Labels = MappingProxyType({})) -> float:

@@ -104,11 +104,8 @@ def _working_on(out: Path) -> Iterator[Path]:
     from ...distributed.cluster import joining
     from ...distributed.runs.run import locked
 
-    try:
-        with locked(out.absolute()):
-            yield out.absolute()
-    finally:
-        joining.leave()
+    with joining.leaving(), locked(out.absolute()):
+        yield out.absolute()
 
 
 def generate(arguments: GenerateArguments, display: "Display") -> None:

@@ -236,7 +236,7 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
     from ...distributed.runs import checks
     from ...distributed.runs.stages import STAGES
 
-    try:
+    with joining.leaving():
         if not {*stages} <= {*READING}:
             for note in checks.require_storage(runs[0].directory, runs[0].config.cluster):
                 display.stage("note", note)
@@ -245,8 +245,6 @@ def execute(stages: Sequence[str], runs: "Sequence[Run]", display: "Display") ->
             STAGES[stage](runs, display)
             for this in runs:
                 this.add_timing(stage, (time.perf_counter() - begin) / len(runs))
-    finally:
-        joining.leave()
 
 
 ABOUT = {

@@ -131,12 +131,13 @@ os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import ray
 from fokker.distributed.cluster import joining, machine, ray_compat
 from fokker.distributed.config import ClusterConfig
-joining.connect(ClusterConfig())
-node = ray._private.worker._global_node
-print(joining.cpus(), machine.scratch())
-print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, ray_compat.lost())
-print(joining.worker_environment(False)["JAX_COMPILATION_CACHE_DIR"])
-joining.leave()
+with joining.leaving():
+    joining.connect(ClusterConfig())
+    node = ray._private.worker._global_node
+    print(joining.cpus(), machine.scratch())
+    print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, ray_compat.lost())
+    print(joining.worker_environment(False)["JAX_COMPILATION_CACHE_DIR"])
+assert not ray.is_initialized()
 machine.remove_scratch()
 print(machine.scratch.__globals__["_scratch"].exists())
 """
@@ -166,6 +167,16 @@ def test_connecting_again_keeps_the_cluster(ray_cluster):
     joining.connect(ClusterConfig())
     assert ray.get_runtime_context().get_job_id() == before
     assert joining.cpus() == CPUS
+
+
+def test_a_cluster_is_left_however_the_work_ends(monkeypatch: pytest.MonkeyPatch):
+    left = []
+    monkeypatch.setattr(joining, "leave", lambda: left.append(True))
+    with joining.leaving():
+        assert not left
+    with pytest.raises(KeyboardInterrupt), joining.leaving():
+        raise KeyboardInterrupt
+    assert left == [True, True]
 
 
 def test_nodes_that_have_joined_are_not_waited_for(ray_cluster, monkeypatch: pytest.MonkeyPatch):
