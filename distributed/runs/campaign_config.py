@@ -16,6 +16,8 @@ GROWING = ("replicas", "frames", "systems", "seeds", "models", "settings")
 """What may grow when a campaign goes on."""
 FREE = ("reference", "stop_when", "lost_share")
 """What may be anything then."""
+STARTS = ("samples", "data")
+"""Where replicas begin, without a file."""
 
 
 def _several(value: Any) -> Any:

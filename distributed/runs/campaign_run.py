@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,7 +28,6 @@ from ..cluster import joining
 from ..config import ClusterConfig
 from . import board
 from .campaign import Batching, Campaign, Replicas
-from .campaign_config import CampaignConfig
 from .config import to_dict
 from .display import Display
 
@@ -71,25 +69,21 @@ def seconds_of_a_step(work: Simulation) -> float:
         steps = 64 if steps == 8 else int(steps * np.clip(PROBE_SECONDS / seconds, 2, 64))
 
 
-def prepare(directory: Path, config: CampaignConfig, cluster: ClusterConfig, display: Display) -> Campaign:
-    """The campaign of a folder, grown to what is asked for; its batches are measured where they are new.
+def prepare(planned: Campaign, cluster: ClusterConfig, display: Display) -> Campaign:
+    """A campaign as it was planned, in its folder; its batches are measured where they are new.
 
-    Raises ConfigError, before anything is written, for what it cannot be.
+    Raises ConfigError if another process has changed it since.
     """
-    planned = Campaign.plan(directory, config)
-    works = planned.works
-    new = [model for model in planned.models if model not in planned.batching]
-    found: dict[str, Batching] = {}
-    for model in new:
+    config, found = planned.config, dict[str, Batching]()
+    for model in planned.parts.models:
+        if model in planned.batching:
+            continue
         batch, segment = config.batch, config.segment
         if batch is None or segment is None:
             display.stage("measure", f"how many replicas of {model} should advance together")
             joining.connect(cluster)
-            work = max(
-                (one for one in works if planned.model_of(one) == model),
-                key=lambda one: len(one.system.masses),
-            )
-            work = replace(work, model=planned.source(model))
+            own = (one for one in planned.works if planned.model_of(one) == model)
+            work = max(own, key=lambda one: len(one.system.masses))
             on_gpu = cluster.device == "gpu"
             most, frames = config.replicas, config.frames
             sizes: Any = ray.get(tasks.submit(measured, work, most, frames, on_gpu=on_gpu))
@@ -210,7 +204,7 @@ class _Watch:
         """What a system is compared with, reduced once for all that is judged by it."""
         key = self._campaign.model_of(work), work.system.name
         if key not in self._references:
-            found = self._campaign.reference(*key)
+            found = self._campaign.parts.reference(*key)
             self._references[key] = found and tasks.submit(reference_of, *found, work.system, beside=True)
         return self._references[key]
 

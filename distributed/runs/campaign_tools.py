@@ -12,13 +12,15 @@ from ...analysis.campaign_results import CampaignResult
 from ...analysis.report.campaign import table
 from ...data import trajectories
 from ...data.errors import FokkerError
-from ...data.files import replacing
+from ...data.files import FileError, replacing
 from .. import tasks
 from ..campaigns import pool
 from ..campaigns.ledger import Ledger
 from ..campaigns.pool import Tally
 from ..campaigns.segments import Made, Segment, State, Store, Summary
 from ..campaigns.works import Simulation
+from ..cluster import joining
+from ..config import ClusterConfig
 from .campaign import Campaign, Replicas
 from .config import ConfigError
 from .display import Display, clock, size
@@ -30,10 +32,13 @@ def missing_of(campaign: Campaign) -> list[tuple[str, Tally]]:
 
 
 def verify(campaign: Campaign, count: int, seed: int) -> list[tuple[str, str, bool]]:
-    """Compute some segments again, drawn at random: name, segment, and whether the bits are the same."""
-    there = [(work, segment) for work in campaign.works for segment in Store(work.directory).segments]
-    if not there:
-        raise FokkerError(f"{campaign.directory} has no segments yet")
+    """Compute some segments again, drawn at random: name, segment, and whether the bits are the same.
+
+    On the cluster of RAY_ADDRESS, or one of its own. ConfigError if replicas would begin elsewhere.
+    """
+    there = [(work, segment) for work, store in _stores(campaign) for segment in store.segments]
+    campaign.require_same_data()
+    joining.connect(ClusterConfig())
     chosen = np.random.default_rng(seed).choice(len(there), min(count, len(there)), replace=False)
     picked = [there[index] for index in sorted(chosen)]
     same: Any = ray.get([tasks.submit(is_the_same, work, segment) for work, segment in picked])
@@ -41,6 +46,14 @@ def verify(campaign: Campaign, count: int, seed: int) -> list[tuple[str, str, bo
         (campaign.name_of(work), segment.name.removesuffix(".npz"), bool(one))
         for (work, segment), one in zip(picked, same, strict=True)
     ]
+
+
+def _stores(campaign: Campaign) -> list[tuple[Replicas, Store]]:
+    """Of all works. FokkerError if none has a segment."""
+    found = [(work, Store(work.directory)) for work in campaign.works]
+    if not any(store.segments for _, store in found):
+        raise FokkerError(f"{campaign.directory} has no segments yet: fokker campaign run computes them")
+    return found
 
 
 def is_the_same(work: Simulation, segment: Segment) -> bool:
@@ -55,9 +68,17 @@ def is_the_same(work: Simulation, segment: Segment) -> bool:
 
 
 def before_of(store: Store, segment: Segment) -> State | None:
-    """Where the chains of a segment stand at its start; None at their own."""
-    earlier = [one for one in store.lanes[segment.first, segment.count] if one.end == segment.begin]
-    return store.state(earlier[0]) if earlier else None
+    """Where the chains of a segment stand at its start; None at their own.
+
+    FileError if the segment before it is gone.
+    """
+    if segment.begin == 0:
+        return None
+    lane = store.lanes.get((segment.first, segment.count), ())
+    for one in lane:
+        if one.end == segment.begin:
+            return store.state(one)
+    raise FileError(f"{store.path(segment)}: the segment before it is gone: fokker campaign run computes it")
 
 
 @dataclass(frozen=True)
@@ -86,15 +107,22 @@ def failures(campaign: Campaign) -> list[Failure]:
 def replay(campaign: Campaign, failure: Failure, number: int, out: Path | None) -> tuple[Path, int]:
     """Write every step of a replica from the start of the segment in which it was lost; where, and how many.
 
-    The last is the one that it was lost for. ConfigError for what is no replica.
+    The last is the one that it was lost for. ConfigError for what is no replica, and for a file of another
+    ending than its frames have.
     """
     segment = Segment.of(failure.line["segment"])
     if "chain" not in failure.line or segment is None:
         raise ConfigError("is a segment that was given up: the same campaign run tries it again", "FAILURE")
     work, chain, step = failure.work, failure.line["chain"], failure.line["step"]
+    beads = work.system.beads
+    ending = ".npy" if beads is None else ".xtc"
+    path = out or campaign.directory / f"failure-{number}{ending}"
+    if path.suffix != ending:
+        raise ConfigError(f"{path} has to end with {ending}", "--out")
+    campaign.require_same_data()
+    joining.connect(ClusterConfig())
     found: Any = ray.get(tasks.submit(every_step, work, segment, chain, step))
-    frames, beads = np.asarray(found), work.system.beads
-    path = out or campaign.directory / f"failure-{number}{'.npy' if beads is None else '.xtc'}"
+    frames = np.asarray(found)
     if beads is None:
         with replacing(path) as partial:
             np.save(partial, frames)
@@ -113,20 +141,26 @@ def every_step(work: Replicas, segment: Segment, chain: int, step: int) -> np.nd
 
 
 def export(campaign: Campaign, out: Path, states: bool) -> Iterator[tuple[str, int]]:
-    """Write a trajectory for each replica that has frames, and where all stand; names, and how many."""
-    for work in campaign.works:
-        name, store = campaign.name_of(work), Store(work.directory)
-        beads, count = work.system.beads, 0
+    """Write a trajectory for each replica that has frames, and where all stand; names, and how many.
+
+    Raises FokkerError, before anything is written, where there is no segment, or one is damaged.
+    """
+    stores = _stores(campaign)
+    for _, store in stores:
+        for segment in store.segments:
+            store.digest(segment)
+    for work, store in stores:
+        name, beads, count = campaign.name_of(work), work.system.beads, 0
         for number, parts in enumerate(store.parts() if beads else ()):
             if beads and any(part.end > part.begin for part in parts):
                 trajectories.join(beads, parts, out / name / f"replica-{number:05d}.xtc")
                 count += 1
-        if beads is None:
-            frames = [*store.blocks(work.system)]
+        frames = [*store.blocks(work.system)] if beads is None else []
+        if frames:
             with replacing(out / name / "frames.npy") as partial:
-                np.save(partial, np.concatenate(frames) if frames else np.zeros((0, *work.system.shape)))
+                np.save(partial, np.concatenate(frames))
             count = sum(lane[0].count for lane in store.lanes.values())
-        if states:
+        if states and store.segments:
             ends = [store.state(lane[-1]) for lane in store.lanes.values()]
             with replacing(out / name / "states.npz") as partial:
                 named = {key: np.concatenate([getattr(end, key) for end in ends]) for key in State._fields}

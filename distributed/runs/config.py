@@ -168,7 +168,7 @@ def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
 
     Raises ConfigError, which names the first wrong field.
     """
-    adapter = _adapter(kind)
+    adapter: TypeAdapter[Any] = _adapter(kind)
     try:
         found = adapter.validate_python(values)
     except ValidationError as error:

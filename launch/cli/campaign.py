@@ -115,23 +115,19 @@ def run(arguments: RunArguments, display: "Display") -> None:
 
     config = load(arguments.file)
     directory = (arguments.campaigns_dir / (arguments.name or arguments.file.stem)).absolute()
+    planned = Campaign.plan(directory, config)  # What is wrong with it, before a folder is made.
     if arguments.dry_run:
-        planned = Campaign.plan(directory, config)
         campaign_tools.announce(planned, display)
         return
-    Campaign.plan(directory, config).works  # noqa: B018  What is wrong with it, before a folder is made.
-    try:
-        with locked(directory) as note:
-            if note:
-                display.stage("note", note)
-            campaign = campaign_run.prepare(directory, config, arguments.cluster, display)
-            campaign_tools.announce(campaign, display)
-            result = campaign_run.carry_out(campaign, arguments.cluster, display)
-            campaign_tools.show(result, display)
-            display.stage("report", str(directory / campaign_run.REPORT))
-            campaign_run.require_kept(campaign, result)
-    finally:
-        joining.leave()
+    with joining.leaving(), locked(directory) as note:
+        if note:
+            display.stage("note", note)
+        campaign = campaign_run.prepare(planned, arguments.cluster, display)
+        campaign_tools.announce(campaign, display)
+        result = campaign_run.carry_out(campaign, arguments.cluster, display)
+        campaign_tools.show(result, display)
+        display.stage("report", str(directory / campaign_run.REPORT))
+        campaign_run.require_kept(campaign, result)
 
 
 def status(arguments: FolderArguments, display: "Display") -> None:
@@ -140,14 +136,14 @@ def status(arguments: FolderArguments, display: "Display") -> None:
     from ...distributed.runs.campaign import Campaign
 
     campaign = Campaign.read(arguments.campaign)
+    result, failures = campaign_run.read_results(campaign), campaign_tools.failures(campaign)
     rows = []
     for name, tally in campaign_tools.missing_of(campaign):
         total = tally.total
         rate = f"{total.steps / total.seconds:,.0f}" if total and total.seconds else ""
         rows.append((name, f"{tally.done}/{tally.segments}", f"{tally.done / tally.segments:.0%}", rate))
     display.table(PROGRESS, rows)
-    campaign_tools.show(campaign_run.read_results(campaign), display)
-    failures = campaign_tools.failures(campaign)
+    campaign_tools.show(result, display)
     if failures:
         display.table(FAILURES, [one.row(number) for number, one in enumerate(failures, 1)])
 
@@ -172,11 +168,8 @@ def verify(arguments: VerifyArguments, display: "Display") -> int:
     from ...distributed.runs.campaign import Campaign
 
     campaign = Campaign.read(arguments.campaign)
-    joining.connect(ClusterConfig())
-    try:
+    with joining.leaving():
         found = campaign_tools.verify(campaign, arguments.count, arguments.seed)
-    finally:
-        joining.leave()
     display.table(
         ("system", "segment", "bits"),
         [(name, segment, "the same" if same else "differ") for name, segment, same in found],
@@ -196,13 +189,10 @@ def replay(arguments: ReplayArguments, display: "Display") -> None:
         raise ConfigError(
             f"{arguments.campaign} has {len(known)} failures, as its status lists them", "FAILURE"
         )
-    joining.connect(ClusterConfig())
-    try:
+    with joining.leaving():
         path, frames = campaign_tools.replay(
             campaign, known[arguments.failure - 1], arguments.failure, arguments.out
         )
-    finally:
-        joining.leave()
     display.stage("replay", f"{frames} frames, of every step: {path}")
 
 
@@ -214,7 +204,7 @@ def export(arguments: ExportArguments, display: "Display") -> None:
     campaign = Campaign.read(arguments.campaign)
     out = (arguments.out or campaign.directory / "trajectories").absolute()
     for name, files in campaign_tools.export(campaign, out, arguments.states):
-        display.stage("export", f"{name}: {files} replicas in {out / name}")
+        display.stage("export", f"{name}: {f'{files} replicas in {out / name}' if files else 'no frame yet'}")
 
 
 COMMANDS = {

@@ -21,6 +21,7 @@ from fokker.data.errors import FokkerError
 from fokker.data.files import FileError
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
+from fokker.distributed.campaigns.assessment import Stop
 from fokker.distributed.campaigns.segments import Segment
 from fokker.distributed.campaigns.starts import FromData, FromFile, FromSamples
 from fokker.distributed.runs.campaign import FILE, Batching, Campaign
@@ -65,17 +66,25 @@ def of_molecules(**changes) -> CampaignConfig:
 
 def settled(directory: Path, config: CampaignConfig) -> Campaign:
     planned = Campaign.plan(directory, config)
-    return planned.settle({name: BATCHING for name in planned.models})
+    return planned.settle({name: BATCHING for name in planned.parts.models})
 
 
 def refused(directory: Path, config: CampaignConfig) -> ConfigError:
     """What is wrong with a campaign, in a line, without anything written."""
     before = [*directory.parent.rglob("*")]
     with pytest.raises(ConfigError) as error:
-        Campaign.plan(directory, config).works  # noqa: B018  Where all of it is looked at.
+        Campaign.plan(directory, config)
     assert [*directory.parent.rglob("*")] == before
     assert "\n" not in str(error.value)
     return error.value
+
+
+def described(campaign: Campaign) -> list[tuple]:
+    """What its works are of; molecules hold functions, which are equal to none."""
+    return [
+        (work.directory, work.identity, work.system.beads and work.system.beads.to_json())
+        for work in campaign.works
+    ]
 
 
 # Planned, settled, read
@@ -172,7 +181,7 @@ def test_a_run_is_a_model_of_its_name(tmp_path: Path, toy: Path):
     run = tmp_path / "runs" / "mine.v2"
     run.mkdir(parents=True)
     shutil.copy(toy, run / "model.safetensors")
-    assert [*settled(tmp_path / "new", of_toy(run)).models] == ["mine.v2"]
+    assert [*settled(tmp_path / "new", of_toy(run)).parts.models] == ["mine.v2"]
     shutil.rmtree(run)
     kept = Campaign.read(tmp_path / "new")
     assert [kept.model_of(work) for work in kept.works] == ["mine.v2"]
@@ -197,17 +206,93 @@ def test_a_campaign_outlives_its_model_and_its_start(tmp_path: Path, toy: Path):
     assert Campaign.plan(tmp_path / "new", replace(config, replicas=20)).works[0].chains == 20
 
 
+def test_what_was_kept_is_read_whatever_became_of_the_files(tmp_path: Path, toy: Path):
+    """Only a plan looks at them again."""
+    path, start = tmp_path / "mine.safetensors", tmp_path / "mine.npy"
+    shutil.copy(toy, path)
+    np.save(start, np.zeros((3, 2)))
+    made = settled(tmp_path / "new", of_toy(path, start=str(start))).works
+    own = archive.read(path)
+    archive.write(path, replace(own, description=replace(own.description, temperature=3.0)))
+    np.save(start, np.ones((3, 2)))
+    assert Campaign.read(tmp_path / "new").works == made
+
+
+def test_a_model_that_changes_while_its_batch_is_measured_is_not_kept(tmp_path: Path, toy: Path):
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(toy, path)
+    planned = Campaign.plan(tmp_path / "new", of_toy(path))
+    assert planned.works
+    own = archive.read(path)
+    archive.write(path, replace(own, description=replace(own.description, temperature=3.0)))
+    with pytest.raises(FileError, match=r"mine\.safetensors has just changed: give the same command again$"):
+        planned.settle({"mine": BATCHING})
+    assert not (tmp_path / "new" / FILE).exists()
+    assert not [*(tmp_path / "new" / "models").iterdir()]
+
+
+def test_what_another_process_settled_since_the_plan_stays(tmp_path: Path, toy: Path):
+    first, second = (Campaign.plan(tmp_path / "new", of_toy(toy)) for _ in range(2))
+    first.settle({"model": BATCHING})
+    with pytest.raises(ConfigError, match=r"campaign\.json has changed since: give the same command again$"):
+        second.settle({"model": Batching(5, 5)})
+    grown, same = (Campaign.plan(tmp_path / "new", of_toy(toy, replicas=n)) for n in (20, 10))
+    grown.settle({})
+    with pytest.raises(ConfigError, match=r"^replicas: the campaign was made with 20, not 10: "):
+        same.settle({})
+    assert Campaign.read(tmp_path / "new") == grown
+
+
+def test_what_is_settled_reads_nothing_again(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch):
+    """Models and molecules are the same as when it was planned."""
+    read, reads = archive.read, []
+    monkeypatch.setattr(archive, "read", lambda path: reads.append(path) or read(path))
+    planned = Campaign.plan(tmp_path / "new", of_toy(toy))
+    works = planned.settle({"model": BATCHING}).works
+    assert reads == [toy]
+    assert works == Campaign.read(tmp_path / "new").works
+
+
 # Molecules
 
 
 def test_sequences_and_structures_are_systems(tmp_path: Path):
     save_av(tmp_path / "mine.pdb")
     config = of_molecules(systems=("AC", "ACE-ALA-NME", str(tmp_path / "mine.pdb")))
-    systems = settled(tmp_path / "new", config).systems("format-1")
+    systems = settled(tmp_path / "new", config).parts.systems["format-1"]
     assert [system.name for system in systems] == ["AC", "ACE-ALA-NME", "mine"]
     beads = systems[2].beads
     assert beads is not None
     assert (beads.sequence, systems[2].shape) == ("AV", (10, 3))
+
+
+def test_a_campaign_outlives_its_structures(tmp_path: Path):
+    path = tmp_path / "mine.pdb"
+    save_av(path)
+    config = of_molecules(systems=("AC", str(path)))
+    made = settled(tmp_path / "new", config)
+    kept = tmp_path / "new" / "systems" / "mine.pdb"
+    assert kept.read_bytes() == path.read_bytes()
+    path.unlink()
+    assert described(Campaign.read(tmp_path / "new")) == described(made)
+    grown = Campaign.plan(tmp_path / "new", replace(config, replicas=20))
+    assert [work.chains for work in grown.works] == [20, 20]
+    kept.unlink()
+    error = refused(tmp_path / "new", config)
+    assert str(error) == f"systems.1: {path} is not there: name a sequence, or a structure's file"
+
+
+def test_a_structure_that_changed_is_refused(tmp_path: Path):
+    path = tmp_path / "mine.pdb"
+    save_av(path)
+    config = of_molecules(systems=("AC", str(path)))
+    made = settled(tmp_path / "new", config)
+    path.write_text(path.read_text().replace("VAL", "ILE"))
+    error = refused(tmp_path / "new", replace(config, systems=("AC", "KF", str(path))))
+    assert str(error) == (
+        f"systems.2: {path} is another file than the one that the campaign was made with: take another --name"
+    )
+    assert described(Campaign.read(tmp_path / "new")) == described(made)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +307,7 @@ def test_sequences_and_structures_are_systems(tmp_path: Path):
 )
 def test_what_is_no_molecule_is_refused(tmp_path: Path, systems: tuple[str, ...], problem: str):
     with pytest.raises(FokkerError) as error:
-        Campaign.plan(tmp_path / "new", of_molecules(systems=systems)).works  # noqa: B018
+        Campaign.plan(tmp_path / "new", of_molecules(systems=systems))
     assert problem in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -275,7 +360,7 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, content: bytes):
     path = tmp_path / "mine.safetensors"
     path.write_bytes(content)
     with pytest.raises(FokkerError) as error:
-        Campaign.plan(tmp_path / "new", of_toy(path)).works  # noqa: B018
+        Campaign.plan(tmp_path / "new", of_toy(path))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -313,7 +398,11 @@ def test_no_campaign_and_a_damaged_one_are_one_line(tmp_path: Path, toy: Path):
         *("", "{", "[]", "3", "null", "{}"),
         *(json.dumps(good | change) for change in ({"format": 2}, {"format": None}, {"batching": 3})),
         *(json.dumps(good | change) for change in ({"batching": {"model": {"bach": 3}}}, {"config": {}})),
-        *(json.dumps({k: v for k, v in good.items() if k != missing}) for missing in good),
+        *(
+            json.dumps({k: v for k, v in good.items() if k != missing})
+            for missing in good
+            if missing != "data"
+        ),
         json.dumps(good)[:-20],
     ]
     for content in damaged:
@@ -329,12 +418,8 @@ def test_no_campaign_and_a_damaged_one_are_one_line(tmp_path: Path, toy: Path):
 
 
 def test_replicas_begin_at_samples_data_or_frames_of_a_file(tmp_path: Path, toy: Path, data: Path):
-    (tmp_path / "run").mkdir()
-    shutil.copy(toy, tmp_path / "run" / "model.safetensors")
-    shutil.copytree(data, tmp_path / "run" / "data")
-    save(tmp_path / "run" / "config.json", PRESETS["mueller-brown"]("both", "fokker"))
     np.save(tmp_path / "mine.npy", np.zeros((3, 2)))
-    run = tmp_path / "run"
+    run = run_of(tmp_path / "run", toy, data)
     of_run = FromData(run / "data", PRESETS["mueller-brown"]("both", "fokker").data.evaluate)
     starts = {
         "samples": FromSamples(archive.read(toy).description.sample),
@@ -342,9 +427,44 @@ def test_replicas_begin_at_samples_data_or_frames_of_a_file(tmp_path: Path, toy:
         str(tmp_path / "mine.npy"): FromFile(tmp_path / "mine.npy"),
     }
     for start, expected in starts.items():
-        assert Campaign.plan(tmp_path / "new", of_toy(run, start=start)).start("run") == expected
+        assert Campaign.plan(tmp_path / "new", of_toy(run, start=start)).parts.start("run") == expected
     campaign = settled(tmp_path / "new", of_toy(run, start=str(tmp_path / "mine.npy")))
-    assert campaign.start("run") == FromFile(tmp_path / "new" / "start.npy")
+    assert campaign.parts.start("run") == FromFile(tmp_path / "new" / "start.npy")
+
+
+def run_of(folder: Path, toy: Path, data: Path) -> Path:
+    """A run with its model and data, as far as campaigns look."""
+    folder.mkdir()
+    shutil.copy(toy, folder / "model.safetensors")
+    shutil.copytree(data, folder / "data")
+    save(folder / "config.json", PRESETS["mueller-brown"]("both", "fokker"))
+    return folder
+
+
+def test_data_that_changed_are_no_start(tmp_path: Path, toy: Path, data: Path):
+    run = run_of(tmp_path / "run", toy, data)
+    config = of_toy(run, start="data")
+    made = settled(tmp_path / "new", config)
+    assert made.data == {"run": shards.Dataset(data).fingerprint}
+    assert Campaign.read(tmp_path / "new") == made
+    Campaign.plan(tmp_path / "new", replace(config, replicas=20))
+    shutil.rmtree(run / "data")
+    frames = np.ones((50, 2), np.float32)
+    shards.write(run / "data", {"name": "another"}, {"train": frames, "reference": frames})
+    error = refused(tmp_path / "new", replace(config, replicas=20))
+    assert str(error) == (
+        "start: the data of run are not those that the campaign was made with: take another --name"
+    )
+    with pytest.raises(ConfigError, match=r"^start: "):
+        Campaign.read(tmp_path / "new").require_same_data()
+
+
+def test_what_would_be_found_late_is_refused_at_once(tmp_path: Path, toy: Path):
+    error = refused(tmp_path / "new", of_toy(toy, stop_when=Stop(observable="phi")))
+    assert str(error) == "stop_when.observable: mueller-brown has no phi: it has mueller-brown"
+    for name in ("AC", "KF"):
+        error = refused(tmp_path / "new", of_molecules(systems=(name,), stop_when=Stop(observable="phi")))
+        assert error.field == "stop_when.observable"
 
 
 def test_a_start_that_cannot_be_is_refused(tmp_path: Path, toy: Path):
@@ -367,19 +487,17 @@ def test_a_start_that_cannot_be_is_refused(tmp_path: Path, toy: Path):
 
 
 def test_what_systems_are_compared_with(tmp_path: Path, toy: Path, data: Path):
-    assert Campaign.plan(tmp_path / "new", of_toy(toy)).reference("model", "mueller-brown") is None
+    assert Campaign.plan(tmp_path / "new", of_toy(toy)).parts.reference("model", "mueller-brown") is None
     name = next(iter(shards.Dataset(data).manifest["systems"]))
     given = Campaign.plan(tmp_path / "new", of_toy(toy, reference=str(data)))
-    assert given.reference("model", name) == (data, "train")
-    assert given.reference("model", "another") is None
+    assert given.parts.reference("model", name) == (data, "train")
+    assert given.parts.reference("model", "another") is None
     (tmp_path / "run").mkdir()
     shutil.copytree(data, tmp_path / "run" / "data")
     of_run = Campaign.plan(tmp_path / "new", of_toy(toy, reference=str(tmp_path / "run")))
-    assert of_run.reference("model", name) == (tmp_path / "run" / "data", "train")
-    nothing = Campaign.plan(tmp_path / "new", of_toy(toy, reference=str(tmp_path)))
-    with pytest.raises(ConfigError) as error:
-        nothing.reference("model", name)
-    assert str(error.value) == f"reference: {tmp_path} is no dataset: make one with fokker dataset convert"
+    assert of_run.parts.reference("model", name) == (tmp_path / "run" / "data", "train")
+    error = refused(tmp_path / "new", of_toy(toy, reference=str(tmp_path)))
+    assert str(error) == f"reference: {tmp_path} is no dataset: make one with fokker dataset convert"
 
 
 def test_a_driver_starts_no_backend_of_jax(tmp_path: Path, toy: Path):
@@ -395,7 +513,7 @@ from fokker.distributed.runs.display import Display
 for number, values in enumerate({[to_dict(of_toy(toy)), to_dict(of_molecules())]!r}):
     directory = Path({str(tmp_path)!r}) / str(number)
     planned = Campaign.plan(directory, from_dict(values, CampaignConfig))
-    planned.settle({{name: Batching(4, 3) for name in planned.models}})
+    planned.settle({{name: Batching(4, 3) for name in planned.parts.models}})
     campaign = Campaign.read(directory)
     assert len(campaign.works) == 1 + number
     assert campaign_tools.missing_of(campaign)[0][1].segments == 6
