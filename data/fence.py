@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import files
 from .errors import FokkerError
@@ -39,7 +40,7 @@ class Fence:
             raise FencedError(
                 f"{self.folder}: {FILE} is gone, this attempt stops: somebody removed it"
             ) from None
-        if found.get("attempt") != self.attempt:
+        if not isinstance(found, dict) or found.get("attempt") != self.attempt:
             raise FencedError(
                 f"{self.folder}: another fokker has begun on it ({_described(found)}), this one stops; what "
                 "was done is kept"
@@ -104,5 +105,6 @@ def last(folder: Path) -> str:
     return f"{_described(found)}, heard {max(age, 0):.0f} s ago" if age < 2 * BEAT_SECONDS else ""
 
 
-def _described(found: dict) -> str:
+def _described(found: Any) -> str:
+    found = found if isinstance(found, dict) else {}
     return f"process {found.get('process')} of host {found.get('host')}"

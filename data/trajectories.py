@@ -63,14 +63,18 @@ def write_part(
     numbers = np.arange(len(frames)) if steps is None else steps
     with replacing(path) as partial:
         # On a full disk mdtraj writes less, and says nothing or raises RuntimeError.
-        with suppress(RuntimeError), quietly(), writable(partial) as name:
-            with XTCTrajectoryFile(name, "w") as file:
-                if good.any():
-                    file.write(
-                        np.asarray(frames[good], np.float32),
-                        time=(numbers[good] * timestep).astype(np.float32),
-                        step=numbers[good].astype(np.int32),
-                    )
+        with (
+            suppress(RuntimeError),
+            quietly(),
+            writable(partial) as name,
+            XTCTrajectoryFile(name, "w") as file,
+        ):
+            if good.any():
+                file.write(
+                    np.asarray(frames[good], np.float32),
+                    time=(numbers[good] * timestep).astype(np.float32),
+                    step=numbers[good].astype(np.int32),
+                )
         extent = extent_of(partial)
         if extent.problem or extent.frames != good.sum():
             raise _cut(path, int(good.sum()))
@@ -89,14 +93,28 @@ def join(beads: Beads, parts: Iterable[Part], path: Path) -> None:
     with replacing(path) as partial:
         with open(partial, "wb") as target:
             for part in parts:
-                with open(part.path, "rb") as source:
-                    source.seek(part.begin)
-                    target.write(source.read(part.end - part.begin))
+                target.write(_bytes_of(part))
         if not partial.stat().st_size:
             raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
     with quietly(), readable(path) as name, XTCTrajectoryFile(name) as file:
         first, *_ = file.read(n_frames=1)
     _write_pdb(beads, first[0], path.with_suffix(".pdb"))
+
+
+def _bytes_of(part: Part) -> bytes:
+    """FileError if they are not all there."""
+    try:
+        with open(part.path, "rb") as source:
+            source.seek(part.begin)
+            found = source.read(part.end - part.begin)
+    except FileNotFoundError:
+        found = b""
+    if len(found) < part.end - part.begin:
+        raise FileError(
+            f"{part.path} is gone or cut short: remove {part.path.with_suffix('.npz').name} beside it, and "
+            "the command that made both makes them again"
+        )
+    return found
 
 
 def _kept(frames: Frames) -> Bool[np.ndarray, "frames"]:

@@ -65,4 +65,5 @@ class Ledger:
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self._store.directory / name
-        return read_lines(path) if path.exists() else []
+        found = read_lines(path) if path.exists() else []
+        return [line for line in found if isinstance(line, dict) and {"event", "segment"} <= line.keys()]

@@ -170,7 +170,7 @@ class Store:
             lane = found[segment.first, segment.count]
             if segment.begin == (lane[-1].end if lane else 0):
                 lane.append(segment)
-        return found
+        return {chains: lane for chains, lane in found.items() if lane}
 
     @property
     def segments(self) -> list[Segment]:
