@@ -112,23 +112,23 @@ class LengthResult:
 
 @dataclass(frozen=True)
 class RateResult:
-    """Transitions from one core set to another, in 1/ps, with the exact 95 % interval."""
+    """Transitions from one core set to another, by the unit of time, with the exact 95 % interval."""
 
     count: int
     time: Number
-    """Spent where they begin (ps)."""
+    """Spent where they begin."""
     value: Number
     low: Number
     high: Number
     below: Number
     """The rate is below this with 95 % confidence: 3/T if none was seen."""
     first_passage: Number
-    """Mean time (ps); null where the chains were never seen to arrive."""
+    """Mean time; null where the chains were never seen to arrive."""
 
 
 @dataclass(frozen=True)
 class StatesResult:
-    """What unbroken chains do between core sets; times in ps."""
+    """What unbroken chains do between core sets."""
 
     rates: dict[str, RateResult]
     """By "BEGIN to END"."""
@@ -160,7 +160,7 @@ class Course:
     """The mean JS over rounds, each with all before it."""
 
     time: list[float]
-    """Of each chain (ps, or steps of what has no time)."""
+    """Of each chain."""
     js: list[Number]
     errors: list[Number]
 
@@ -175,7 +175,7 @@ class WorkResult:
     until: int
     """Steps: of what ended later nothing is in here."""
     time: Number
-    """Simulated by all chains together, to their end or to where they were lost (ps)."""
+    """Simulated by all chains together, to their end or to where they were lost."""
     frames: int
     """That are there."""
     chains: int
@@ -206,6 +206,8 @@ class WorkResult:
     """Of actors, each a core or a GPU."""
     course: Course | None = None
     kinetics: KineticsResult | None = None
+    time_unit: str = "ps"
+    """Of all times and rates; empty of a toy, whose potential has a unit of its own."""
 
     @property
     def ess(self) -> float:

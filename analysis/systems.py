@@ -162,6 +162,11 @@ class System:
         far = np.float32(FARTHEST)
         return Guard(-far, far, pairs, *limits)
 
+    @property
+    def time_unit(self) -> str:
+        """ps of molecules; empty where the potential has a unit of its own, and no name for it."""
+        return "" if self.beads is None else "ps"
+
     def phi(self, frames: Frames) -> Float[np.ndarray, "*batch"]:
         """φ (radians) of the residue in the middle; not a number where there are no torsions."""
         if not self.shown.grid.periodic:

@@ -42,8 +42,11 @@ def _label(system: System, place: int) -> str:
     return system.projections[place].name if len(system.projections) > 1 else ""
 
 
-def convergence(courses: Mapping[str, Course], unit: str = "ps") -> Figure:
-    """Mean JS over the simulated time of each chain, with one standard error, a line for each work."""
+def convergence(courses: Mapping[str, Course], unit: str) -> Figure:
+    """Mean JS over the simulated time of each chain, with one standard error, a line for each work.
+
+    `unit` is that of the time; empty where it has no name.
+    """
     figure = Figure(figsize=(5.5, 3.4), layout="constrained")
     panel = figure.subplots()
     for colour, (name, course) in zip(cycle(COLOURS), courses.items(), strict=False):
@@ -51,7 +54,7 @@ def convergence(courses: Mapping[str, Course], unit: str = "ps") -> Figure:
         panel.plot(time, js, color=colour, label=name, marker=".", markersize=4)
         low = np.maximum(js - error, js / 10)  # The axis has no 0.
         panel.fill_between(time, low, js + error, color=colour, alpha=0.2, linewidth=0)
-    panel.set(xlabel=f"time of each chain ({unit})", ylabel="JS (nats)", yscale="log")
+    panel.set(xlabel=f"time of each chain{_in(unit)}", ylabel="JS (nats)", yscale="log")
     panel.spines[["top", "right"]].set_visible(False)
     if courses:
         panel.legend(frameon=False)
@@ -70,7 +73,8 @@ def page(
     figures = []
     if courses:
         some = _chosen(courses)
-        figures.append((f"JS over simulated time{_of(some, courses)}.", to_png(convergence(some))))
+        unit = result.works[next(iter(some))].time_unit  # A campaign is of molecules, or of toys.
+        figures.append((f"JS over simulated time{_of(some, courses)}.", to_png(convergence(some, unit))))
     some = _chosen(drawn)
     figures += [(f"Free energy of {name} (kT).", to_png(free_energies(sets))) for name, sets in some.items()]
     works = result.works.values()
@@ -139,7 +143,9 @@ def tables(one: WorkResult) -> list[Table]:
         rows = [(label, *_length(length)) for label, length in lengths.items()]
         found.append((f"{one.name}: lengths (pm)", ("length", "mean ± spread", "reference", "W1"), rows))
     if one.kinetics:
-        found.append((f"{one.name}: kinetics of unbroken chains", KINETICS, _kinetics(one.kinetics)))
+        title = f"{one.name}: kinetics of unbroken chains"
+        title += "" if one.time_unit else ", times in the potential's own unit"
+        found.append((title, KINETICS, _kinetics(one.kinetics, one.time_unit)))
     return found
 
 
@@ -175,23 +181,32 @@ def _length(length: LengthResult) -> tuple[str, ...]:
 KINETICS = ("quantity", "simulation", "reference")
 
 
-def _kinetics(found: KineticsResult) -> list[tuple[str, ...]]:
+def _kinetics(found: KineticsResult, unit: str) -> list[tuple[str, ...]]:
     sides = (found.model, found.reference)
+    time, rate_unit = (f" {unit}", f" /{unit}") if unit else ("", "")
     rows = []
     for name in found.model.rates:
         rates = [side.rates[name] if side else None for side in sides]
         texts = [
-            f"{rate.count} in {rate.time:.4g} ps: {rate.low:.3g} to {rate.high:.3g} /ps" if rate else ""
+            f"{rate.count} in {rate.time:.4g}{time}: {rate.low:.3g} to {rate.high:.3g}{rate_unit}"
+            if rate
+            else ""
             for rate in rates
         ]
         rows.append((f"transitions, {name}", *texts))
-        rows.append((f"mean time, {name} (ps)", *(known(r.first_passage, ".4g") if r else "" for r in rates)))
-    rows.append(("slowest time t₂ (ps)", *(known(side.slowest, ".4g") if side else "" for side in sides)))
+        passages = (known(rate.first_passage, ".4g") if rate else "" for rate in rates)
+        rows.append((f"mean time, {name}{_in(unit)}", *passages))
+    slowest = (known(side.slowest, ".4g") if side else "" for side in sides)
+    rows.append((f"slowest time t₂{_in(unit)}", *slowest))
     if found.ratio is not None:
         rows.append(("t₂ of the simulation by that of the reference", known(found.ratio, ".3g"), ""))
     for fraction, distance in zip(found.fractions, found.distances, strict=True):
         rows.append((f"difference after {fraction:g} t₂ of each", known(distance, ".3f"), ""))
     return rows
+
+
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""
 
 
 def _some(count: int, most: int) -> list[int]:

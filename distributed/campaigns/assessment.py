@@ -190,4 +190,5 @@ def _counted(arrived: Arrived, summary: Summary, chains: Chains, name: str, stri
         steps=summary.steps,
         evaluations=summary.steps,
         seconds=summary.seconds,
+        time_unit=system.time_unit,
     )

@@ -1,5 +1,6 @@
 """The page of a campaign says everything, and takes nothing from it as markup."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -73,10 +74,12 @@ def test_each_projection_is_drawn_beside_the_reference(system: System, panels: i
 
 
 def test_convergence_has_a_line_for_each_work():
-    figure = convergence({"a": Course([1.0, 2.0], [0.2, 0.1], [float("nan"), 0.01]), "b": Course([], [], [])})
+    courses = {"a": Course([1.0, 2.0], [0.2, 0.1], [float("nan"), 0.01]), "b": Course([], [], [])}
+    figure = convergence(courses, "ps")
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["a", "b"]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.2, 0.1])
+    assert axes.get_xlabel() == "time of each chain (ps)"
 
 
 def test_of_many_works_some_are_drawn():
@@ -102,3 +105,23 @@ def test_kinetics_are_beside_those_of_the_reference_and_what_is_missing_is_said(
     for one in (WORK, BARE, without):
         for _, header, rows in tables(one):
             assert all(len(row) == len(header) for row in rows)
+
+
+def test_a_toy_has_no_unit_of_ours(monkeypatch: pytest.MonkeyPatch):
+    """Neither in tables, nor at axes."""
+    drawn, draw = [], campaign_page.to_png
+    monkeypatch.setattr(campaign_page, "to_png", lambda figure: drawn.append(figure) or draw(figure))
+    toy = replace(WORK, name="toy", bonds={}, time_unit=TOY.time_unit)
+    sets = {"reference": totals(TOY), "simulation": totals(TOY)}
+    found = Page(page("toys", CampaignResult.of([toy], "now"), {"toy": sets}, {}))
+    labels = [
+        text for figure in drawn for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel())
+    ]
+    assert "time of each chain" in labels
+    for text in (found.text, *labels):
+        assert not re.search(r"\b(ps|ns|nm|pm|K)\b", text)
+    assert "times in the potential's own unit" in found.text
+    rows = dict(row[:2] for row in campaign_page.tables(toy)[-1][2])
+    assert rows["transitions, a to b"] == "0 in 10: 0 to 0.37"
+    assert rows["slowest time t₂"] == "3"
+    assert PEPTIDE.time_unit == "ps"

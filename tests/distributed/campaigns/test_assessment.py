@@ -202,7 +202,7 @@ def test_a_particle_is_compared_as_if_all_frames_were_held(tmp_path: Path):
     assert mean.js_without_lost == mean.js
     assert mean.js_interval == pytest.approx((mean.js.value,) * 2)
     assert (result.frames, result.chains, result.missing, result.lost) == (9 * 35, 9, 0.0, {})
-    assert (result.bonds, result.distances, result.phi_positive) == ({}, {}, None)
+    assert (result.bonds, result.distances, result.phi_positive, result.time_unit) == ({}, {}, None, "")
 
 
 def test_a_molecule_is_compared_by_every_residue_and_length(tmp_path: Path):
@@ -492,6 +492,7 @@ def test_of_many_frames_convergence_sees_some(tmp_path: Path, monkeypatch: pytes
 def test_conditions_that_do_not_hold_are_named(tmp_path: Path):
     work = commit(Drawn(tmp_path, MOLECULE, molecules(8, 60)))
     result = assess(work, reference_from(MOLECULE, molecules(9, 60, 1)))
+    assert result.time_unit == "ps"
     first, *others = result.projections
     assert passes(result, Stop(error=1.0, min_ess=100.0, rhat=1.1)) == []
     assert passes(result, Stop(metric="pmf", error=1e-9, min_ess=1.0, rhat=2.0))[0].startswith(

@@ -135,7 +135,8 @@ with joining.leaving():
     joining.connect(ClusterConfig())
     node = ray._private.worker._global_node
     print(joining.cpus(), machine.scratch())
-    print(os.getpgid(0) in {os.getpgid(process.pid) for _, process in node.live_processes()}, ray_compat.lost())
+    groups = {os.getpgid(process.pid) for _, process in node.live_processes()}
+    print(os.getpgid(0) in groups, ray_compat.lost())
     print(joining.worker_environment(False)["JAX_COMPILATION_CACHE_DIR"])
 assert not ray.is_initialized()
 machine.remove_scratch()
