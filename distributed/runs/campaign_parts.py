@@ -211,16 +211,25 @@ class Parts:
             return None
         return Dataset(place), split
 
+    def _compared(self, model: str, system: str) -> tuple[Dataset, str] | None:
+        if (found := self._references[model]) is None:
+            return None
+        dataset, prefers = found
+        splits = list(dataset.manifest["systems"].get(system, {"splits": {}})["splits"])
+        return (dataset, prefers if prefers in splits else splits[0]) if splits else None
+
     def reference(self, model: str, system: str) -> tuple[Path, str] | None:
         """Dataset and split that a system is compared with; None where there is none.
 
         ConfigError if one is asked for that is no dataset.
         """
-        if (found := self._references[model]) is None:
-            return None
-        dataset, prefers = found
-        splits = list(dataset.manifest["systems"].get(system, {"splits": {}})["splits"])
-        return (dataset.directory, prefers if prefers in splits else splits[0]) if splits else None
+        found = self._compared(model, system)
+        return found and (found[0].directory, found[1])
+
+    def reference_digest(self, model: str, system: str) -> str | None:
+        """By which the same reference is known again; None where there is none."""
+        found = self._compared(model, system)
+        return found and f"{found[0].fingerprint} {found[1]}"
 
 
 def _bond_means(model: Archive, beads: Beads) -> list[float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pydantic
 import ray
 
 from ...analysis.campaign_results import CampaignResult, WorkResult, read, to_json
@@ -18,6 +19,7 @@ from ...analysis.report.campaign_page import page
 from ...data import files
 from ...data.errors import FokkerError
 from ...model import trained
+from ...model.config import STRICT
 from .. import tasks
 from ..campaigns import pool
 from ..campaigns.assessment import Stop, examine, passes, reference_of
@@ -28,7 +30,7 @@ from ..cluster import joining
 from ..config import ClusterConfig
 from . import board
 from .campaign import Batching, Campaign, Replicas
-from .config import to_dict
+from .config import ConfigError, from_dict, to_dict
 from .display import Display
 
 ROUNDS, RESULTS, REPORT = "rounds.json", "results.json", "report.html"
@@ -112,7 +114,7 @@ def carry_out(campaign: Campaign, cluster: ClusterConfig, display: Display) -> C
         except PoolError as failed:
             error = failed
     for work in works:
-        if step := stopped(work, campaign.config.stop_when):
+        if step := stopped(campaign, work):
             display.stage("", f"{campaign.name_of(work)}: enough after {step:,} steps")
     result = watch.judged()
     if error is not None:
@@ -140,7 +142,7 @@ class _Watch:
         self._names = [campaign.name_of(work) for work in self._works]
         self._pending: dict[Any, str] = {}
         self._begun, self._next = 0.0, time.monotonic() + JUDGE_SECONDS
-        self._found = dict(read_results(campaign).works)
+        self._found = {name: one for name, one in _known(campaign).items() if name in self._names}
         self._references: dict[tuple[str, str], Any] = {}
 
     def arrived(self, tallies: list[Tally]) -> None:
@@ -165,13 +167,13 @@ class _Watch:
         assert stop is not None
         if step <= work.config.burn_in:
             return True
-        rounds = rounds_of(work, stop)
+        rounds = rounds_of(self._campaign, work)
         if step not in rounds:
             result: Any = ray.get(self._submit(number, step))
             self._found[self._names[number]] = result
             rounds[step] = passes(result, stop)
-            content = {"stop_when": to_dict(stop), "replicas": work.replicas, "failed": rounds}
-            files.write_json(work.directory / ROUNDS, content)
+            content = Rounds(rounds, *_condition(self._campaign, work))
+            files.write_json(work.directory / ROUNDS, to_dict(content))
             self._write()
         return not _enough(rounds, step)
 
@@ -196,7 +198,7 @@ class _Watch:
 
     def _submit(self, number: int, until: int | None = None, drawn: bool = False) -> Any:
         work = self._works[number]
-        until = until or stopped(work, self._campaign.config.stop_when)
+        until = until or stopped(self._campaign, work)
         what = work, self._names[number], self._reference(work), until, drawn
         return tasks.submit(judge, *what, beside=True)
 
@@ -236,13 +238,41 @@ def read_results(campaign: Campaign) -> CampaignResult:
     return read(path) if path.exists() else CampaignResult.of([], "")
 
 
-def rounds_of(work: Replicas, stop: Stop | None) -> dict[int, list[str]]:
-    """By the steps at which rounds ended, what did not hold; of as many replicas as there are to be."""
-    path = work.directory / ROUNDS
-    kept = files.read_json(path) if path.exists() and stop else {}
-    if stop is None or (kept.get("stop_when"), kept.get("replicas")) != (to_dict(stop), work.replicas):
+def _known(campaign: Campaign) -> Mapping[str, WorkResult]:
+    """Results that are there, of which a damaged file is made again."""
+    try:
+        return read_results(campaign).works
+    except files.FileError:
         return {}
-    return {int(step): failed for step, failed in kept["failed"].items()}
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class Rounds:
+    """What was found of a work at the ends of rounds, and under which condition."""
+
+    failed: dict[int, list[str]]
+    """By the steps at which rounds ended, what did not hold."""
+    stop_when: Stop | None
+    replicas: int
+    reference: str | None
+
+
+def _condition(campaign: Campaign, work: Replicas) -> tuple[Stop | None, int, str | None]:
+    """What else the verdict on a round depends on: when it is enough, of how many replicas, beside what."""
+    against = campaign.parts.reference_digest(campaign.model_of(work), work.system.name)
+    return campaign.config.stop_when, work.replicas, against
+
+
+def rounds_of(campaign: Campaign, work: Replicas) -> dict[int, list[str]]:
+    """By the steps at which rounds ended, what did not hold; none that ended under another condition."""
+    path = work.directory / ROUNDS
+    if campaign.config.stop_when is None or not path.exists():
+        return {}
+    try:
+        kept = from_dict(files.read_json(path), Rounds)
+    except ConfigError:
+        return {}
+    return kept.failed if kept == Rounds(kept.failed, *_condition(campaign, work)) else {}
 
 
 def _enough(rounds: Mapping[int, list[str]], step: int) -> bool:
@@ -250,7 +280,7 @@ def _enough(rounds: Mapping[int, list[str]], step: int) -> bool:
     return [rounds[at] for at in sorted(rounds) if at <= step][-2:] == [[], []]
 
 
-def stopped(work: Replicas, stop: Stop | None) -> int | None:
+def stopped(campaign: Campaign, work: Replicas) -> int | None:
     """The step at which a work was found to be enough; None while it is not."""
-    rounds = rounds_of(work, stop)
+    rounds = rounds_of(campaign, work)
     return next((step for step in sorted(rounds) if _enough(rounds, step)), None)

@@ -95,6 +95,15 @@ def model_of(jobs: Sequence[ExpertJob], data: MuellerBrownConfig | MoleculesConf
     return path
 
 
+@pytest.fixture(scope="session")
+def toy(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the plane with random parameters."""
+    jobs = [small_job(tmp_path_factory.mktemp("toy"), data, index) for index in (0, 1)]
+    for job in jobs:
+        parameters.save(job.directory, job.load()[1].init(jax.random.key(job.index)))
+    return model_of(jobs)
+
+
 def gaussian() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(FRAMES, 2)).astype(np.float32)
 

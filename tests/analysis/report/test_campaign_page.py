@@ -121,7 +121,7 @@ def test_a_toy_has_no_unit_of_ours(monkeypatch: pytest.MonkeyPatch):
     for text in (found.text, *labels):
         assert not re.search(r"\b(ps|ns|nm|pm|K)\b", text)
     assert "times in the potential's own unit" in found.text
-    rows = dict(row[:2] for row in campaign_page.tables(toy)[-1][2])
+    rows = {row[0]: row[1] for row in campaign_page.tables(toy)[-1][2]}
     assert rows["transitions, a to b"] == "0 in 10: 0 to 0.37"
     assert rows["slowest time t₂"] == "3"
     assert PEPTIDE.time_unit == "ps"

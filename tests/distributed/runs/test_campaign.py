@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import mdtraj
 import numpy as np
 import pytest
@@ -28,22 +27,10 @@ from fokker.distributed.runs.campaign import FILE, Batching, Campaign
 from fokker.distributed.runs.campaign_config import CampaignConfig, Settings
 from fokker.distributed.runs.config import ConfigError, save, to_dict
 from fokker.distributed.runs.presets import PRESETS
-from fokker.distributed.training import parameters
-
-from ..conftest import model_of, small_job
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "format-1.safetensors"
 """Of molecules, with random parameters."""
 BATCHING = Batching(batch=4, segment=3)
-
-
-@pytest.fixture(scope="module")
-def toy(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the plane with random parameters, of 2 frames of the potential's own unit."""
-    jobs = [small_job(tmp_path_factory.mktemp("toy"), data, index) for index in (0, 1)]
-    for job in jobs:
-        parameters.save(job.directory, job.load()[1].init(jax.random.key(job.index)))
-    return model_of(jobs)
 
 
 def save_av(path: Path) -> None:
