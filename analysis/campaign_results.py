@@ -248,8 +248,9 @@ class CampaignResult:
     def of(cls, results: Iterable[WorkResult], when: str) -> "CampaignResult":
         """With their totals."""
         works = {one.name: one for one in results}
-        names = ("frames", "chains", "steps", "evaluations", "seconds")
+        names = ("frames", "chains", "steps", "evaluations")
         totals: dict[str, Any] = {name: sum(getattr(one, name) for one in works.values()) for name in names}
+        totals["seconds"] = sum((one.seconds for one in works.values()), 0.0)
         return cls(works, when, lost_chains=sum(sum(one.lost.values()) for one in works.values()), **totals)
 
 

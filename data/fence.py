@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import files
 from .errors import FokkerError
@@ -40,7 +39,8 @@ class Fence:
             raise FencedError(
                 f"{self.folder}: {FILE} is gone, this attempt stops: somebody removed it"
             ) from None
-        if not isinstance(found, dict) or found.get("attempt") != self.attempt:
+        found = found if isinstance(found, dict) else {}
+        if found.get("attempt") != self.attempt:
             raise FencedError(
                 f"{self.folder}: another fokker has begun on it ({_described(found)}), this one stops; what "
                 "was done is kept"
@@ -102,9 +102,10 @@ def last(folder: Path) -> str:
         found = files.read_json(folder / FILE)
     except (OSError, files.FileError):
         return ""
-    return f"{_described(found)}, heard {max(age, 0):.0f} s ago" if age < 2 * BEAT_SECONDS else ""
+    if not isinstance(found, dict) or age >= 2 * BEAT_SECONDS:
+        return ""
+    return f"{_described(found)}, heard {max(age, 0):.0f} s ago"
 
 
-def _described(found: Any) -> str:
-    found = found if isinstance(found, dict) else {}
+def _described(found: dict) -> str:
     return f"process {found.get('process')} of host {found.get('host')}"

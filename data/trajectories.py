@@ -90,10 +90,14 @@ def join(beads: Beads, parts: Iterable[Part], path: Path) -> None:
 
     Raises MoleculeError if no frame is there, FileError for what cannot be read or written.
     """
+    several = [*parts]
+    require_whole(several)
     with replacing(path) as partial:
         with open(partial, "wb") as target:
-            for part in parts:
-                target.write(_bytes_of(part))
+            for part in several:
+                with open(part.path, "rb") as source:
+                    source.seek(part.begin)
+                    target.write(source.read(part.end - part.begin))
         if not partial.stat().st_size:
             raise MoleculeError(f"{path}: no frame is finite: there is nothing to write")
     with quietly(), readable(path) as name, XTCTrajectoryFile(name) as file:
@@ -101,20 +105,14 @@ def join(beads: Beads, parts: Iterable[Part], path: Path) -> None:
     _write_pdb(beads, first[0], path.with_suffix(".pdb"))
 
 
-def _bytes_of(part: Part) -> bytes:
-    """FileError if they are not all there."""
-    try:
-        with open(part.path, "rb") as source:
-            source.seek(part.begin)
-            found = source.read(part.end - part.begin)
-    except FileNotFoundError:
-        found = b""
-    if len(found) < part.end - part.begin:
-        raise FileError(
-            f"{part.path} is gone or cut short: remove {part.path.with_suffix('.npz').name} beside it, and "
-            "the command that made both makes them again"
-        )
-    return found
+def require_whole(parts: Iterable[Part]) -> None:
+    """FileError for a part that is not all there."""
+    for part in parts:
+        if part.end > (part.path.stat().st_size if part.path.exists() else 0):
+            raise FileError(
+                f"{part.path} is gone or cut short: remove {part.path.with_suffix('.npz').name} beside it, "
+                "and the command that made both makes them again"
+            )
 
 
 def _kept(frames: Frames) -> Bool[np.ndarray, "frames"]:

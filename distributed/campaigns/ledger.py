@@ -66,4 +66,4 @@ class Ledger:
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self._store.directory / name
         found = read_lines(path) if path.exists() else []
-        return [line for line in found if isinstance(line, dict) and {"event", "segment"} <= line.keys()]
+        return [line for line in found if {"event", "segment"} <= line.keys()]

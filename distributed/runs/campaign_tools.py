@@ -146,9 +146,11 @@ def export(campaign: Campaign, out: Path, states: bool) -> Iterator[tuple[str, i
     Raises FokkerError, before anything is written, where there is no segment, or one is damaged.
     """
     stores = _stores(campaign)
-    for _, store in stores:
+    for work, store in stores:
         for segment in store.segments:
             store.digest(segment)
+        if work.system.beads:
+            trajectories.require_whole(part for parts in store.parts() for part in parts)
     for work, store in stores:
         name, beads, count = campaign.name_of(work), work.system.beads, 0
         for number, parts in enumerate(store.parts() if beads else ()):

@@ -51,9 +51,9 @@ def read_history(path: Path) -> dict[str, list[float]]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The values of a file of one a line, without those that were cut short."""
+    """The values of a file of one entry a line, without lines that were cut short or are none of ours."""
     found = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         with suppress(ValueError):
             found.append(json.loads(line))
-    return found
+    return [entry for entry in found if isinstance(entry, dict)]

@@ -138,3 +138,16 @@ def test_parts_without_a_frame_join_to_nothing(tmp_path: Path):
     with pytest.raises(MoleculeError, match=r"all\.xtc: no frame is finite"):
         trajectories.join(BEADS, [whole(tmp_path / "0.xtc")], tmp_path / "all.xtc")
     assert not (tmp_path / "all.xtc").exists()
+
+
+@pytest.mark.parametrize("kept", [None, 0, -1])
+def test_a_part_that_is_gone_or_cut_short_is_named_and_nothing_joined(kept: int | None, tmp_path: Path):
+    parts = []
+    for number in range(2):
+        trajectories.write_part(FRAMES, tmp_path / f"{number}.xtc")
+        parts.append(whole(tmp_path / f"{number}.xtc"))
+    damaged = parts[1].path
+    damaged.unlink() if kept is None else damaged.write_bytes(damaged.read_bytes()[:kept])
+    with pytest.raises(FileError, match=r"1\.xtc is gone or cut short: remove 1\.npz beside it"):
+        trajectories.join(BEADS, iter(parts), tmp_path / "all.xtc")
+    assert not (tmp_path / "all.xtc").exists()

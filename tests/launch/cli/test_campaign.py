@@ -17,7 +17,13 @@ import mdtraj
 import numpy as np
 import pytest
 
-from fokker.distributed.campaigns.segments import Made, Segment, State, Store
+from fokker.data.files import FileError
+from fokker.data.trajectories import write_part
+from fokker.distributed.campaigns.ledger import Ledger
+from fokker.distributed.campaigns.segments import LEFT, Loss, Made, Segment, State, Store, summarise
+from fokker.distributed.runs import campaign_tools
+from fokker.distributed.runs.campaign import Batching, Campaign
+from fokker.distributed.runs.campaign_config import CampaignConfig
 from fokker.launch.cli import main
 
 from ...user import SECONDS, Result, User
@@ -490,6 +496,149 @@ def test_a_wrong_file_is_one_line_and_leaves_nothing(
             out, err = capsys.readouterr()
             assert (out, err.count("\n")) == ("", 1)
             assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+# Folders that are half made, or damaged
+
+COMMANDS = (["status"], ["verify"], ["replay", "1"], ["export"], ["cancel"])
+
+
+@pytest.fixture
+def peptide(tmp_path: Path) -> Path:
+    """A campaign of one peptide that nobody has begun to compute."""
+    config = CampaignConfig(models=(str(GOLDEN),), replicas=2, frames=4, systems=("KF",))
+    planned = Campaign.plan(tmp_path / "peptide", config)
+    planned.settle({"format-1": Batching(2, 2)})
+    return tmp_path / "peptide"
+
+
+def begun(peptide: Path) -> tuple[Store, list[Segment]]:
+    """Its segments, made up; in the last a replica is lost."""
+    (work,) = Campaign.read(peptide).works
+    store, segments, step = Store(work.directory), [], 0
+    while (segment := work.following(0, 2, step)) is not None:
+        steps = np.asarray(work.frame_steps(segment), int)
+        frames = np.random.default_rng(step).normal(0, 0.1, (2, len(steps), 10, 3)).astype(np.float32)
+        end = State(frames[:, -1], frames[:, -1], np.full(2, segment.end), np.zeros(2, bool))
+        lost = (Loss(1, segment.begin + 3, LEFT),) if segment.end == work.length else ()
+        made = Made(frames, np.ones((2, 2, len(steps))), end, losses=lost)
+        ends = write_part(frames.reshape(-1, 10, 3), store.xtc(segment), np.tile(steps, 2), 0.001, 2)
+        summary, reduction = summarise(made, segment, work.system, 100, 1.0)
+        store.commit(segment, made, summary, reduction, ends)
+        Ledger(store).add(segment, summary, [*lost])
+        segments, step = [*segments, segment], segment.end
+    return Store(work.directory), segments
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(folder: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Status, and the one line that a command says of a folder in which it changes nothing."""
+    before = state_of(folder)
+    status = main(["campaign", words[0], str(folder), *words[1:]])
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), "Traceback" in err) == ("", 1, False), (words, out, err)
+    assert state_of(folder) == before, words
+    return status, err
+
+
+def test_what_nobody_has_begun_has_nothing_to_show(peptide: Path, capsys: pytest.CaptureFixture[str]):
+    nothing = f"{peptide} has no segments yet: fokker campaign run computes them\n"
+    for words, status, problem in (
+        (["verify"], 1, nothing),
+        (["export"], 1, nothing),
+        (["export", "--states"], 1, nothing),
+        (["replay", "1"], 2, f"FAILURE: {peptide} has 0 failures, as its status lists them\n"),
+        (["cancel"], 2, f"nobody is at work on {peptide}\n"),
+    ):
+        assert refused(peptide, words, capsys) == (status, f"fokker: error: {problem}")
+    assert main(["campaign", "status", str(peptide)]) == 0
+    assert "0/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 1, "config": 3, "batching": {}}']
+)
+def test_a_damaged_campaign_is_one_line(peptide: Path, content: str, capsys: pytest.CaptureFixture[str]):
+    begun(peptide)
+    (peptide / "campaign.json").write_text(content)
+    for words in COMMANDS:
+        status, err = refused(peptide, words, capsys)
+        assert (status, "campaign.json" in err) == ((2, False) if words == ["cancel"] else (1, True))
+
+
+@pytest.mark.parametrize("batching", [{"batch": "x", "segment": 3}, {"batch": 0, "segment": 3}, 3, None])
+def test_a_batch_that_is_none_is_damage(peptide: Path, batching, capsys: pytest.CaptureFixture[str]):
+    path = peptide / "campaign.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"batching": {"format-1": batching}}))
+    status, err = refused(peptide, ["status"], capsys)
+    assert status == 1
+    assert "batching.format-1" in err
+
+
+def test_a_damaged_copy_is_one_line(peptide: Path, capsys: pytest.CaptureFixture[str]):
+    begun(peptide)
+    (kept,) = (peptide / "models").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    for words in COMMANDS[:-1]:
+        status, err = refused(peptide, words, capsys)
+        assert (status, str(kept) in err) == (2, True)
+
+
+def test_files_that_are_gone_are_one_line(
+    peptide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """The copy, and what was copied."""
+    begun(peptide)
+    path = peptide / "campaign.json"
+    path.write_text(path.read_text().replace(str(GOLDEN), str(peptide / "format-1.safetensors")))
+    for kept in (peptide / "models").iterdir():
+        kept.unlink()
+    for words in COMMANDS[:-1]:
+        status, err = refused(peptide, words, capsys)
+        assert (status, "models.0: " in err) == (2, True)
+
+
+def test_damaged_segments_are_one_line(peptide: Path, capsys: pytest.CaptureFixture[str]):
+    store, segments = begun(peptide)
+    path = store.path(segments[-1])
+    good = path.read_bytes()
+    for content in (b"", good[: len(good) // 2]):
+        path.write_bytes(content)
+        for words in (["status"], ["export"], ["export", "--states"]):
+            status, err = refused(peptide, words, capsys)
+            assert (status, segments[-1].name in err) == (1, True)
+    path.write_bytes(good)
+    xtc = store.xtc(segments[0])
+    for content in (None, b"", xtc.read_bytes()[:-1]):
+        xtc.unlink() if content is None else xtc.write_bytes(content)
+        status, err = refused(peptide, ["export"], capsys)
+        assert (status, xtc.name in err) == (1, True)
+
+
+def test_a_replica_cannot_be_shown_without_where_it_stood(peptide: Path, capsys: pytest.CaptureFixture[str]):
+    store, segments = begun(peptide)
+    status, err = refused(peptide, ["replay", "1", "--out", str(peptide / "mine.npy")], capsys)
+    assert (status, "mine.npy has to end with .xtc" in err) == (2, True)
+    store.path(segments[0]).unlink()
+    with pytest.raises(FileError, match="the segment before it is gone"):
+        campaign_tools.before_of(Store(store.directory), segments[-1])
+
+
+def test_damaged_notes_are_passed_over(peptide: Path, capsys: pytest.CaptureFixture[str]):
+    """What files say is told all the same."""
+    store, _ = begun(peptide)
+    for name in ("ledger.jsonl", "failures.jsonl"):
+        path = store.directory / name
+        path.write_text('3\n[]\n{}\n"text"\n{"event": "done"}\nnull\n\0\0\n' + path.read_text())
+    (peptide / "attempt.json").write_text("[]")
+    assert refused(peptide, ["cancel"], capsys)[0] == 2
+    assert main(["campaign", "status", str(peptide)]) == 0
+    assert "chain lost" in capsys.readouterr().out
+    assert main(["campaign", "export", str(peptide), "--out", str(peptide / "out")]) == 0
+    assert len([*(peptide / "out" / "KF").glob("*.xtc")]) == 2
 
 
 # Thousands
