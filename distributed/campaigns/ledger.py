@@ -4,6 +4,7 @@ It only grows, and it can be made again from the files of the segments, which ar
 """
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -42,9 +43,9 @@ class Ledger:
     def add(self, segment: Segment, summary: Summary, losses: list[Loss]) -> None:
         """A segment is done; some chains may have been lost in it."""
         size = self._store.path(segment).stat().st_size
-        self._append(LEDGER, segment, "done", bytes=size, summary=asdict(summary))
-        for loss in losses:
+        for loss in losses:  # First: what the ledger does not know is told again.
             self._append(FAILURES, segment, "chain lost", **asdict(loss))
+        self._append(LEDGER, segment, "done", bytes=size, summary=asdict(summary))
 
     def failed(self, segment: Segment, reason: str, given_up: bool) -> None:
         """An attempt at a segment failed, and it is tried again or given up."""
@@ -54,15 +55,17 @@ class Ledger:
             self._append(FAILURES, segment, event, reason=reason)
 
     def failures(self) -> list[dict[str, Any]]:
-        """Lines of the chains that were lost and the segments that were given up."""
-        return self._lines(FAILURES)
+        """Lines of the chains that were lost and the segments that were given up, each once."""
+        return [*{json.dumps(line): line for line in self._lines(FAILURES)}.values()]
 
     def _append(self, name: str, segment: Segment, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "segment": segment.name, **values})
         with suppress(OSError):  # On a full disk: the files say the same.
             self._store.directory.mkdir(parents=True, exist_ok=True)
-            with open(self._store.directory / name, "a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+            with open(self._store.directory / name, "ab+") as file:
+                if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                    file.write(b"\n")  # The line before was cut short.
+                file.write(f"{line}\n".encode())
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self._store.directory / name
