@@ -4,6 +4,7 @@ Ray, which has lost the head of its cluster, tries for a minute, and then ends t
 whatever it does. So a command that wants to say what happened has to find it before.
 """
 
+import os
 import socket
 import threading
 import time
@@ -11,8 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LOOK_SECONDS = 1.0
-OWN_SECONDS, OTHERS_SECONDS = 5.0, 45.0
-"""Without an answer a cluster is lost: our own, and one that was joined, whose head may start again."""
+OWN_SECONDS = 5.0
+"""Without an answer our own cluster is lost."""
+OTHERS_PART, RAYS_SECONDS = 0.75, "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Of the time that Ray tries, which is this or a minute: one that was joined, whose head may start again."""
+
+
+def _others_seconds() -> float:
+    return OTHERS_PART * float(os.environ.get(RAYS_SECONDS) or 60)
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class _Head:
     def answers(self) -> bool:
         """Whether something listens there."""
         try:
-            socket.create_connection((self.host, self.port), self.patience / 4).close()
+            socket.create_connection((self.host, self.port), min(5.0, self.patience)).close()
         except OSError:
             return False
         return True
@@ -37,7 +44,7 @@ def joined(address: str, own: bool) -> None:
     """A cluster is worked on from now on, whose head is at a host:port."""
     global _head
     host, _, port = address.rpartition(":")
-    _head = _Head(host.strip("[]"), int(port), OWN_SECONDS if own else OTHERS_SECONDS)
+    _head = _Head(host.strip("[]"), int(port), OWN_SECONDS if own else _others_seconds())
 
 
 def left() -> None:

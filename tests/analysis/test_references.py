@@ -64,7 +64,7 @@ def written(folder: Path, chains: list[np.ndarray], spacing: float | None, endin
         times = None if spacing is None else spacing * np.arange(len(chain))
         trajectory = mdtraj.Trajectory(frames_at(phi), BEADS.topology(), time=times)
         trajectory.save(str(folder / f"run-{number}.{ending}"))
-    trajectory[0].save_pdb(str(folder / "top.pdb"))
+    mdtraj.Trajectory(frames_at(np.array([-80.0])), BEADS.topology()).save_pdb(str(folder / "top.pdb"))
     return folder
 
 
