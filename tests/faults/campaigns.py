@@ -39,7 +39,8 @@ class Disturbed:
     actors: str | None = None
     """Mark of the actors, where a cluster was joined that was started with another one."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
-    driver: subprocess.Popen[bytes] = field(init=False)
+    driver: Any = field(init=False, default=None)
+    """Process of the command."""
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from fokker.model.config import DynamicsConfig, ExpertConfig, SamplerConfig
 
 from ..campaigns import works
 from ..user import CLUSTER
-from .campaigns import Disturbed
+from .campaigns import FOKKER, Disturbed
 from .conftest import CAMPAIGNS, MARK, gaussian, processes, training, wait_for
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "format-1.safetensors"
@@ -112,6 +112,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
     for each in made:
         for process in processes(each.mark):
             os.kill(process, signal.SIGKILL)
+        if each.driver is not None:
+            each.driver.wait()
 
 
 # Actors
@@ -199,7 +201,10 @@ def test_the_same_command_goes_on_after_its_driver_ended(
     this.wait_for_segments(8)
     running, before = len(this.computing()), this.done
     if isinstance(how, str):
-        subprocess.run([*how.split(), this.directory], check=True, env=this.environment, capture_output=True)
+        for actor in this.computing():  # It would be done before the other command has begun.
+            os.kill(actor, signal.SIGSTOP)
+        command = [FOKKER, *how.split()[1:], this.directory]
+        subprocess.run(command, check=True, env=this.environment, capture_output=True)
     else:
         this.driver.send_signal(how)
     this.finish(status)
