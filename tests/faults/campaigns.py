@@ -124,7 +124,7 @@ class Disturbed:
         return sum(line["event"] == "failed" for line in lines)
 
     @contextmanager
-    def fault(self, row: str, how: str, lost: int | None = None) -> Iterator[None]:
+    def fault(self, row: str, how: str, lost: int | str | None = None) -> Iterator[None]:
         """Around a fault: wait until a new segment is there, and note what that cost.
 
         Unless it is said how many segments are `lost`, those that actors are at, and do not finish.

@@ -333,7 +333,7 @@ def test_a_full_disk_is_waited_for(make: Make, toy: Any, whole: Disturbed, tmp_p
         this.wait_for_segments(8)
         subprocess.run(["dd", "if=/dev/zero", f"of={disk / 'filling'}"], capture_output=True)
         this.wait(lambda: "paused, and looked at again" in this.output, "nothing is said of the disk")
-        with this.fault("the disk is full for a while", "a file that fills it", lost=2):
+        with this.fault("the disk is full for a while", "a file that fills it", "one an actor, at each look"):
             (disk / "filling").unlink()
         this.finish()
         this.assert_same(whole)
