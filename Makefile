@@ -19,7 +19,7 @@ help:
 	@echo 'make setup     only prepare .venv'
 	@echo 'make test      lint, types and tests'
 	@echo 'make test-long      whole runs, and other tests of half a minute'
-	@echo 'make test-faults    every fault that a training survives, provoked for real; prints docs/faults.md'
+	@echo 'make test-faults    every fault that trainings and campaigns survive, for real; prints docs/faults.md'
 	@echo 'make test-cluster   an expert group over several hosts, as root (network namespaces)'
 	@echo 'make test-k8s       what Kubernetes would be given, against its schemas and the operator'"'"'s rules'
 	@echo 'make test-slurm     jobs of a real Slurm on such hosts, as root (needs slurmctld, slurmd, munge)'

@@ -23,7 +23,7 @@ class Reference:
     ess: tuple[float, ...]
     """Independent frames that they are worth, by projection."""
     states: tuple[States, ...] = ()
-    """Of the parts, by core sets, in order of time; none where that is not known."""
+    """Of the unbroken trajectories, by core sets, in order of time; none where that is not known."""
     spacing: float | None = None
     """Time between states (ps)."""
 
@@ -35,29 +35,32 @@ class Reference:
         sizes: Sequence[int],
         spacing: float | None = None,
         cores: CoreSets | None = None,
+        trajectories: Sequence[int] = (),
     ) -> "Reference":
         """Of finite frames, in parts of these sizes, one after another.
 
         With `cores`, and the `spacing` (ps) of frames in order of time, kinetics can be compared as well.
+        `trajectories` are the frames of each unbroken one, where parts are not these but blocks of them.
         Raises ValueError for no frames.
         """
         if not sum(sizes):
             raise ValueError(f"the reference of {system.name} has no frames")
-        timed = cores if spacing is not None else None
-        series, ends = Series(system, sizes, timed), np.cumsum(sizes)
+        timed, lengths = cores if spacing is not None else None, trajectories or sizes
+        series, begins, ends = Series(system, lengths, timed), np.cumsum([0, *lengths]), np.cumsum(sizes)
         parts: list[list[Reduction]] = [[] for _ in sizes]
         begin = 0
         for frames in blocks():
             numbers = np.arange(begin, begin + len(frames))
             part = np.searchsorted(ends, numbers, side="right")
-            series.add(frames, part, numbers - (ends - np.asarray(sizes))[part])
+            chain = np.searchsorted(begins, numbers, side="right") - 1
+            series.add(frames, chain, numbers - begins[chain])
             for one in np.unique(part):
                 own = frames[part == one]
                 found = reduce(system, own, np.zeros(len(own), int), 1)
                 parts[one] = [compacted(system, [*parts[one], found])]
             begin += len(frames)
         reductions = tuple(part[0] for part in parts if part)
-        every = np.ones(len(sizes), bool)
+        every = np.ones(len(lengths), bool)
         axes = series.mixing(every)
         return cls(
             system,

@@ -4,17 +4,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite, nan
 
 from ..campaign_results import Against, WorkResult
+from ..statistics.timescales import FRACTIONS
 
 TABLE_HEADER = ("work", "frames", "lost", "JS ± error", "floor", "R̂", "ESS", "ESS/core-h")
+KINETICS_HEADER = ("work", "t₂ (ps)", "of the reference", "ratio", *(f"at {part:g} t₂" for part in FRACTIONS))
 WIDTH = 80
 """Columns of a terminal."""
 
 
 def table(results: Iterable[WorkResult]) -> list[tuple[str, ...]]:
     """`TABLE_HEADER` and a row for each work, which fit into a terminal; long names are cut in the middle."""
-    rows = [TABLE_HEADER, *(row(one) for one in results)]
-    others = sum(max(len(row[column]) for row in rows) for column in range(1, len(TABLE_HEADER)))
-    room = max(8, WIDTH - others - len(TABLE_HEADER) + 1)
+    return _fitting([TABLE_HEADER, *(row(one) for one in results)])
+
+
+def kinetics_table(results: Iterable[WorkResult]) -> list[tuple[str, ...]]:
+    """`KINETICS_HEADER` and a row for each work whose reference is in order of time; empty if none is.
+
+    Slowest times, and how far apart both are at equal fractions of each one's own (0 to 1).
+    """
+    rows = []
+    for one in results:
+        if (found := one.kinetics) and found.reference:
+            ratio = nan if found.ratio is None else found.ratio
+            times = (known(time, ".3g") for time in (found.model.slowest, found.reference.slowest, ratio))
+            apart = dict(zip(found.fractions, found.distances, strict=True))
+            rows.append((one.name, *times, *(known(apart.get(part, nan), ".3f") for part in FRACTIONS)))
+    return _fitting([KINETICS_HEADER, *rows]) if rows else []
+
+
+def _fitting(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    others = sum(max(len(row[column]) for row in rows) for column in range(1, len(rows[0])))
+    room = max(8, WIDTH - others - len(rows[0]) + 1)
     return [(_cut(row[0], room), *row[1:]) for row in rows]
 
 

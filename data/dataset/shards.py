@@ -147,6 +147,20 @@ class Dataset:
         """What is known of a system."""
         return self.manifest["systems"][system]["description"]
 
+    def trajectories(self, system: str, split: str) -> tuple[list[int], float | None]:
+        """Frames of each trajectory that a split consists of, in their order, and the time between two (ps).
+
+        None of either where it is not known: of datasets that do not say, and of files without times, or with
+        others than equal ones in order.
+        """
+        part = self.manifest["systems"][system]
+        known = [one for one in part["description"].get("trajectories", ()) if one["split"] == split]
+        counts = [one["frames"] for one in known]
+        if sum(counts) != sum(entry["frames"] for entry in part["splits"].get(split, ())):
+            return [], None
+        spacings = {one["spacing"] for one in known if one["frames"] > 1}
+        return counts, spacings.pop() if len(spacings) == 1 else None
+
     def split(self, name: str, system: str | None = None) -> "Split":
         """One split, of all systems that have it or of one.
 

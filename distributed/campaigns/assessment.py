@@ -73,14 +73,19 @@ def passes(result: WorkResult, stop: Stop) -> list[str]:
     return failed
 
 
-def reference_of(data: Path, split: str, system: System, spacing: float | None = None) -> Reference:
-    """A split of a dataset as what simulations are compared to; with the time (ps) between its frames.
+def reference_of(data: Path, split: str, system: System) -> Reference:
+    """A split of a dataset as what simulations are compared to; ValueError for one without frames.
 
-    Only frames in order of time have one. Raises ValueError for a split without frames.
+    With kinetics, where the dataset tells the time between frames.
     """
-    frames = Dataset(data).split(split, system.name)
-    sizes = parts_of(system, split, len(frames))
-    return Reference.of(system, lambda: frames.blocks(BLOCK), sizes, spacing, cores_of(system))
+    dataset = Dataset(data)
+    frames, (trajectories, spacing) = (
+        dataset.split(split, system.name),
+        dataset.trajectories(system.name, split),
+    )
+    known = replace(system, trajectories=tuple((split, count) for count in trajectories))
+    sizes = parts_of(known if trajectories else system, split, len(frames))
+    return Reference.of(system, lambda: frames.blocks(BLOCK), sizes, spacing, cores_of(system), trajectories)
 
 
 def examine(

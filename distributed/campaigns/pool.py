@@ -70,7 +70,8 @@ class PoolWorker:
         last = system.centred(start.position) if start is not None and follows else None
         summary, reduction = summarise(made, segment, system, evaluations, seconds, last)
         ends = []
-        if system.beads is not None and len(steps):
+        late = store.path(segment).exists()  # Another actor's, whose XTC stays as well.
+        if system.beads is not None and len(steps) and not late:
             frames, numbers = made.trajectories.reshape(-1, *system.shape), np.tile(steps, segment.count)
             ends = write_part(frames, store.xtc(segment), numbers, work.timestep, segment.count)
         store.commit(segment, made, summary, reduction, ends)

@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ...data.errors import FokkerError
 from ..config import ClusterConfig, selector
 from ..groups import interrupts
-from . import machine, ray_compat
+from . import loss, machine, ray_compat
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
@@ -48,6 +48,7 @@ def connect(config: ClusterConfig) -> None:
                 _start()
             else:
                 _join(found, address)
+        loss.joined(ray.get_runtime_context().gcs_address, own=found == "local")
     if config.device == "gpu" and not config.autoscaled:
         labels = selector(config.train_on)
         most = max((node.get("GPU", 0) for node in nodes(labels)), default=0)
@@ -216,6 +217,7 @@ def reason(error: RayError) -> str:
 
 def leave() -> None:
     """Leave the cluster, and end it if this process had started it."""
+    loss.left()
     ray.shutdown()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from ...analysis.campaign_results import CampaignResult
-from ...analysis.report.campaign import table
+from ...analysis.report.campaign import kinetics_table, table
 from ...data import trajectories
 from ...data.errors import FokkerError
 from ...data.files import FileError, replacing
@@ -193,5 +193,7 @@ def announce(campaign: Campaign, display: Display) -> None:
 def show(result: CampaignResult, display: Display) -> None:
     """What is known of every system."""
     if result.works:
-        header, *rows = table(result.works.values())
-        display.table(header, rows)
+        for found in (table(result.works.values()), kinetics_table(result.works.values())):
+            if found:
+                header, *rows = found
+                display.table(header, rows)

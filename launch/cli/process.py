@@ -5,11 +5,11 @@ import sys
 import time
 from typing import NoReturn
 
-from ...distributed.cluster import machine
+from ...distributed.cluster import loss, machine
 from ...distributed.groups import interrupts
 from ...distributed.groups.interrupts import INTERRUPTED
 from .. import streams
-from . import interrupted
+from . import failure, interrupted
 from . import main as carry_out
 
 LAST_SECONDS = 3.0
@@ -20,6 +20,7 @@ def main() -> NoReturn:
     """Carry out the program's command line, and end the process."""
     streams.prepare()
     interrupts.install(_end_without_cluster)
+    loss.install(_end_with_cluster)
     try:
         status = streams.finish(carry_out())
     finally:
@@ -37,6 +38,18 @@ def _end_without_cluster() -> None:
     time.sleep(LAST_SECONDS)
     ray_compat.kill()
     interrupted(sys.argv[1:])
-    status = streams.finish(INTERRUPTED)
+    _end(INTERRUPTED)
+
+
+def _end_with_cluster(text: str) -> None:
+    """Where all of Ray was lost, before it ends the process by itself."""
+    from ...distributed.cluster import joining, ray_compat
+
+    ray_compat.kill()
+    _end(failure(joining.ClusterError(text)))
+
+
+def _end(status: int) -> NoReturn:
+    status = streams.finish(status)
     machine.remove_scratch()
     os._exit(status)

@@ -23,7 +23,7 @@ from fokker.analysis.campaign_results import (
     read,
     to_json,
 )
-from fokker.analysis.report.campaign import TABLE_HEADER, known, scalars, short, table
+from fokker.analysis.report.campaign import TABLE_HEADER, kinetics_table, known, scalars, short, table
 from fokker.data.files import FileError, write_json
 
 JS = Measured(0.0123, 0.0011, 0.0101)
@@ -123,6 +123,18 @@ def test_the_table_fits_into_a_terminal():
     assert "…" in name
     assert name.endswith("seed-1")
     assert (frames, lost, others) == ("98.5k", "0.0%", [""] * 5)
+
+
+def test_kinetics_stand_beside_those_of_the_reference_where_it_has_any():
+    alone = replace(WORK, kinetics=KineticsResult(STATES, None))
+    unresolved = replace(WORK, kinetics=KineticsResult(STATES, replace(STATES, slowest=nan), note="not seen"))
+    header, *rows = kinetics_table([WORK, BARE, alone, unresolved])
+    assert " ".join(header) == "work t₂ (ps) of the reference ratio at 0.1 t₂ at 0.3 t₂ at 1 t₂"
+    assert rows == [
+        ("ala/seed-0", "3", "3", "1", "0.030", "", ""),
+        ("ala/seed-0", "3", "", "", "", "", ""),
+    ]
+    assert kinetics_table([BARE, alone]) == []
 
 
 @pytest.mark.parametrize(

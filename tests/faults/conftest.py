@@ -38,16 +38,20 @@ PATIENCE = 240.0
 BAD_STEP = 608
 
 ROWS: list[tuple[str, str, str, str]] = []
+CAMPAIGNS: list[tuple[str, str, str, str]] = []
+COSTS = {
+    "faults": (ROWS, "steps taken again", "training again after"),
+    "faults of campaigns": (CAMPAIGNS, "segments computed again", "segments again after"),
+}
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """The table of docs/faults.md."""
-    if ROWS:
-        terminalreporter.section("faults")
-        terminalreporter.write_line("| fault | provoked by | steps taken again | training again after |")
-        terminalreporter.write_line("| --- | --- | --- | --- |")
-        for row in ROWS:
-            terminalreporter.write_line(f"| {' | '.join(row)} |")
+    """The tables of docs/faults.md."""
+    for title, (rows, *costs) in COSTS.items():
+        if rows:
+            terminalreporter.section(title)
+            for row in (("fault", "provoked by", *costs), ("---",) * 4, *rows):
+                terminalreporter.write_line(f"| {' | '.join(row)} |")
 
 
 def processes(mark: str) -> dict[int, str]:

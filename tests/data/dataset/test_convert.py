@@ -107,6 +107,7 @@ def test_trajectories_of_one_molecule_are_one_system_in_their_order(tmp_path):
         {"name": "a/x.xtc", "split": "train", "frames": 5, "spacing": 1.0},
         {"name": "b/x.xtc", "split": "train", "frames": 7, "spacing": 1.0},
     ]
+    assert dataset.trajectories("KF", "train") == ([5, 7], 1.0)
     assert dataset.description("KF")["springs"] == measure(first.beads(BACKBONE), np.concatenate(expected))
     assert not (tmp_path / "out" / PARTS).exists()
 

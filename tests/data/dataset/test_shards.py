@@ -210,6 +210,20 @@ def test_a_split_of_one_system_holds_its_frames_alone(peptides):
             np.testing.assert_array_equal(own.system_of(np.arange(frames)), np.full(frames, number))
 
 
+def test_trajectories_have_a_time_between_frames_where_all_have_the_same(tmp_path):
+    def told(*known: tuple[int, float | None], split: str = "train") -> tuple[list[int], float | None]:
+        entries = [{"name": "", "split": split, "frames": n, "spacing": spacing} for n, spacing in known]
+        shards.write_system(tmp_path, "beads", {"trajectories": entries}, {"train": BEADS})
+        return shards.finish(tmp_path, SOURCE, ["beads"]).trajectories("beads", "train")
+
+    assert told((3, 0.5), (4, 0.5)) == ([3, 4], 0.5)
+    assert told((6, 0.5), (1, None)) == ([6, 1], 0.5), "one frame has no time to another"
+    assert told((3, 0.5), (4, 1.0)) == told((3, 0.5), (4, None)) == ([3, 4], None)
+    unknown = [], None
+    assert told((3, 0.5), (5, 0.5)) == told((7, 0.5), split="test") == unknown, "which are not these frames"
+    assert shards.write(tmp_path, SOURCE, {"train": BEADS}).trajectories("beads", "train") == unknown
+
+
 def test_a_split_knows_how_many_frames_each_of_its_systems_has(peptides):
     train = peptides.split("train")
     expected = tuple(splits["train"] for _, splits in PEPTIDES.values() if "train" in splits)

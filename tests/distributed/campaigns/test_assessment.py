@@ -509,14 +509,20 @@ def test_conditions_that_do_not_hold_are_named(tmp_path: Path):
 
 
 def test_a_reference_is_a_split_of_a_dataset(tmp_path: Path):
-    trajectories = points(10, 50, 1)
-    system = replace(TOY, name="mueller-brown", trajectories=(("train", 50),) * 10)
-    shards.write(tmp_path / "data", {"name": "mueller-brown"}, {"train": trajectories.reshape(-1, 2)})
-    reference = reference_of(tmp_path / "data", "train", system, spacing=0.1)
+    system = replace(TOY, name="mueller-brown")
+    known = [{"name": "", "split": "train", "frames": 50, "spacing": 0.1}] * 10
+    frames = points(10, 50, 1).reshape(-1, 2)
+    shards.write_system(tmp_path, system.name, {"trajectories": known}, {"train": frames})
+    shards.finish(tmp_path, {"name": system.name}, [system.name])
+    reference = reference_of(tmp_path, "train", system)
     assert len(reference.reductions) == len(reference.states) == 10
     assert reference.totals.frames == 500
     assert reference.spacing == 0.1
     assert reference.ess[0] == pytest.approx(500, rel=0.3)
+    # One that does not say what it consists of.
+    shards.write(tmp_path, {"name": system.name}, {"train": frames})
+    untold = reference_of(tmp_path, "train", system)
+    assert (len(untold.reductions), untold.states, untold.spacing) == (1, (), None)
 
 
 def test_simulations_and_samples_of_a_model_are_assessed_as_they_arrive(data: Path, tmp_path: Path):

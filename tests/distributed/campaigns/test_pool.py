@@ -30,7 +30,7 @@ from fokker.data.molecules.beads import Beads
 from fokker.distributed.campaigns import pool
 from fokker.distributed.campaigns.ledger import FAILURES, LEDGER, Ledger
 from fokker.distributed.campaigns.pool import PoolError, PoolWorker, Tally
-from fokker.distributed.campaigns.segments import LEFT, NOT_FINITE, Made, Segment, State, Store
+from fokker.distributed.campaigns.segments import LEFT, NOT_FINITE, ConflictError, Made, Segment, State, Store
 from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation, Work, lanes_of
 from fokker.distributed.cluster.joining import ClusterError
@@ -308,6 +308,49 @@ def test_an_actor_writes_molecules_as_parts_of_which_chains_are_joined(tmp_path:
     trajectories.join(work.system.beads, chain.from_iterable(parts), tmp_path / "AA.xtc")
     found = mdtraj.load(tmp_path / "AA.xtc", top=tmp_path / "AA.pdb")
     np.testing.assert_allclose(found.xyz, expected.reshape(-1, 2, 3), atol=6e-4)
+
+
+@dataclass(frozen=True)
+class Overtaken(Peptide):
+    """While it computes a segment another actor, to which that was given as well, commits it."""
+
+    differs: float = 0.0
+
+    def compute(self, segment: Segment, start: State | None) -> Made:
+        PoolWorker([Peptide(self.directory)], []).run(0, segment, None)
+        made = super().compute(segment, start)
+        return replace(made, trajectories=made.trajectories + np.float32(self.differs))
+
+
+def test_an_actor_that_comes_late_with_the_same_bits_changes_nothing(tmp_path: Path):
+    work, alone = Overtaken(tmp_path / "late"), Peptide(tmp_path / "alone")
+    for each in (work, alone):
+        actor = PoolWorker([each], [])
+        for lane in segments_of(each):
+            for segment in lane:
+                actor.run(0, segment, None)
+    assert Store(work.directory).sha256() == Store(alone.directory).sha256()
+    names = {path.name for path in alone.directory.iterdir()}
+    assert {path.name for path in work.directory.iterdir()} == names
+    for path in alone.directory.glob("*.xtc"):
+        assert (work.directory / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_actor_that_comes_late_with_other_bits_ends_the_work_and_both_are_kept(
+    ray_cluster, tmp_path: Path
+):
+    work, alone = Overtaken(tmp_path / "late", differs=1.0), Peptide(tmp_path / "alone")
+    first = segments_of(work)[0][0]
+    PoolWorker([alone], []).run(0, first, None)
+    with pytest.raises(ConflictError, match=r"computed again, it is not the same; the second is kept as .*"):
+        pool.run([work], ClusterConfig(simulators=1), silent)
+    (other,) = work.directory.glob("*.conflict")
+    one, expected = Store(work.directory), Store(alone.directory)
+    assert one.digest(first) == expected.digest(first)
+    assert one.xtc(first).read_bytes() == expected.xtc(first).read_bytes()
+    np.testing.assert_array_equal(
+        np.load(other)["trajectories"], np.load(one.path(first))["trajectories"] + np.float32(1)
+    )
 
 
 def test_tallies_arrive_one_by_one_and_add_up(disturbed: Disturbed, expected):

@@ -26,6 +26,7 @@ from fokker.distributed.runs.campaign import Batching, Campaign
 from fokker.distributed.runs.campaign_config import CampaignConfig
 from fokker.launch.cli import main
 
+from ...campaigns import assert_same, digests, segments, works
 from ...user import SECONDS, Result, User
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "format-1.safetensors"
@@ -63,26 +64,6 @@ def carried_out(host: User, name: str, values: dict[str, Any], *more: str) -> Pa
     result = host.run(*words(host, name, values, *more))
     assert result.returncode == 0, result.stderr
     return host.home / "campaigns" / name
-
-
-def works(campaign: Path) -> list[Path]:
-    return sorted(path.parent for path in campaign.glob("*/*/*/ledger.jsonl"))
-
-
-def segments(campaign: Path) -> dict[str, tuple[int, int]]:
-    """Identity of every finished segment's file."""
-    paths = campaign.glob("*/*/*/chains-*.npz")
-    return {str(path.relative_to(campaign)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
-
-
-def digests(campaign: Path) -> dict[str, str]:
-    """Hash of frames and states of every segment."""
-    stores = [(work, Store(work)) for work in works(campaign)]
-    return {
-        f"{work.relative_to(campaign)}/{segment.name}": store.digest(segment)
-        for work, store in stores
-        for segment in store.segments
-    }
 
 
 def replicas(work: Path) -> dict[int, tuple[bytes, ...]]:
@@ -199,7 +180,7 @@ def test_a_driver_that_is_stopped_goes_on(host: User, model: str, made: Path, nu
         )
     assert host.run(*command).returncode == 0
     assert segments(campaign).items() >= before.items()
-    assert digests(campaign) == digests(made)
+    assert_same(campaign, made)
 
 
 @pytest.mark.long
