@@ -1,7 +1,7 @@
 """A system as it is judged: what its frames are projected to, and which of them are physical."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -74,6 +74,16 @@ class System:
     """Others whose distances are judged."""
     hands: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """Residues that have one, and its `chiral_centres`."""
+
+    def named_in(self, dataset: Dataset) -> str | None:
+        """Its name in a dataset: its own, or that of a molecule of the same beads; None without either."""
+        if self.name in dataset.systems:
+            return self.name
+        for name in dataset.systems:
+            beads = dataset.description(name).get("beads")
+            if self.beads and beads and replace(Beads.from_json(beads), name=self.beads.name) == self.beads:
+                return name
+        return None
 
     @classmethod
     def of(cls, dataset: Dataset, name: str, config: MuellerBrownConfig | MoleculesConfig) -> "System":

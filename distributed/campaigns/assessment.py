@@ -79,10 +79,8 @@ def reference_of(data: Path, split: str, system: System) -> Reference:
     With kinetics, where the dataset tells the time between frames.
     """
     dataset = Dataset(data)
-    frames, (trajectories, spacing) = (
-        dataset.split(split, system.name),
-        dataset.trajectories(system.name, split),
-    )
+    name = system.named_in(dataset) or system.name
+    frames, (trajectories, spacing) = dataset.split(split, name), dataset.trajectories(name, split)
     known = replace(system, trajectories=tuple((split, count) for count in trajectories))
     sizes = parts_of(known if trajectories else system, split, len(frames))
     return Reference.of(system, lambda: frames.blocks(BLOCK), sizes, spacing, cores_of(system), trajectories)

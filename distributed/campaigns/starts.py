@@ -31,7 +31,8 @@ class FromData:
 
     def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
         """Frames of one batch."""
-        frames = Dataset(self.data).split(self.split, system.name)
+        dataset = Dataset(self.data)
+        frames = dataset.split(self.split, system.named_in(dataset) or system.name)
         chosen = generator(key).integers(len(frames), size=batch)
         if self.first_phi_positive and number == 0:
             rare = np.flatnonzero(system.phi(frames.read()) > 0)

@@ -117,7 +117,7 @@ class Campaign:
         for model, systems in self.parts.systems.items():
             self.parts.start(model)
             for system in systems:
-                self.parts.reference(model, system.name)
+                self.parts.reference(model, system)
                 named = [projection.name for projection in system.projections]
                 if stop and stop.observable is not None and stop.observable not in named:
                     raise ConfigError(

@@ -153,7 +153,7 @@ class Parts:
         if self.config.start == "samples":
             return FromSamples(self.models[model].description.sample)
         if self.start_file is None:
-            return FromData(*self._data_of(model))
+            return self._start_at_data(model)
         path = self.start_file.path
         try:
             shape = np.load(path, mmap_mode="r").shape
@@ -167,6 +167,21 @@ class Parts:
                     "start",
                 )
         return FromFile(path)
+
+    def _start_at_data(self, model: str) -> FromData:
+        place, split = self._data_of(model)
+        dataset = Dataset(place)
+        for system in self.systems[model]:
+            name = system.named_in(dataset)
+            if system.beads is None:
+                continue  # A run of a toy has no other.
+            if name is None or split not in dataset.manifest["systems"][name]["splits"]:
+                raise ConfigError(
+                    f"the data of {model} have no {system.name} in their split {split}: take samples, or the "
+                    "frames of a .npy file",
+                    "start",
+                )
+        return FromData(place, split)
 
     @cached_property
     def start_file(self) -> Kept | None:
@@ -211,14 +226,16 @@ class Parts:
             return None
         return Dataset(place), split
 
-    def _compared(self, model: str, system: str) -> tuple[Dataset, str] | None:
+    def _compared(self, model: str, system: System) -> tuple[Dataset, str] | None:
         if (found := self._references[model]) is None:
             return None
         dataset, prefers = found
-        splits = list(dataset.manifest["systems"].get(system, {"splits": {}})["splits"])
+        if (name := system.named_in(dataset)) is None:
+            return None
+        splits = list(dataset.manifest["systems"][name]["splits"])
         return (dataset, prefers if prefers in splits else splits[0]) if splits else None
 
-    def reference(self, model: str, system: str) -> tuple[Path, str] | None:
+    def reference(self, model: str, system: System) -> tuple[Path, str] | None:
         """Dataset and split that a system is compared with; None where there is none.
 
         ConfigError if one is asked for that is no dataset.
@@ -226,7 +243,7 @@ class Parts:
         found = self._compared(model, system)
         return found and (found[0].directory, found[1])
 
-    def reference_digest(self, model: str, system: str) -> str | None:
+    def reference_digest(self, model: str, system: System) -> str | None:
         """By which the same reference is known again; None where there is none."""
         found = self._compared(model, system)
         return found and f"{found[0].fingerprint} {found[1]}"

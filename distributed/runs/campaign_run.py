@@ -204,9 +204,10 @@ class _Watch:
 
     def _reference(self, work: Replicas) -> Any:
         """What a system is compared with, reduced once for all that is judged by it."""
-        key = self._campaign.model_of(work), work.system.name
+        model = self._campaign.model_of(work)
+        key = model, work.system.name
         if key not in self._references:
-            found = self._campaign.parts.reference(*key)
+            found = self._campaign.parts.reference(model, work.system)
             self._references[key] = found and tasks.submit(reference_of, *found, work.system, beside=True)
         return self._references[key]
 
@@ -259,7 +260,7 @@ class Rounds:
 
 def _condition(campaign: Campaign, work: Replicas) -> tuple[Stop | None, int, str | None]:
     """What else the verdict on a round depends on: when it is enough, of how many replicas, beside what."""
-    against = campaign.parts.reference_digest(campaign.model_of(work), work.system.name)
+    against = campaign.parts.reference_digest(campaign.model_of(work), work.system)
     return campaign.config.stop_when, work.replicas, against
 
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import mdtraj
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from fokker.distributed.runs.campaign import FILE, Batching, Campaign
 from fokker.distributed.runs.campaign_config import CampaignConfig, Settings
 from fokker.distributed.runs.config import ConfigError, save, to_dict
 from fokker.distributed.runs.presets import PRESETS
+from fokker.distributed.runs.run import CONFIG
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "format-1.safetensors"
 """Of molecules, with random parameters."""
@@ -474,17 +476,59 @@ def test_a_start_that_cannot_be_is_refused(tmp_path: Path, toy: Path):
 
 
 def test_what_systems_are_compared_with(tmp_path: Path, toy: Path, data: Path):
-    assert Campaign.plan(tmp_path / "new", of_toy(toy)).parts.reference("model", "mueller-brown") is None
-    name = next(iter(shards.Dataset(data).manifest["systems"]))
+    parts = Campaign.plan(tmp_path / "new", of_toy(toy)).parts
+    (system,) = parts.systems["model"]
+    assert parts.reference("model", system) is None
+    named = replace(system, name=next(iter(shards.Dataset(data).manifest["systems"])))
     given = Campaign.plan(tmp_path / "new", of_toy(toy, reference=str(data)))
-    assert given.parts.reference("model", name) == (data, "train")
-    assert given.parts.reference("model", "another") is None
+    assert given.parts.reference("model", named) == (data, "train")
+    assert given.parts.reference("model", system) is None
     (tmp_path / "run").mkdir()
     shutil.copytree(data, tmp_path / "run" / "data")
     of_run = Campaign.plan(tmp_path / "new", of_toy(toy, reference=str(tmp_path / "run")))
-    assert of_run.parts.reference("model", name) == (tmp_path / "run" / "data", "train")
+    assert of_run.parts.reference("model", named) == (tmp_path / "run" / "data", "train")
     error = refused(tmp_path / "new", of_toy(toy, reference=str(tmp_path)))
     assert str(error) == f"reference: {tmp_path} is no dataset: make one with fokker dataset convert"
+
+
+def dataset_of(directory: Path, beads: Beads, split: str = "train") -> Path:
+    """Of one molecule, under a name of its own."""
+    frames = np.random.default_rng(0).normal(size=(3, len(beads), 3)).astype(np.float32)
+    shards.write_system(directory, "mine", {"beads": replace(beads, name="mine").to_json()}, {split: frames})
+    return shards.finish(directory, {"name": "mine"}, ["mine"]).directory
+
+
+def test_a_molecule_is_found_in_data_under_whatever_name(tmp_path: Path):
+    """As a sequence names it, and the folder of its trajectories another way."""
+    campaign = Campaign.plan(tmp_path / "new", of_molecules(systems=("AC", "KF")))
+    ac, kf = campaign.parts.systems["format-1"]
+    assert ac.beads is not None
+    data = dataset_of(tmp_path / "data", ac.beads)
+    given = Campaign.plan(tmp_path / "new", replace(campaign.config, reference=str(data)))
+    assert given.parts.reference("format-1", ac) == (data, "train")
+    assert given.parts.reference("format-1", kf) is None
+    assert (ac.named_in(shards.Dataset(data)), kf.named_in(shards.Dataset(data))) == ("mine", None)
+    start = FromData(data, "train")(
+        ac, 0, 2, jax.random.key(0), campaign.parts.models["format-1"].bind(ac.beads)
+    )
+    frames = shards.Dataset(data).split("train", "mine").read()
+    assert all((frames == one).all(axis=(1, 2)).any() for one in np.asarray(start))
+
+
+def test_molecules_that_are_not_in_the_data_do_not_begin_there(tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(GOLDEN, run / archive.FILE)
+    save(run / CONFIG, PRESETS["dipeptides-small"]("both", "fokker"))
+    beads = Beads.from_sequence("AC", BeadMap.parse(archive.read(GOLDEN).description.beads))
+    dataset_of(run / "data", beads, "validation")
+    values = {"models": (str(run),), "start": "data"}
+    assert Campaign.plan(tmp_path / "new", of_molecules(**values, systems=("AC",))).works
+    error = refused(tmp_path / "new", of_molecules(**values, systems=("AC", "KF")))
+    assert str(error) == (
+        "start: the data of run have no KF in their split validation: take samples, or the frames of a .npy "
+        "file"
+    )
 
 
 def test_a_driver_starts_no_backend_of_jax(tmp_path: Path, toy: Path):
