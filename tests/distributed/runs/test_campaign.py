@@ -520,8 +520,9 @@ def test_molecules_that_are_not_in_the_data_do_not_begin_there(tmp_path: Path):
     run.mkdir()
     shutil.copy(GOLDEN, run / archive.FILE)
     save(run / CONFIG, PRESETS["dipeptides-small"]("both", "fokker"))
-    beads = Beads.from_sequence("AC", BeadMap.parse(archive.read(GOLDEN).description.beads))
-    dataset_of(run / "data", beads, "validation")
+    known = archive.read(GOLDEN).description.beads
+    assert known is not None
+    dataset_of(run / "data", Beads.from_sequence("AC", BeadMap.parse(known)), "validation")
     values = {"models": (str(run),), "start": "data"}
     assert Campaign.plan(tmp_path / "new", of_molecules(**values, systems=("AC",))).works
     error = refused(tmp_path / "new", of_molecules(**values, systems=("AC", "KF")))
