@@ -24,11 +24,11 @@ from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.files import FileError, read_json, replacing, sha256, sha256_of, write_json
 from ...data.molecules.beads import Beads
 from ...data.molecules.springs import kind
-from ...model.config import SimulateConfig
+from ...model.config import SimulateConfig, require_springs
 from ..campaigns.starts import FromData, FromFile, FromSamples, Start
 from ..campaigns.works import Simulation
 from .campaign_config import CampaignConfig, require_growth
-from .config import ConfigError, from_dict, load, to_dict
+from .config import ConfigError, from_dict, identifying, load, to_dict
 from .run import CONFIG
 
 FILE, FORMAT = "campaign.json", 1
@@ -147,8 +147,11 @@ class Campaign:
         return {name: archive.read(source) for name, source in self._sources.items()}
 
     def settings(self, model: str) -> list[SimulateConfig]:
-        """What replicas of a model are simulated by, for each of the settings."""
-        own = to_dict(self.models[model].description.simulate)
+        """What replicas of a model are simulated by, for each of the settings.
+
+        ConfigError for those that the model cannot be simulated by.
+        """
+        about, found = self.models[model].description, []
         batching = self.batching.get(model, Batching(1, 1))
         replicas = -(-self.config.replicas // batching.batch) * batching.batch
         fixed = {
@@ -158,7 +161,13 @@ class Campaign:
             "frames": replicas * self.config.frames,
             "ends_unless": self.config.ends_unless,
         }
-        return [from_dict(own | each.given | fixed, SimulateConfig) for each in self.config.settings]
+        for index, each in enumerate(self.config.settings):
+            try:
+                found.append(from_dict(to_dict(about.simulate) | each.given | fixed, SimulateConfig))
+                require_springs(found[-1], about.network)
+            except ValueError as error:
+                raise ConfigError(str(error), f"settings.{index}") from None
+        return found
 
     def systems(self, model: str) -> list[System]:
         """The molecules, or the plane of a toy. ConfigError for those that the model cannot have."""
@@ -257,7 +266,7 @@ class Campaign:
             for system in self.systems(model):
                 for index, settings in enumerate(self.settings(model)):
                     for seed in self.config.seeds:
-                        kept = {k: v for k, v in to_dict(settings).items() if k not in EXTENT}
+                        kept = identifying(settings, EXTENT)
                         identity = sha256_of({"model": digest, "settings": kept, "start": began})
                         place = self.directory / model / system.name / f"{index}-{seed}"
                         found.append(
