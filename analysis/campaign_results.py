@@ -198,8 +198,9 @@ class WorkResult:
     """Of half-step velocities."""
     step_temperature: float | None
     rms_omega_dt: float | None
+    """Of a step, or of an inner step and the springs."""
     steps: int
-    """Of all chains."""
+    """Of all chains; whole ones, whatever they are made of."""
     evaluations: int
     """Of the network: one a step; that at the start of each segment is not counted."""
     seconds: float

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from math import isfinite, nan
+from math import isfinite, nan, pi
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -158,15 +158,25 @@ class SimulationCounts(FrameCounts):
     temperature: float
     """Of the bath."""
     kinetic_temperature: float | None
-    """At half steps, over the chains that stayed finite."""
+    """At half steps, or half inner steps, over the chains that stayed finite."""
     step_temperature: float | None
     """At the steps."""
     largest_omega_dt: float | None = None
-    """Of the fastest mode, by the mass-weighted Hessian at frames of the data."""
+    """Of the fastest mode and a whole step, by the mass-weighted Hessian at frames of the data."""
+    inner_steps: int = 1
+    """Of a step: parts that it is made of."""
+
+    @property
+    def limit(self) -> float:
+        """At which `largest_omega_dt` a simulation is unstable.
+
+        A whole step of inner ones resonates with a mode at half its period; the inner are stable up to there.
+        """
+        return 2.0 if self.inner_steps == 1 else pi
 
     @property
     def rms_omega_dt(self) -> float | None:
-        """Root mean square of ω dt, by both temperatures.
+        """Root mean square of ω dt, by both temperatures; of springs and an inner step where there are some.
 
         BAOAB is colder at the steps by (ω dt)²/4 for each harmonic mode (`langevin.kinetic_temperatures`).
         """

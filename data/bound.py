@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ..model import trained
-from ..model.config import DynamicsConfig, SamplerConfig
+from ..model.config import DynamicsConfig, SamplerConfig, require_springs
 from ..model.dynamics import langevin
 from ..model.keys import key_of
 from . import archive
@@ -183,6 +183,7 @@ class BoundMolecule:
         stride: int | None = None,
         burn_in: int | None = None,
         timestep: float | None = None,
+        inner_steps: int | None = None,
         key: SeedOrKey = 0,
         batch: int | None = None,
         watch: Watcher = _unwatched,
@@ -191,16 +192,20 @@ class BoundMolecule:
 
         Chains start at `start` (nm, the first `chains` of it, or all), at samples of the model (100, unless
         `chains` is given), or where others ended (their `state`): then they go on exactly, with all settings
-        of theirs. What is not given is as the run had it. `batch` chains are advanced together.
+        of theirs. What is not given is as the run had it. `batch` chains are advanced together. With
+        `inner_steps` above 1 each step is made of so many by the springs' forces alone, and the network's are
+        computed once; ValueError for a model without springs, and for another integrator than BAOAB.
         """
         frames = _at_least(1, "frames", frames)
-        asked = {"stride": stride, "burn_in": burn_in, "timestep": timestep, "chunk": batch}
+        asked = {"stride": stride, "burn_in": burn_in, "timestep": timestep, "inner_steps": inner_steps}
+        asked["chunk"] = batch
         changes = {name: value for name, value in asked.items() if value is not None}
         if isinstance(start, ChainState):
             if named := [*changes, *(["chains"] if chains is not None else [])]:
                 raise ValueError(f"{named[0]}: chains that go on do so as they began: leave it out")
             return self._advance(start, frames, watch)
         settings = replace(self.dynamics, **changes)
+        require_springs(settings, self.bound.model.network)
         if start is None:
             start = self._samples(100 if chains is None else chains, key, "model: starts", None)
         return self._advance(self._begin(self._starts(start, chains), settings, key), frames, watch)
@@ -247,7 +252,7 @@ class BoundMolecule:
         settings, count, ends, parts = state.settings, len(state.chains.position), [], []
         keys = self._keys(state.key, count)
         for index, rows in _chunks(count, settings.chunk):
-            now = langevin.State(*(part[rows] for part in state.chains))
+            now = jax.tree.map(lambda part, rows=rows: part[rows], state.chains)
             made = trained.simulate(
                 model, settings, now, mass, keys[rows], frames, None, molecule, velocities=True
             )
@@ -337,7 +342,8 @@ class Chains:
     velocities: Float[Array, "chains frames beads 3"]
     """In nm/ps."""
     temperature: Float[Array, "chains frames"]
-    """Kinetic temperature (K) half a step before each frame, where it is exact for harmonic forces."""
+    """Kinetic temperature (K) half a step before each frame, where it is exact for harmonic forces; with
+    inner steps half of one of these before, where it is exact for the springs alone."""
     state: ChainState
     beads: Beads
 

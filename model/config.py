@@ -218,10 +218,28 @@ class DynamicsConfig:
     """The paper's (OpenMM's LangevinIntegrator) or BAOAB."""
     timestep: Positive = 5e-3
     """Time step (ps; Müller-Brown: the potential's own unit)."""
+    inner_steps: Count = 1
+    """Parts of each time step, made with the forces of the springs alone; the network's forces are computed
+    once a time step, and act at its ends (1: all forces act together)."""
     friction: NotNegative = 1.0
     """Friction γ (1/ps; Müller-Brown: the inverse of the potential's own unit); 0: a constant energy."""
     force_time: Annotated[float, Field(gt=0, lt=1)] = SMALLEST_TIME
     """Diffusion time at which forces are read."""
+
+    def __post_init__(self):
+        if self.inner_steps > 1 and self.integrator != "baoab":
+            raise ValueError(
+                f"inner_steps {self.inner_steps} needs integrator=baoab: {self.integrator} has no inner steps"
+            )
+
+
+def require_springs(settings: DynamicsConfig, network: NetworkConfig, name: str = "inner_steps") -> None:
+    """Raise ValueError, with the setting's name, unless the network has what inner steps are made with."""
+    if settings.inner_steps > 1 and not (network.kind == "graph-transformer" and network.springs):
+        raise ValueError(
+            f"{name} {settings.inner_steps} needs network.springs=true: inner steps are made with the forces "
+            "of springs, and this network has none; take 1"
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -240,6 +258,7 @@ class SimulateConfig(DynamicsConfig):
     """Start the first chain at a frame of φ > 0 if there is one, as the paper does of alanine dipeptide."""
 
     def __post_init__(self):
+        super().__post_init__()
         if self.chains % self.chunk:
             raise ValueError(f"chains {self.chains} is not a multiple of chunk {self.chunk}")
         if self.frames % self.chains:

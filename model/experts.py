@@ -66,7 +66,7 @@ class Expert(Generic[Architecture]):
         """Unnormalised log p(x, t); ValueError if the expert is not conservative."""
         if not self.config.conservative:
             raise ValueError(f"the expert of {self.config.interval} is a score, it has no log-density")
-        energy = jnp.sum(self._outputs(parameters, x, t, molecule))
+        energy = self._energy(parameters, x, t, molecule)
         return self._known(x, t, molecule) - self._scale(t) * energy
 
     def score(
@@ -75,8 +75,20 @@ class Expert(Generic[Architecture]):
         """s = ∇ₓ log p(x, t)."""
         if self.config.conservative:
             return jax.grad(self.log_density, argnums=1)(parameters, x, t, molecule)
-        score = self.space.centre(self._outputs(parameters, x, t, molecule).reshape(self.shape), molecule)
-        return jax.grad(self._known)(x, t, molecule) + self._scale(t) * score
+        field = self._field(parameters, x, t, molecule)
+        return self.known_score(x, t, molecule) + self._scale(t) * field
+
+    def known_score(self, x: Configuration, t: Time, molecule: Molecule | None = None) -> Configuration:
+        """The part of the score that is not learned: of springs and of −½‖x‖²."""
+        return jax.grad(self._known)(x, t, molecule)
+
+    def learned_score(
+        self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None = None
+    ) -> Configuration:
+        """The part of the score that the network adds."""
+        if self.config.conservative:
+            return -self._scale(t) * jax.grad(self._energy, argnums=1)(parameters, x, t, molecule)
+        return self._scale(t) * self._field(parameters, x, t, molecule)
 
     def _known(self, x: Configuration, t: Time, molecule: Molecule | None) -> Float[Array, ""]:
         """The part of the log-density that is not learned."""
@@ -84,6 +96,16 @@ class Expert(Generic[Architecture]):
         if self.network.precondition:
             known -= 0.5 * jnp.sum(self.space.centre(x, molecule) ** 2)
         return known
+
+    def _energy(
+        self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None
+    ) -> Float[Array, ""]:
+        return jnp.sum(self._outputs(parameters, x, t, molecule))
+
+    def _field(
+        self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None
+    ) -> Configuration:
+        return self.space.centre(self._outputs(parameters, x, t, molecule).reshape(self.shape), molecule)
 
     def _outputs(self, parameters: Parameters, x: Configuration, t: Time, molecule: Molecule | None) -> Array:
         # Single or tensor-float precision costs bonds and residuals their digits on GPUs.

@@ -15,11 +15,18 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .config import ArchitectureConfig, DynamicsConfig, GraphTransformerConfig, MLPConfig, SamplerConfig
+from .config import (
+    ArchitectureConfig,
+    DynamicsConfig,
+    GraphTransformerConfig,
+    MLPConfig,
+    SamplerConfig,
+    require_springs,
+)
 from .diffusion import samplers
 from .dynamics import langevin
 from .dynamics.guard import Guard
-from .dynamics.langevin import Force, Keys, Mass, Positions
+from .dynamics.langevin import Force, Keys, Mass, Positions, Split
 from .experts import Expert, Parameters, active_at, gate
 from .molecules import Molecule
 
@@ -119,8 +126,7 @@ def resume(
     molecule: Molecule | None = None,
 ) -> langevin.State:
     """Chains where they stood; their forces are computed anew."""
-    force = forces(model, position, settings.force_time, molecule)
-    return langevin.State(position, velocity, force, steps)
+    return langevin.State(position, velocity, _force(model, settings, molecule)(position), steps)
 
 
 @partial(jax.jit, static_argnames="settings")
@@ -153,9 +159,8 @@ def step(
 ) -> langevin.State:
     """The next step of every chain, wherever it leads, also of those that `advance` has stopped."""
     force, bath = _dynamics(model, settings, mass, molecule)
-    return langevin.STEPS[settings.integrator](
-        force, bath, state, jax.vmap(jax.random.fold_in)(keys, state.steps)
-    )
+    own = jax.vmap(jax.random.fold_in)(keys, state.steps)
+    return langevin.step(settings.integrator, force, bath, state, own)
 
 
 @partial(jax.jit, static_argnames=("settings", "frames", "velocities"))
@@ -202,11 +207,23 @@ def frequencies(
 
 def _dynamics(
     model: Trained, settings: DynamicsConfig, mass: Mass, molecule: Molecule | None
-) -> tuple[Force, langevin.Bath]:
-    def force(x: Positions) -> Positions:
-        return forces(model, x, settings.force_time, molecule)
+) -> tuple[Force | Split, langevin.Bath]:
+    bath = langevin.Bath(model.kT, mass, settings.friction, settings.timestep, settings.inner_steps)
+    return _force(model, settings, molecule), bath
 
-    return force, langevin.Bath(model.kT, mass, settings.friction, settings.timestep)
+
+def _force(model: Trained, settings: DynamicsConfig, molecule: Molecule | None) -> Force | Split:
+    """The forces of the dynamics; ValueError where inner steps are asked for, and nothing is known."""
+    require_springs(settings, model.network)
+    time = settings.force_time
+    if settings.inner_steps == 1:
+        return lambda x: forces(model, x, time, molecule)
+    scale, active = model.kT * model.norm, _active_at(model, time)
+
+    def of(what: Literal["known", "learned"]) -> Force:
+        return lambda x: _evaluate(what, scale, model, x, time, molecule, active)
+
+    return Split(of("known"), of("learned"))
 
 
 def _active_at(model: Trained, t: Time) -> int | None:
@@ -235,7 +252,7 @@ def _shown(expert: ArchitectureConfig) -> str:
 
 @partial(jax.jit, static_argnames=("what", "scales", "active"))
 def _evaluate(
-    what: Literal["log_density", "score", "both"],
+    what: Literal["log_density", "score", "both", "known", "learned"],
     scales: float | tuple[float, float],
     model: Trained,
     x: Frames,
@@ -254,7 +271,13 @@ def _evaluate(
 
     def of(expert: Expert, parameters: Parameters) -> Callable[..., Any]:
         both = jax.value_and_grad(expert.log_density, argnums=1)
-        functions = {"log_density": expert.log_density, "score": expert.score, "both": both}
+        functions = {
+            "log_density": expert.log_density,
+            "score": expert.score,
+            "both": both,
+            "known": lambda _, *about: expert.known_score(*about),
+            "learned": expert.learned_score,
+        }
         return jax.vmap(partial(functions[what], parameters), in_axes=(0, None, None))
 
     answers = [of(*each) for each in zip(experts, model.parameters, strict=True)]

@@ -298,9 +298,10 @@ class Simulation(_OfModel):
         )
 
     def largest_step(self, frames: int = 8) -> float:
-        """The largest ω dt of the learned potential, where some chains start; not stable above 2.
+        """The largest ω dt of the learned potential and a whole step, where some chains start.
 
-        Zero where no direction has a restoring force.
+        Not stable above 2, of steps that are made of inner ones above π (`SimulationCounts.limit`). Zero
+        where no direction has a restoring force.
         """
         model, molecule, mass = self._bound
         x = self._padded(self._starts(0)[:frames])

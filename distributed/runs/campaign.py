@@ -13,11 +13,11 @@ from pathlib import Path
 import pydantic
 
 from ...data.files import FileError, read_json, sha256_of, write_json
-from ...model.config import STRICT, Count, SimulateConfig
+from ...model.config import STRICT, Count, SimulateConfig, require_springs
 from ..campaigns.works import Simulation
 from .campaign_config import STARTS, CampaignConfig, require_growth
 from .campaign_parts import Parts
-from .config import ConfigError, from_dict, to_dict
+from .config import ConfigError, from_dict, identifying, to_dict
 
 FILE, FORMAT = "campaign.json", 1
 
@@ -146,8 +146,11 @@ class Campaign:
         return self.parts.config
 
     def settings(self, model: str) -> list[SimulateConfig]:
-        """What replicas of a model are simulated by, for each of the settings."""
-        own = to_dict(self.parts.models[model].description.simulate)
+        """What replicas of a model are simulated by, for each of the settings.
+
+        ConfigError for those that the model cannot be simulated by.
+        """
+        about, found = self.parts.models[model].description, []
         batching = self.batching.get(model, Batching(1, 1))
         replicas = -(-self.config.replicas // batching.batch) * batching.batch
         fixed = {
@@ -157,7 +160,13 @@ class Campaign:
             "frames": replicas * self.config.frames,
             "ends_unless": self.config.ends_unless,
         }
-        return [from_dict(own | each.given | fixed, SimulateConfig) for each in self.config.settings]
+        for index, each in enumerate(self.config.settings):
+            try:
+                found.append(from_dict(to_dict(about.simulate) | each.given | fixed, SimulateConfig))
+                require_springs(found[-1], about.network)
+            except ValueError as error:
+                raise ConfigError(str(error), f"settings.{index}") from None
+        return found
 
     @cached_property
     def works(self) -> list["Replicas"]:
@@ -169,7 +178,7 @@ class Campaign:
             for system in parts.systems[model]:
                 for index, settings in enumerate(self.settings(model)):
                     for seed in self.config.seeds:
-                        own = {k: v for k, v in to_dict(settings).items() if k not in EXTENT}
+                        own = identifying(settings, EXTENT)
                         identity = sha256_of({"model": kept.digest, "settings": own, "start": began})
                         place = self.directory / model / system.name / f"{index}-{seed}"
                         found.append(

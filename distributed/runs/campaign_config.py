@@ -32,6 +32,8 @@ class Settings:
     """The paper's (OpenMM's LangevinIntegrator) or BAOAB."""
     timestep: Positive | None = None
     """Time step (ps)."""
+    inner_steps: Count | None = None
+    """Parts of each time step, made with the forces of the springs alone."""
     friction: NotNegative | None = None
     """Friction (1/ps)."""
     stride: Count | None = None

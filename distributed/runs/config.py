@@ -3,7 +3,7 @@
 import json
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,6 +23,7 @@ from ...model.config import (
     SampleConfig,
     SimulateConfig,
     check_cover,
+    require_springs,
 )
 from ..config import ClusterConfig, TrainConfig
 
@@ -96,6 +97,7 @@ class Config:
 
     def __post_init__(self):
         check_cover(self.experts)
+        require_springs(self.simulate, self.network, "simulate.inner_steps")
         self._check_shares()
         made, temperature = self.reference, self.data.temperature
         given = getattr(self.data, "path", None)
@@ -175,6 +177,19 @@ def from_dict(values: Any, kind: type[Settings] = Config) -> Settings:
         raise _config_error(error.errors(include_url=False)) from None
     _require_no_truth(values, adapter.dump_python(found))
     return found
+
+
+def identifying(settings: SampleConfig | SimulateConfig, extent: Collection[str]) -> dict[str, Any]:
+    """What its random numbers depend on, as plain values: all but its extent.
+
+    And but for settings that came later where they change nothing: what was begun without them goes on.
+    """
+    found = to_dict(settings).items()
+    return {name: value for name, value in found if name not in extent and LATER.get(name) != value}
+
+
+LATER = {"inner_steps": 1}
+"""Settings that came later, and the value at which all is as it was without them."""
 
 
 def save(path: Path, config: Config) -> None:

@@ -56,11 +56,12 @@ def heat(simulation: SimulationCounts) -> str:
     """Temperatures and time step of a simulation in one line; nothing where they were not measured."""
     half, step = simulation.kinetic_temperature, simulation.step_temperature
     rms, largest = simulation.rms_omega_dt, simulation.largest_omega_dt
+    inner = "inner " if simulation.inner_steps > 1 else ""
     parts = [
         f"simulation at {half:.4g}" if half is not None else "",
         f"{step:.4g} at the steps" if step is not None else "",
-        f"ω dt {rms:.2f} rms" if rms is not None else "",
-        f"ω dt at most {largest:.2f} of 2" if largest is not None else "",
+        f"{inner}ω dt {rms:.2f} rms" if rms is not None else "",
+        f"ω dt at most {largest:.2f} of {simulation.limit:.3g}" if largest is not None else "",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -19,7 +19,7 @@ from ...data.files import FileError, sha256, write_json
 from .. import tasks
 from ..campaigns import pool
 from ..campaigns.segments import Store, Summary
-from ..campaigns.works import Work
+from ..campaigns.works import Simulation, Work
 from ..cluster import joining
 from . import board, reporting
 from .chosen import Chosen
@@ -119,6 +119,7 @@ def _result(chosen: Chosen, sets: Sets) -> RunResult:
             temperature=run.config.data.temperature,
             kinetic_temperature=half,
             step_temperature=step,
+            inner_steps=chosen.simulation.settings.inner_steps,
         ),
         systems=systems,
         fokker_planck_error={},
@@ -165,7 +166,9 @@ def _split(run: Run, system: System, name: str) -> FrameSet:
     return in_parts(system, lambda: split.blocks(BLOCK), sizes)
 
 
-def _of_system(run: Run, sampling: Work, simulation: Work, sets: Mapping[str, FrameSet]) -> SystemResult:
+def _of_system(
+    run: Run, sampling: Work, simulation: Simulation, sets: Mapping[str, FrameSet]
+) -> SystemResult:
     system, (reference, iid, sim) = sampling.system, sets.values()
     for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
         if not one.totals.frames:
@@ -187,7 +190,7 @@ def _of_system(run: Run, sampling: Work, simulation: Work, sets: Mapping[str, Fr
         for value in (simulated.temperature_sum, simulated.step_temperature_sum)
     )
     heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
-    counts = SimulationCounts(**vars(_counts(simulated)), **heat)
+    counts = SimulationCounts(**vars(_counts(simulated)), **heat, inner_steps=simulation.config.inner_steps)
     return evaluation.judge(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings)
 
 

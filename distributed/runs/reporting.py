@@ -25,8 +25,8 @@ from .display import clock
 from .run import Run
 
 REPORT, FIGURES = "report.html", "figures"
-LONG_STEP = 1.0
-"""Largest ω dt that is not warned of."""
+LONG_STEP, LONG_STEP_OF_INNER = 1.0, 2.5
+"""Largest ω dt that is not warned of, and that of steps which are made of inner ones."""
 FORCED = ", the first at one of φ > 0, as in the paper"
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
@@ -130,17 +130,18 @@ def _simulation_rows(counts: SimulationCounts, settings: SimulateConfig) -> list
         return "not known" if value is None else f"{value:.{digits}f}"
 
     half, step = known(counts.kinetic_temperature, 3), known(counts.step_temperature, 3)
+    of_inner = " (inner steps, springs)" if counts.inner_steps > 1 else ""
     return [
         ("chains", str(counts.chains)),
         ("frames kept", f"{counts.frames:,}"),
         ("chains that left the physical range", str(counts.chains_left_range)),
         ("chains that became non-finite", str(counts.chains_not_finite)),
-        ("kinetic temperature, of half-step velocities", f"{half} (bath: {counts.temperature:g})"),
-        ("kinetic temperature at the steps, colder by (ω dt)²/4", step),
-        ("ω dt by these temperatures, root mean square", known(counts.rms_omega_dt, 2)),
+        (f"kinetic temperature, of half-step velocities{of_inner}", f"{half} (bath: {counts.temperature:g})"),
+        (f"kinetic temperature at the steps, colder by (ω dt)²/4{of_inner}", step),
+        (f"ω dt by these temperatures, root mean square{of_inner}", known(counts.rms_omega_dt, 2)),
         (
             "largest ω dt, by the mass-weighted Hessian at frames of the data",
-            f"{known(counts.largest_omega_dt, 2)} (stable below 2)",
+            f"{known(counts.largest_omega_dt, 2)} (stable below {counts.limit:.3g})",
         ),
         ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
     ]
@@ -189,9 +190,11 @@ def warnings(result: RunResult) -> list[str]:
                 f"{counts.frames_not_finite} of {counts.frames} frames of the {noun} are not finite "
                 "and were left out of the metrics."
             )
-    if (largest := result.simulate.largest_omega_dt or 0) > LONG_STEP:
+    counts = result.simulate
+    long_step = LONG_STEP if counts.inner_steps == 1 else LONG_STEP_OF_INNER
+    if (largest := counts.largest_omega_dt or 0) > long_step:
         texts.append(
-            f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where 2 is the limit of "
-            "stability; a smaller simulate.timestep is safer."
+            f"The time step is long: ω dt is {largest:.2f} for the fastest mode, where {counts.limit:.3g} is "
+            "the limit of stability; a smaller simulate.timestep is safer."
         )
     return texts

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from ...data.files import sha256_of, write_json
 from ...model.config import SampleConfig, SimulateConfig
-from .config import ConfigError, from_dict, to_dict
+from .config import ConfigError, from_dict, identifying, to_dict
 
 LIST = "results.json"
 FORMAT = 1
@@ -126,7 +126,7 @@ class Results(Generic[Settings]):
 
 
 def _identity(settings: SampleConfig | SimulateConfig) -> dict[str, Any]:
-    return {name: value for name, value in to_dict(settings).items() if name not in EXTENT}
+    return identifying(settings, EXTENT)
 
 
 def _longer(settings: Settings, other: Settings) -> Settings:

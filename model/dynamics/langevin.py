@@ -9,7 +9,7 @@ has taken. So no chain depends on its neighbours, nor on how often a simulation 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, expm1, sqrt
 from typing import NamedTuple
@@ -28,12 +28,33 @@ Healthy = Callable[[Positions], Bool[Array, "chains"]]
 Mass = float | Float[Array | np.ndarray, "#beads 1"] | Float[Array, ""]
 
 
+class Parts(NamedTuple):
+    """Forces at some positions."""
+
+    known: Positions
+    """Stiff, and nearly free of cost."""
+    learned: Positions
+    """Softer, and costly: what a network adds."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Forces of which those that are known act in every inner step, and all others at the ends of a step."""
+
+    known: Force
+    learned: Force
+
+    def __call__(self, x: Positions) -> Parts:
+        """Both at these positions."""
+        return Parts(self.known(x), self.learned(x))
+
+
 class State(NamedTuple):
     """Positions, velocities, the forces at these positions, and the steps taken so far, of every chain."""
 
     position: Positions
     velocity: Positions
-    force: Positions
+    force: Positions | Parts
     steps: Int[Array, "chains"]
 
 
@@ -48,6 +69,13 @@ class Bath:
     mass: Mass
     friction: float
     timestep: float
+    inner_steps: int = 1
+    """Parts of a step in the forces of a `Split`."""
+
+    @property
+    def inner(self) -> "Bath":
+        """That of an inner step."""
+        return replace(self, timestep=self.timestep / self.inner_steps, inner_steps=1)
 
     def mass_like(self, x: Positions) -> Float[Array, "#beads 1"] | Float[Array, ""]:
         """The masses in the type of these positions."""
@@ -70,7 +98,7 @@ _VELOCITIES = np.uint32(2**32 - 1)
 """Number of the step, which no chain takes, whose random numbers are the velocities at the start."""
 
 
-def init(force: Force, bath: Bath, position: Positions, keys: Keys) -> State:
+def init(force: Force | Split, bath: Bath, position: Positions, keys: Keys) -> State:
     """Chains at the given positions with Maxwell velocities."""
     velocity = _noise(bath, 1.0, jax.vmap(lambda key: jax.random.fold_in(key, _VELOCITIES))(keys), position)
     return State(position, velocity, force(position), jnp.zeros(len(position), jnp.int32))
@@ -81,6 +109,7 @@ def langevin_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
 
     v ← a v + (1 − a)/γ F/m + √(kT (1 − a²)/m) ξ, x ← x + v dt, with a = exp(−γ dt).
     """
+    assert not isinstance(state.force, Parts)
     push = bath.gain * state.force / bath.mass_like(state.force)
     velocity = bath.decay * state.velocity + push + _kick(bath, keys, state.velocity)
     position = state.position + float(bath.timestep) * velocity
@@ -89,6 +118,7 @@ def langevin_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
 
 def baoab_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
     """BAOAB (Leimkuhler & Matthews 2013): exact configurations for a harmonic force at any stable step."""
+    assert not isinstance(state.force, Parts)
     half = 0.5 * float(bath.timestep)
     velocity = state.velocity + _half_kick(bath, state.force)
     position = state.position + half * velocity
@@ -96,6 +126,27 @@ def baoab_step(force: Force, bath: Bath, state: State, keys: Keys) -> State:
     position = position + half * velocity
     forces = force(position)
     return State(position, velocity + _half_kick(bath, forces), forces, state.steps + 1)
+
+
+def split_step(force: Split, bath: Bath, state: State, keys: Keys) -> State:
+    """Impulse splitting (r-RESPA, Tuckerman, Berne & Martyna 1992) about BAOAB, with n inner steps.
+
+    B_learned(dt/2) [B_known A O A B_known](dt/n)ⁿ B_learned(dt/2): the learned force is computed once. Where
+    it is none, configurations are exact for a harmonic force at any stable inner step. Unstable where dt is
+    about half the period of a mode of the known forces, or a multiple of that (resonance), whatever n.
+    """
+    inner = bath.inner
+    assert isinstance(state.force, Parts)
+
+    def one(number: Int[Array, ""], state: State) -> State:
+        return baoab_step(force.known, inner, state, _at_step(keys, number))
+
+    velocity = state.velocity + _half_kick(bath, state.force.learned)
+    begun = State(state.position, velocity, state.force.known, state.steps)
+    position, velocity, known, _ = jax.lax.fori_loop(0, bath.inner_steps, one, begun)
+    learned = force.learned(position)
+    velocity = velocity + _half_kick(bath, learned)
+    return State(position, velocity, Parts(known, learned), state.steps + 1)
 
 
 def _half_kick(bath: Bath, force: Positions) -> Positions:
@@ -120,6 +171,13 @@ STEPS: dict[Integrator, Callable[[Force, Bath, State, Keys], State]] = {
 }
 
 
+def step(integrator: Integrator, force: Force | Split, bath: Bath, state: State, keys: Keys) -> State:
+    """The next step of every chain, by keys of that step; of a `Split`, which is of BAOAB, in inner steps."""
+    if isinstance(force, Split):
+        return split_step(force, bath, state, keys)
+    return STEPS[integrator](force, bath, state, keys)
+
+
 class Trajectory(NamedTuple):
     """Kept configurations, and each chain's kinetic temperatures kT there (2 E_kin / D, units of energy)."""
 
@@ -127,9 +185,10 @@ class Trajectory(NamedTuple):
     velocity: Float[Array, "frames chains *shape"] | None
     """None where they are not asked for."""
     kinetic_temperature: Float[Array, "frames chains"]
-    """Of the velocities half a step before the configuration."""
+    """Of the velocities half a step, or half an inner step, before the configuration."""
     step_temperature: Float[Array, "frames chains"]
-    """Of the velocities at its time, colder by (ω dt)²/4 for each harmonic mode ω."""
+    """Of the velocities at its time, colder by (ω dt)²/4 for each harmonic mode ω; of a `Split`, those before
+    the learned forces act, and the dt of an inner step and the ω of the known forces."""
     steps: Int[Array, "frames chains"]
     """Taken until then: fewer than by others where a chain was stopped."""
 
@@ -143,9 +202,18 @@ def kinetic_temperatures(
     Matthews 2013). Before its last half kick the velocity was v − F dt/(2m) = v + ω² x dt/2, whose
     ⟨m v²⟩ = kT (1 − (ω dt)²/4) + (ω dt)²/4 kT = kT, at any step. The paper's scheme holds half-step
     velocities, which that half kick brings to the configuration's time.
+
+    Of a `Split` both are of the last inner step, without the learned forces' half kick after it. So the
+    first is kT for harmonic known forces at any stable inner step, where nothing is learned. Where a harmonic
+    force of frequency Ω is, no velocity of the step is exact, as each inner step has random numbers: with
+    many of them and little friction this one is kT (1 − (Ω dt)²/6 + (Ω dt)²/4 · Ω²/(ω² + Ω²)) to the second
+    order of the whole step dt, ω being that of the known force.
     """
-    kick = _half_kick(bath, state.force)
-    velocity = state.velocity
+    velocity, force = state.velocity, state.force
+    if isinstance(force, Parts):
+        velocity = velocity - _half_kick(bath, force.learned)
+        force, bath = force.known, bath.inner
+    kick = _half_kick(bath, force)
     half, on = (velocity - kick, velocity) if integrator == "baoab" else (velocity, velocity + kick)
     mass = jnp.broadcast_to(bath.mass_like(velocity), velocity.shape[1:])
     moves = jnp.isfinite(mass)
@@ -159,7 +227,7 @@ def kinetic_temperatures(
 
 def advance(
     integrator: Integrator,
-    force: Force,
+    force: Force | Split,
     bath: Bath,
     state: State,
     keys: Keys,
@@ -194,7 +262,7 @@ def _at_step(keys: Keys, number: Int[Array, ""]) -> Keys:
 
 def _move(
     integrator: Integrator,
-    force: Force,
+    force: Force | Split,
     bath: Bath,
     healthy: Healthy | None,
     state: State,
@@ -202,7 +270,7 @@ def _move(
     keys: Keys,
 ) -> State:
     """The step of this number, of the chains that have taken all before it."""
-    new = STEPS[integrator](force, bath, state, keys)
+    new = step(integrator, force, bath, state, keys)
     if healthy is None:
         return new
     goes = healthy(new.position) & (state.steps == number)
@@ -211,7 +279,7 @@ def _move(
 
 def simulate(
     integrator: Integrator,
-    force: Force,
+    force: Force | Split,
     bath: Bath,
     state: State,
     keys: Keys,

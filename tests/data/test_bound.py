@@ -267,6 +267,8 @@ def test_positions_may_be_lists_whole_numbers_and_of_no_frame(av: BoundMolecule)
         ({"stride": 0}, "stride"),
         ({"burn_in": -1}, "burn_in"),
         ({"timestep": 0.0}, "timestep"),
+        ({"inner_steps": 0}, "inner_steps"),
+        ({"inner_steps": 2}, "inner_steps 2 needs network.springs=true"),
         ({"chains": 0}, "count: must be a whole number, at least 1, not 0"),
         ({"start": np.zeros((0, 10, 3))}, "chains: must be a whole number, at least 1, not 0"),
         ({"start": positions(10), "chains": 4}, "chains: 4 are asked for, and start has positions of 3"),
@@ -332,6 +334,20 @@ def test_results_have_the_type_of_the_positions(chunked: Model):
         samples = av.sample(4)
         assert samples.dtype == av.simulate(1, chains=2).positions.dtype == np.float32
     np.testing.assert_allclose(samples, av.sample(4), atol=1e-4)
+
+
+def test_inner_steps_are_taken_and_go_on_from_a_state():
+    av = fokker.load(GOLDEN / "format-1.safetensors").molecule("AV")
+    start = av.sample(4)
+    whole = av.simulate(4, start=start, stride=3, timestep=2e-4, inner_steps=4)
+    assert whole.state.settings.inner_steps == 4
+    first = av.simulate(2, start=start, stride=3, timestep=2e-4, inner_steps=4)
+    second = av.simulate(2, start=first.state)
+    for name in ("positions", "velocities"):
+        parts = [getattr(part, name) for part in (first, second)]
+        np.testing.assert_array_equal(getattr(whole, name), np.concatenate(parts, axis=1))
+    plain = av.simulate(4, start=start, stride=3, timestep=2e-4).positions
+    assert not np.array_equal(whole.positions, plain)
 
 
 def test_a_model_that_tells_beads_apart_by_their_number_is_of_that_many(tmp_path: Path):

@@ -3,7 +3,16 @@ import sys
 
 import pytest
 
-from fokker.model.config import ExpertConfig, ObjectiveConfig, SampleConfig, SimulateConfig, check_cover
+from fokker.model.config import (
+    ExpertConfig,
+    GraphTransformerConfig,
+    MLPConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SimulateConfig,
+    check_cover,
+    require_springs,
+)
 
 from .conftest import INTERVALS, expert_config
 
@@ -78,6 +87,12 @@ def test_gaps_and_overlaps_are_refused(intervals: list[tuple[float, float]], mes
     [
         (SampleConfig, {"samples": 10, "chunk": 4}, "samples 10 is not a multiple of chunk 4"),
         (SampleConfig, {"evaluations": 1}, "evaluations"),
+        (SimulateConfig, {"inner_steps": 0}, "inner_steps"),
+        (
+            SimulateConfig,
+            {"inner_steps": 2, "integrator": "langevin"},
+            "inner_steps 2 needs integrator=baoab",
+        ),
         (SampleConfig, {"final_time": 0}, "final_time"),
         (SimulateConfig, {"chains": 10, "chunk": 4}, "chains 10 is not a multiple of chunk 4"),
         (
@@ -95,6 +110,15 @@ def test_gaps_and_overlaps_are_refused(intervals: list[tuple[float, float]], mes
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(config: type, changes: dict, message: str):
     with pytest.raises(ValueError, match=message):
         config(**changes)
+
+
+def test_inner_steps_need_a_network_with_springs():
+    springs = GraphTransformerConfig(springs=True)
+    require_springs(SimulateConfig(inner_steps=2), springs)
+    for network in (MLPConfig(precondition=True), GraphTransformerConfig()):
+        require_springs(SimulateConfig(), network)
+        with pytest.raises(ValueError, match=r"^inner_steps 2 needs network.springs=true"):
+            require_springs(SimulateConfig(inner_steps=2), network)
 
 
 def test_settings_are_read_without_loading_jax():

@@ -13,6 +13,7 @@ from fokker.model import trained
 from fokker.model.config import DynamicsConfig, ExpertConfig, GraphTransformerConfig, SamplerConfig
 from fokker.model.experts import Expert
 from fokker.model.molecules import Molecule
+from fokker.model.networks.springs import Springs
 from fokker.model.trained import Trained
 
 from .conftest import (
@@ -20,6 +21,7 @@ from .conftest import (
     PLAIN,
     PRECONDITIONED,
     MixtureExpert,
+    deviation,
     expert_config,
     make_expert,
     mixture,
@@ -261,6 +263,88 @@ def test_a_simulation_that_goes_on_is_the_longer_one_bit_by_bit(integrator):
         np.testing.assert_array_equal(parts[0], np.concatenate(parts[1:]))
     for found, wanted in zip(end, whole_end, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+SPRINGS = GraphTransformerConfig(heads=2, head_width=4, precondition=True, springs=True)
+DIMER = Molecule(
+    jnp.zeros((3, 4), jnp.int32),
+    jnp.array([True, True, False]),
+    Springs(
+        jnp.array([[0, 1], [0, 0]]),
+        jnp.array([0.8, 0.0]),
+        jnp.array([0.0025, jnp.inf]),
+        jnp.zeros((1, 3), jnp.int32),
+        *(jnp.array([part]) for part in (0.0, jnp.inf, 0.0)),
+    ),
+)
+"""Two beads on a spring, and padding."""
+MASSES = jnp.array([[12.0], [6.0], [jnp.inf]])
+
+
+def dimer(conservative: bool = True, scale: float = 1.0) -> Trained:
+    """One expert, whose parameters are so many times random ones."""
+    expert = Expert(expert_config(hidden=(8,), conservative=conservative), SPRINGS, (3, 3))
+    return of(expert, jax.tree.map(lambda part: scale * part, random_parameters(expert)), norm=5.0)
+
+
+@pytest.mark.parametrize("conservative", [True, False])
+def test_known_and_learned_forces_are_the_forces(conservative: bool):
+    model = dimer(conservative)
+    settings = DynamicsConfig(inner_steps=3, force_time=1e-3)
+    x = 0.2 * jax.random.normal(jax.random.key(0), (4, 3, 3)) * DIMER.mask[:, None]
+    state = trained.begin(model, settings, x, MASSES, keys_of(4), DIMER)
+    plain = trained.begin(model, replace(settings, inner_steps=1), x, MASSES, keys_of(4), DIMER)
+    known, learned = state.force
+    np.testing.assert_allclose(known + learned, plain.force, rtol=1e-4, atol=1e-3)
+    assert np.abs(learned[:, :2]).min() > 0
+    nothing, _ = trained.begin(dimer(conservative, 0.0), settings, x, MASSES, keys_of(4), DIMER).force
+    np.testing.assert_array_equal(known, nothing)
+
+
+@pytest.mark.parametrize("inner_steps", [1, 4])
+def test_springs_alone_have_the_lengths_of_their_density(inner_steps: int):
+    """p(r) ∝ r² exp(−(r − 0.8)²/(2 · 0.05²) − r²/4) of two beads about their centre; ω dt is 0.6, or 2.2."""
+    model = dimer(scale=0.0)
+    frequency = 5.0 / 0.05 * np.sqrt(2.5 * (1 / 12 + 1 / 6))
+    whole = 0.6 if inner_steps == 1 else 2.2
+    settings = DynamicsConfig(timestep=whole / frequency, friction=5.0, stride=20, inner_steps=inner_steps)
+    chains = 1000
+    start = jnp.zeros((chains, 3, 3)).at[:, 1, 0].set(0.8 / 5.0)
+    keys = keys_of(chains)
+    state = trained.begin(model, settings, start, MASSES, keys, DIMER)
+    state = trained.advance(model, settings, state, MASSES, keys, 200, None, DIMER)
+    _, found = trained.simulate(model, settings, state, MASSES, keys, 40, None, DIMER)
+    bond = np.asarray(found.position[:, :, 1] - found.position[:, :, 0], np.float64)
+    length = 5.0 * np.linalg.norm(bond, axis=-1)
+    r = np.linspace(0.4, 1.2, 4001)
+    weight = r**2 * np.exp(-((r - 0.8) ** 2) / (2 * 0.05**2) - r**2 / 4)
+    mean = np.average(r, weights=weight)
+    assert deviation(length.mean(axis=0), mean) < 4
+    assert deviation(((length - mean) ** 2).mean(axis=0), np.average((r - mean) ** 2, weights=weight)) < 4
+    assert deviation(found.kinetic_temperature.mean(axis=0), 2.5) < 4
+
+
+def test_a_simulation_of_inner_steps_goes_on_bit_by_bit():
+    """Also from a file, which holds no forces; and `step` is what `advance` does."""
+    model, keys = dimer(), keys_of(4)
+    settings = DynamicsConfig(timestep=5e-4, inner_steps=3, stride=3)
+    start = jnp.zeros((4, 3, 3)).at[:, 1, 0].set(0.8 / 5.0)
+    begun = trained.begin(model, settings, start, MASSES, keys, DIMER)
+    _, whole = trained.simulate(model, settings, begun, MASSES, keys, 6, None, DIMER)
+    middle, first = trained.simulate(model, settings, begun, MASSES, keys, 2, None, DIMER)
+    middle = trained.resume(model, settings, middle.position, middle.velocity, middle.steps, DIMER)
+    _, second = trained.simulate(model, settings, middle, MASSES, keys, 4, None, DIMER)
+    for parts in zip(*((each.position, *each[2:]) for each in (whole, first, second)), strict=True):
+        np.testing.assert_array_equal(parts[0], np.concatenate(parts[1:]))
+    after = trained.step(model, settings, begun, MASSES, keys, DIMER)
+    moved = trained.advance(model, settings, begun, MASSES, keys, 1, None, DIMER)
+    np.testing.assert_allclose(after.position, moved.position, rtol=1e-5, atol=1e-6)
+
+
+def test_inner_steps_of_a_model_without_springs_are_refused():
+    settings = replace(MOVES, inner_steps=2)
+    with pytest.raises(ValueError, match=r"^inner_steps 2 needs network\.springs=true"):
+        trained.begin(three(True, True, True), settings, X, jnp.ones((2, 1)), keys_of(len(X)))
 
 
 def test_dynamics_sample_the_gaussian_whose_forces_they_feel():

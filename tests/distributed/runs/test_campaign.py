@@ -326,6 +326,28 @@ def test_a_bond_that_the_model_has_not_seen_is_refused(tmp_path: Path):
     assert error.field == "systems"
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"integrator": "langevin"}, "inner_steps: 4 needs integrator=baoab"),
+        ({}, ""),
+    ],
+)
+def test_inner_steps_need_baoab(tmp_path: Path, given: dict, problem: str):
+    config = of_molecules(settings=(Settings(), Settings(inner_steps=4, **given)))
+    if problem:
+        assert str(refused(tmp_path / "new", config)).startswith(f"settings.1: {problem}")
+    else:
+        found = Campaign.plan(tmp_path / "new", config).works
+        assert [work.config.inner_steps for work in found] == [1, 4, 1, 4]
+        assert found[0].identity != found[1].identity
+
+
+def test_inner_steps_need_springs(tmp_path: Path, toy: Path):
+    error = refused(tmp_path / "new", of_toy(toy, settings=(Settings(inner_steps=2),)))
+    assert str(error).startswith("settings.0: inner_steps 2 needs network.springs=true")
+
+
 def test_a_toy_has_no_molecules(tmp_path: Path, toy: Path):
     error = refused(tmp_path / "new", of_toy(toy, systems=("AC",)))
     assert str(error) == "systems: model is a model of a toy, which has no molecules: leave them out"

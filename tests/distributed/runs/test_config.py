@@ -62,6 +62,8 @@ def test_strings_become_what_the_field_is():
         ("seed", 2**32, "seed", "must be below 4294967296, not 4294967296"),
         # A __post_init__ names the field at the beginning of its message.
         ("experts.1.midpoint", 0.7, "experts.1.midpoint", "0.7 must lie inside"),
+        ("simulate.inner_steps", 0, "simulate.inner_steps", "must be above 0, not 0"),
+        ("simulate.inner_steps", 4, "simulate.inner_steps", "4 needs network.springs=true"),
         ("simulate.frames", 100_001, "simulate.frames", "100001 is not a multiple of chains 200"),
         ("train.batch_size", 200_000, "train.batch_size", "200000 is larger than the data"),
         (
@@ -81,6 +83,18 @@ def test_a_wrong_value_is_named(path: str, value: Any, field: str, problem: str)
     assert str(caught.value) == f"{field}: {caught.value.problem}"
     assert "\n" not in str(caught.value)
     assert not any(word in str(caught.value) for word in JARGON)
+
+
+def test_inner_steps_are_for_networks_with_springs_and_for_baoab():
+    springs, paper = (PRESETS["dipeptides-small"]("both", recipe) for recipe in ("fokker", "paper"))
+    assert springs.replace({"simulate.inner_steps": "4"}).simulate.inner_steps == 4
+    for config, changes, problem in (
+        (paper, {}, "needs integrator=baoab: langevin has no inner steps"),
+        (paper, {"simulate.integrator": "baoab"}, "needs network.springs=true"),
+        (springs, {"simulate.integrator": "langevin"}, "needs integrator=baoab"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^simulate.inner_steps: 4 {problem}"):
+            config.replace({"simulate.inner_steps": 4} | changes)
 
 
 def test_a_missing_group_is_named_without_the_rest():

@@ -13,7 +13,7 @@ from fokker.distributed.campaigns.pool import Tally
 from fokker.distributed.campaigns.segments import Summary
 from fokker.distributed.groups.events import Event
 from fokker.distributed.runs import display
-from fokker.distributed.runs.display import Display, clock, short
+from fokker.distributed.runs.display import Display, clock, heat, short
 from fokker.distributed.training.progress import Progress
 
 WIDTH = 80
@@ -244,12 +244,18 @@ def test_table_of_metrics_fits_80_columns(plain: Display, worst: float):
 
 def test_the_simulation_has_a_line_of_its_temperature_and_its_step(plain: Display):
     values = {kind: Scores(0.1, 0.2) for kind in ("iid", "sim", "floor")}
-    for heat in ((299.91, 278.04, 1.31), (299.91, 278.04, None), (None, None, None)):
-        plain.metrics("both", result(values, {}, *heat))
+    for heats in ((299.91, 278.04, 1.31), (299.91, 278.04, None), (None, None, None)):
+        plain.metrics("both", result(values, {}, *heats))
     found = [line.strip() for line in printed(plain).splitlines() if "simulation" in line]
     known = "simulation at 299.9, 278 at the steps, ω dt 0.54 rms"
     assert found == [f"{known}, ω dt at most 1.31 of 2", known]
     assert max(map(len, printed(plain).splitlines())) <= WIDTH
+
+
+def test_with_inner_steps_the_line_says_which_step_is_meant():
+    counts = SimulationCounts(400, 0, 40, 0, 0, 300.0, 299.91, 278.04, 2.1, inner_steps=4)
+    said = "simulation at 299.9, 278 at the steps, inner ω dt 0.54 rms, ω dt at most 2.10 of 3.14"
+    assert heat(counts) == said
 
 
 def test_stages_stand_in_a_column_and_are_not_taken_for_markup(plain: Display):

@@ -83,6 +83,14 @@ def test_a_long_time_step_is_warned_of(largest: float | None, warned: int):
     assert all("ω dt is 1.31 for the fastest mode, where 2 is the limit" in text for text in found)
 
 
+def test_a_step_of_inner_ones_may_be_longer():
+    """Its limit is half the period of the fastest mode, ω dt = π."""
+    for largest, warned in ((2.4, 0), (2.6, 1)):
+        found = reporting.warnings(result(simulate={"largest_omega_dt": largest, "inner_steps": 4}))
+        assert len(found) == warned
+        assert all("where 3.14 is the limit" in text for text in found)
+
+
 @pytest.mark.parametrize(
     ("temperature", "shown", "rms"),
     [(22.5, "22.500 (bath: 23)", "0.42"), (None, "not known (bath: 23)", "not known")],

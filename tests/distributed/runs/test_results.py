@@ -52,6 +52,15 @@ def test_other_settings_are_another_result(samples: Results[SampleConfig], other
     assert samples.folder(first) != samples.folder(second)
 
 
+def test_inner_steps_are_another_result_and_one_has_the_random_numbers_from_before_there_were_any(
+    simulations: Results[SimulateConfig],
+):
+    first = simulations.ask(SIMULATE, ORIGIN)
+    assert first.identity == "54a2f35a65ea067a6133e662ce2ab22852a93a54b4fe0a3ae5867711126f3c50"
+    second = simulations.ask(replace(SIMULATE, inner_steps=4), ORIGIN)
+    assert (second.number, second.identity == first.identity) == (2, False)
+
+
 @pytest.mark.parametrize("field", ["model", "data", "split"])
 def test_another_origin_is_another_result(samples: Results[SampleConfig], field: str):
     samples.ask(SAMPLE, ORIGIN)

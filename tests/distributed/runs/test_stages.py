@@ -204,6 +204,7 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         "kinetic_temperature": pytest.approx((199 * 20.0 + 200 * 30.0) / 399),
         "step_temperature": pytest.approx(0.91 * (199 * 20.0 + 200 * 30.0) / 399),
         "largest_omega_dt": None,
+        "inner_steps": 1,
     }
     assert result.simulate.rms_omega_dt == pytest.approx(2 * np.sqrt(0.09))
 
