@@ -118,6 +118,8 @@ class MLPConfig:
 VOCABULARY = (24, 40, 8, 64)
 """Values that each feature of a bead can take where it is embedded: types of residues, names of atoms,
 elements, numbers of residues."""
+UNKNOWN = VOCABULARY[0] - 1
+"""The type of a residue that is hidden, or that was never seen in training."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -141,7 +143,28 @@ class GraphTransformerConfig:
     """Noise moves no centre of mass, and D counts 3N − 3 coordinates."""
 
 
-NetworkConfig = Annotated[MLPConfig | GraphTransformerConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=STRICT)
+class VectorTransformerConfig:
+    """Transformers over the beads of a molecule that are exactly invariant. All experts share this."""
+
+    kind: Literal["vector-transformer"] = "vector-transformer"
+    precondition: bool = True
+    """Write log p = −½‖x‖² + α h/√(σ² + α²b²), so that h is of order one at every t."""
+    bond_width: Positive = 0.1
+    """Width b of the stiffest bond, in normalised units (used by precondition)."""
+    heads: Count = 4
+    """Attention heads."""
+    head_width: Count = 16
+    """Width of each head."""
+    springs: bool = True
+    """Start from the bonds and angles of the training data as harmonic springs, which fade as noise grows."""
+    centred: bool = True
+    """Noise moves no centre of mass, and D counts 3N − 3 coordinates."""
+
+
+NetworkConfig = Annotated[
+    MLPConfig | GraphTransformerConfig | VectorTransformerConfig, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -235,7 +258,7 @@ class DynamicsConfig:
 
 def require_springs(settings: DynamicsConfig, network: NetworkConfig, name: str = "inner_steps") -> None:
     """Raise ValueError, with the setting's name, unless the network has what inner steps are made with."""
-    if settings.inner_steps > 1 and not (network.kind == "graph-transformer" and network.springs):
+    if settings.inner_steps > 1 and (network.kind == "mlp" or not network.springs):
         raise ValueError(
             f"{name} {settings.inner_steps} needs network.springs=true: inner steps are made with the forces "
             "of springs, and this network has none; take 1"

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .config import ArchitectureConfig, GraphTransformerConfig, MLPConfig
+from .config import ArchitectureConfig, NetworkConfig
 from .diffusion.schedule import NoiseSchedule
 from .molecules import Molecule
 from .networks.graph_transformer import GraphTransformer, MoleculeNetwork
 from .networks.mlp import MLP, Time, time_features
+from .networks.vector_attention import VectorTransformer
 from .space import BeadSpace, Configuration, Point, Space
 
 Parameters = Mapping[str, Any]
@@ -32,7 +33,7 @@ class Expert(Generic[Architecture]):
     """
 
     config: Architecture
-    network: MLPConfig | GraphTransformerConfig
+    network: NetworkConfig
     shape: tuple[int, ...]
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
     compute: Literal["float32", "bfloat16"] = "float32"
@@ -50,9 +51,11 @@ class Expert(Generic[Architecture]):
         hidden, conservative, network = self.config.hidden, self.config.conservative, self.network
         if network.kind == "mlp":
             return MLP(hidden, 1 if conservative else prod(self.shape), self.compute)
-        transformer = GraphTransformer(
-            hidden[0], len(hidden), 1 if conservative else 3, network.heads, network.head_width, self.compute
-        )
+        size = {"width": hidden[0], "layers": len(hidden), "compute": self.compute}
+        size |= {"heads": network.heads, "head_width": network.head_width}
+        if network.kind == "vector-transformer":
+            return MoleculeNetwork(VectorTransformer(**size, vector=not conservative), one_hot=False)
+        transformer = GraphTransformer(**size, outputs=1 if conservative else 3)
         return MoleculeNetwork(transformer, network.embedding == "one-hot")
 
     def init(self, key: PRNGKeyArray) -> Parameters:

@@ -18,8 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .config import (
     ArchitectureConfig,
     DynamicsConfig,
-    GraphTransformerConfig,
-    MLPConfig,
+    NetworkConfig,
     SamplerConfig,
     require_springs,
 )
@@ -47,7 +46,7 @@ class Trained:
 
     parameters: tuple[Parameters, ...]
     experts: tuple[ArchitectureConfig, ...]
-    network: MLPConfig | GraphTransformerConfig
+    network: NetworkConfig
     norm: float
     """What turns positions into normalised units (1/nm; 1 for Müller–Brown)."""
     kT: float

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...model.config import ExpertConfig, GraphTransformerConfig, MLPConfig, ObjectiveConfig
+from ...model.config import ExpertConfig, NetworkConfig, ObjectiveConfig
 from ...model.experts import Expert
 from ...model.molecules import Molecule
 from ..cluster.devices import Compute, Device
@@ -76,7 +76,7 @@ class StepCost:
 class Steps:
     """The train steps of experts that differ in their settings alone, by shapes: no array is made."""
 
-    network: MLPConfig | GraphTransformerConfig
+    network: NetworkConfig
     objective: ObjectiveConfig
     train: TrainConfig
     shape: tuple[int, ...]

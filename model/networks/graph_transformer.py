@@ -22,12 +22,14 @@ _KERNEL, _BIAS = nn.initializers.lecun_normal(), nn.initializers.zeros
 
 
 EMBEDDING_WIDTH = 16
+RESIDUES = "embedding_0"
+"""Name of the embedding of the types of residues."""
 
 
 class MoleculeNetwork(nn.Module):
-    """A graph transformer of a molecule's configuration at a diffusion time."""
+    """A transformer of a molecule's configuration at a diffusion time."""
 
-    transformer: "GraphTransformer"
+    transformer: nn.Module
     one_hot: bool
 
     @nn.compact
@@ -93,11 +95,21 @@ class _Layer(nn.Module):
         attended = _Attention(self.width, self.heads, self.head_width, dtype, name="attention")(
             normal, x, edge, mask
         )
-        nodes = _GatedResidual(dtype, name="attention_gate")(attended, nodes)
-        normal = nn.LayerNorm(name="feed_forward_norm", dtype=dtype)(nodes)
-        wide = nn.gelu(nn.Dense(4 * self.width, name="widen", dtype=dtype)(normal))
-        narrow = nn.Dense(self.width, name="narrow", dtype=dtype)(wide)
-        return _GatedResidual(dtype, name="feed_forward_gate")(narrow, nodes)
+        nodes = gated(attended, nodes, "attention_gate", dtype)
+        return fed_forward(nodes, self.width, dtype)
+
+
+def fed_forward(nodes: Nodes, width: int, dtype: jnp.dtype | None) -> Nodes:
+    """The second half of a layer, whose parameters are those of the module that calls this."""
+    normal = nn.LayerNorm(name="feed_forward_norm", dtype=dtype)(nodes)
+    wide = nn.gelu(nn.Dense(4 * width, name="widen", dtype=dtype)(normal))
+    narrow = nn.Dense(width, name="narrow", dtype=dtype)(wide)
+    return gated(narrow, nodes, "feed_forward_gate", dtype)
+
+
+def gated(new: Nodes, old: Nodes, name: str, dtype: jnp.dtype | None) -> Nodes:
+    """A residual with a learned gate, whose parameters are those of the module that calls this."""
+    return _GatedResidual(dtype, name=name)(new, old)
 
 
 class _Attention(nn.Module):
