@@ -25,14 +25,20 @@ class TrainConfig:
     """Parts of a batch that are taken one after another, where it does not fit the devices at once."""
     mix: Literal["frames", "equal"] = "frames"
     """How often each system is drawn: as it has frames, or all equally often."""
+    hide_residues: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How often the type of a residue is hidden, so that those of no training molecule can be met."""
     learning_rate: Positive = 1e-3
     """Learning rate at the start of the cosine."""
+    warm_up: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises to that, before the cosine."""
     final_learning_rate: NotNegative = 1e-5
     """Learning rate at its end."""
     weight_decay: NotNegative = 1e-4
     """Decoupled weight decay of AdamW."""
     clip: Positive = 1e3
     """Bound on each element of the gradient."""
+    clip_norm: Positive | None = None
+    """Bound on the gradient's norm (none: no bound)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of the parameters, for each step."""
     restart_from_ema: bool = False

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .config import UNKNOWN, VOCABULARY
 from .networks.springs import Springs
 
 Mask = Bool[Array, "beads"]
@@ -33,6 +34,15 @@ def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *r
     real = mask.reshape(-1, *(1 for _ in x.shape[1:]))
     mean = jnp.sum(jnp.where(real, x, 0), axis=0) / jnp.sum(mask)
     return jnp.where(real, x - mean, 0)
+
+
+def hide_residues(molecules: Molecule, key: PRNGKeyArray, share: float) -> Molecule:
+    """Several molecules, in each of which a residue's type is unknown with this probability."""
+    residue = molecules.features[..., 3]
+    hidden = jax.random.bernoulli(key, share, (*residue.shape[:-1], VOCABULARY[3]))
+    hidden = jnp.take_along_axis(hidden, residue, axis=-1)
+    kinds = jnp.where(hidden, UNKNOWN, molecules.features[..., 0])
+    return molecules._replace(features=molecules.features.at[..., 0].set(kinds))
 
 
 def random_rotations(key: PRNGKeyArray, count: int, dtype: Any = float) -> Float[Array, "count 3 3"]:

@@ -5,21 +5,25 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from ...data import archive
 from ...data.archive import Archive, Description
 from ...data.config import MoleculesConfig, MuellerBrownConfig
 from ...data.dataset.loader import Plan
 from ...data.dataset.shards import Dataset
+from ...data.molecules.beads import Beads
 from ...model.config import (
+    UNKNOWN,
     ArchitectureConfig,
     DynamicsConfig,
     ExpertConfig,
-    GraphTransformerConfig,
-    MLPConfig,
+    NetworkConfig,
     ObjectiveConfig,
     SamplerConfig,
 )
-from ...model.experts import Expert
+from ...model.experts import Expert, Parameters
+from ...model.networks.graph_transformer import RESIDUES
 from ..config import TrainConfig
 from . import parameters
 from .history import HISTORY, read_history
@@ -36,7 +40,7 @@ class ExpertJob:
     directory: Path
     data: Path
     expert: ExpertConfig
-    network: MLPConfig | GraphTransformerConfig
+    network: NetworkConfig
     objective: ObjectiveConfig
     train: TrainConfig
     seed: int
@@ -94,7 +98,19 @@ def write_model(
         springs=dict(dataset.springs) if dataset.springs else None,
         **archive.system_of(data),
     )
-    archive.write(path, Archive(description, tuple(parameters.load(job.directory) for job in jobs)))
+    trained = [parameters.load(job.directory) for job in jobs]
+    if jobs[0].train.hide_residues:
+        trained = [_unseen_as_unknown(own, dataset) for own in trained]
+    archive.write(path, Archive(description, tuple(trained)))
+
+
+def _unseen_as_unknown(trained: Parameters, dataset: Dataset) -> Parameters:
+    """With residues of no training molecule embedded as those whose type was hidden."""
+    training = [name for name in dataset.systems if "train" in dataset.manifest["systems"][name]["splits"]]
+    seen = [Beads.from_json(dataset.description(name)["beads"]).features[:, 0] for name in training]
+    embedding = np.array(trained[RESIDUES]["embedding"])
+    embedding[np.setdiff1d(np.arange(len(embedding)), np.concatenate(seen))] = embedding[UNKNOWN]
+    return {**trained, RESIDUES: {"embedding": embedding}}
 
 
 def _part(kind: type[Part], settings: Part) -> Part:

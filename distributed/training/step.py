@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ...model.config import ExpertConfig, ObjectiveConfig
 from ...model.experts import Expert, Parameters
 from ...model.losses.objective import Losses, draw, loss
-from ...model.molecules import Molecule
+from ...model.molecules import Molecule, hide_residues
 from ..config import TrainConfig
 
 AXIS = "batch"
@@ -50,16 +50,18 @@ TrainStep = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, StepMe
 
 
 def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
-    """Cosine from the first to the final learning rate."""
-    return optax.cosine_decay_schedule(
-        config.learning_rate, steps, config.final_learning_rate / config.learning_rate
-    )
+    """Cosine from the first to the final learning rate, after the warm-up."""
+    peak, first = config.learning_rate, min(config.warm_up, steps - 1)
+    fall = optax.cosine_decay_schedule(peak, steps - first, config.final_learning_rate / peak)
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, first), fall], [first]) if first else fall
 
 
 def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW with elementwise clipping."""
-    schedule = learning_rate(config, steps)
-    return optax.chain(optax.clip(config.clip), optax.adamw(schedule, weight_decay=config.weight_decay))
+    """AdamW with clipping."""
+    bounds = [optax.clip(config.clip)]
+    if config.clip_norm is not None:
+        bounds.append(optax.clip_by_global_norm(config.clip_norm))
+    return optax.chain(*bounds, optax.adamw(learning_rate(config, steps), weight_decay=config.weight_decay))
 
 
 def init_state(
@@ -95,6 +97,8 @@ def make_train_step(
     ) -> tuple[Losses, Parameters]:
         own = jax.tree.map(lambda table: table[batch.system], molecules)
         # Not 0 to 2, which are what `draw` splits the key into.
+        if config.hide_residues and own is not None:
+            own = hide_residues(own, jax.random.fold_in(key, 4), config.hide_residues)
         x0 = expert.space.augment(batch.frames, jax.random.fold_in(key, 3))
         drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 

@@ -7,12 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fokker.model.config import ExpertConfig, GraphTransformerConfig, ObjectiveConfig, SampleConfig, Solver
+from fokker.model.config import (
+    UNKNOWN,
+    ExpertConfig,
+    GraphTransformerConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    Solver,
+)
 from fokker.model.diffusion.samplers import sample
 from fokker.model.experts import Expert
 from fokker.model.losses.objective import Noise, draw, loss
 from fokker.model.losses.residual import FokkerPlanck
-from fokker.model.molecules import Molecule, centre, random_rotations
+from fokker.model.molecules import Molecule, centre, hide_residues, random_rotations
 from fokker.model.trained import Trained, energy, forces
 
 SMALLEST = ExpertConfig(interval=(0, 0.1), hidden=(16, 16), epochs=1, midpoint=0.03, consistency_weight=0.1)
@@ -186,3 +193,20 @@ def test_padding_changes_no_force():
     # At small times the preconditioned energy magnifies float32's rounding by one over the bond width.
     close(padded[:, :3], own, 2e-4)
     close(energy(model, x, 1e-3, more), energy(model, x[:, :3], 1e-3, less), 2e-4)
+
+
+def test_residues_are_hidden_whole_and_each_for_itself():
+    kinds = jnp.asarray([3, 3, 3, 7, 7, 0])
+    residue = jnp.asarray([0, 0, 0, 1, 1, 2])
+    features = jnp.stack([kinds, jnp.arange(6), jnp.ones(6, int), residue], axis=-1)
+    count = 4000
+    one = Molecule(jnp.tile(features, (count, 1, 1)), jnp.ones((count, 6), bool))
+    found = np.asarray(hide_residues(one, jax.random.key(0), 0.3).features)
+    np.testing.assert_array_equal(found[..., 1:], one.features[..., 1:])
+    hidden = found[..., 0] == UNKNOWN
+    np.testing.assert_array_equal(found[..., 0][~hidden], np.tile(kinds, (count, 1))[~hidden])
+    np.testing.assert_array_equal(hidden[:, :3], hidden[:, :1].repeat(3, 1))
+    np.testing.assert_array_equal(hidden[:, 3], hidden[:, 4])
+    each = hidden[:, [0, 3, 5]].astype(float)
+    np.testing.assert_allclose(each.mean(axis=0), 0.3, atol=5 * np.sqrt(0.21 / count))
+    np.testing.assert_allclose(np.corrcoef(each.T), np.eye(3), atol=5 / np.sqrt(count))

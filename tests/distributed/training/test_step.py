@@ -177,6 +177,24 @@ def test_learning_rate_falls_along_a_cosine_between_the_configured_ends():
     assert ends_and_middle == pytest.approx(expected, rel=1e-5)
 
 
+def test_learning_rate_rises_first_where_it_is_to_warm_up():
+    schedule = learning_rate(replace(CONFIG, warm_up=20), 100)
+    half, peak, middle, last = (float(np.asarray(schedule(step))) for step in (10, 20, 60, 100))
+    assert (half, peak) == pytest.approx((0.5 * CONFIG.learning_rate, CONFIG.learning_rate), rel=1e-5)
+    assert middle == pytest.approx(0.5 * (CONFIG.learning_rate + CONFIG.final_learning_rate), rel=1e-5)
+    assert last == pytest.approx(CONFIG.final_learning_rate, rel=1e-5)
+    assert float(np.asarray(learning_rate(replace(CONFIG, warm_up=20), 5)(4))) <= CONFIG.learning_rate
+
+
+def test_the_norm_of_the_gradient_is_bounded():
+    """To a tenth and to a hundredth of Adam's epsilon: steps fall with it."""
+    moved = []
+    for bound in (1e-9, 1e-10):
+        before, after = trajectory(replace(CONFIG, clip_norm=bound, weight_decay=0), 1)
+        moved.append(np.abs(flat(after.parameters) - flat(before.parameters)).sum())
+    assert moved[0] == pytest.approx(10 * moved[1], rel=0.2)
+
+
 def test_gradient_elements_are_clipped():
     moved = {}
     for name, config in (("tight", replace(CONFIG, clip=1e-12)), ("loose", CONFIG)):
