@@ -10,7 +10,7 @@ import pytest
 from fokker.data.config import MoleculesConfig, MuellerBrownConfig
 from fokker.distributed.runs.config import Method, Recipe, from_dict, to_dict
 from fokker.distributed.runs.presets import PRESETS
-from fokker.model.config import GraphTransformerConfig
+from fokker.model.config import GraphTransformerConfig, VectorTransformerConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = "FOKKER_REWRITE_GOLDEN"
@@ -118,6 +118,8 @@ def test_data_of_the_paper_is_one_trajectory():
 
 
 MOLECULES = [name for name in PRESETS if name != "mueller-brown"]
+OURS = [0.25, 0.6, 1], [0.075, 0.42, 0.8]
+"""Ends of the intervals of our experts of molecules, and their midpoints."""
 
 
 @pytest.mark.parametrize("recipe", get_args(Recipe))
@@ -138,8 +140,9 @@ def test_sizes_are_those_of_tables_4_and_5(
     assert [expert.hidden for expert in config.experts] == (hidden if several else hidden[:1])
     assert [expert.epochs for expert in config.experts] == (epochs if several else [single])
     assert config.train.batch_size == 1024
-    assert isinstance(config.network, GraphTransformerConfig)
-    assert (config.network.heads, config.network.head_width) == (8, 64)
+    network = config.network
+    assert isinstance(network, GraphTransformerConfig if recipe == "paper" else VectorTransformerConfig)
+    assert (network.heads, network.head_width) == (8, 64)
 
 
 @pytest.mark.parametrize("name", MOLECULES)
@@ -155,8 +158,9 @@ def test_of_several_experts_of_molecules_the_smallest_alone_is_an_energy(
     weights = {"fokker-planck": 5e-4, "both": 1e-4}  # Of the residual, the paper's; ours classifies.
     expected = weights.get(method, 0) if recipe == "paper" else 0.02 * (method in weights)
     assert first.consistency_weight == expected
-    midpoints = [0.03, 0.35, 0.8] if others else [0.3]
-    assert [expert.midpoint for expert in config.experts] == midpoints
+    ends, midpoints = ([0.1, 0.6, 1], [0.03, 0.35, 0.8]) if recipe == "paper" else OURS
+    assert [expert.interval[1] for expert in config.experts] == (ends if others else [1])
+    assert [expert.midpoint for expert in config.experts] == (midpoints if others else [0.3])
     assert config.simulate.force_time == (0.02 if method == "two-for-one" else 1e-5)
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
