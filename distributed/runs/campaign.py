@@ -116,6 +116,7 @@ class Campaign:
         stop = self.config.stop_when
         for model, systems in self.parts.systems.items():
             self.parts.start(model)
+            self.settings(model)
             for system in systems:
                 self.parts.reference(model, system)
                 named = [projection.name for projection in system.projections]

@@ -44,13 +44,13 @@ def test_a_training_in_this_process_is_a_run(trained: tuple[Path, list[fokker.St
     folder, seen = trained
     run = fokker.Run(folder)
     assert run.config.train.batch_size == 16
-    assert {*run.losses} == {"0-0.1", "0.1-0.6", "0.6-1"}
-    assert run.losses["0-0.1"]["step"][-1] == 2 * (100 // 16)
-    assert np.isfinite(run.losses["0-0.1"]["denoising"]).all()
+    assert {*run.losses} == {"0-0.25", "0.25-0.6", "0.6-1"}
+    assert run.losses["0-0.25"]["step"][-1] == 2 * (100 // 16)
+    assert np.isfinite(run.losses["0-0.25"]["denoising"]).all()
     assert run.model.molecule("GA").sample(3).shape == (3, 9, 3)
     assert {step.expert for step in seen} == {*run.losses}
-    last = [str(step) for step in seen if step.expert == "0-0.1"][-1]
-    assert last.startswith("expert 0-0.1  step 12/12  loss ")
+    last = [str(step) for step in seen if step.expert == "0-0.25"][-1]
+    assert last.startswith("expert 0-0.25  step 12/12  loss ")
 
 
 def test_the_same_call_again_takes_no_step(trained: tuple[Path, list[fokker.Step]]):

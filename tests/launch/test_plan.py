@@ -197,7 +197,7 @@ def test_a_graph_transformer_is_planned_with_its_springs(tmp_path: Path):
     data = sizes(config, tmp_path)
     plan = command.planned(config, data, Cluster(1, 1, DEVICE))
     (expert,) = plan.experts
-    assert expert.steps == 120 * (50_000 // 128)
+    assert expert.steps == 100 * (50_000 // 128)
     assert expert.checkpoint == 16 * expert.parameters + 12
     assert expert.memory > 2 * expert.checkpoint
 
