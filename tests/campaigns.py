@@ -10,8 +10,8 @@ import numpy as np
 
 from fokker.distributed.campaigns.segments import Store
 
-OF_THE_CLOCK = ("when", "seconds", "ess_per_hour")
-"""What of results no two campaigns have in common."""
+ITS_OWN = ("run", "when", "seconds", "ess_per_hour")
+"""What of results no two campaigns have in common: names, and what the clock decides."""
 
 
 def works(campaign: Path) -> list[Path]:
@@ -50,7 +50,7 @@ def reductions(campaign: Path) -> dict[str, str]:
 
 
 def results(campaign: Path) -> Any:
-    """What results.json says, but for what the clock decides."""
+    """What results.json says, but for `ITS_OWN`."""
     return _without(json.loads((campaign / "results.json").read_text()))
 
 
@@ -58,7 +58,7 @@ def _without(value: Any) -> Any:
     if isinstance(value, list):
         return [_without(one) for one in value]
     if isinstance(value, dict):
-        return {name: _without(one) for name, one in value.items() if name not in OF_THE_CLOCK}
+        return {name: _without(one) for name, one in value.items() if name not in ITS_OWN}
     return value
 
 
