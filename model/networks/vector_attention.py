@@ -53,14 +53,13 @@ class VectorTransformer(nn.Module):
         distance = jnp.sqrt(squares + SOFTENING)
         radial = jnp.stack([squares / 10, distance, jnp.exp(-2 * squares), jnp.exp(-squares / 3)])
         nodes = nn.Dense(self.width, name="nodes", dtype=dtype)(nodes)
-        vectors = None
+        vectors = jnp.zeros((len(x), 0, 3), x.dtype)
         for layer in range(self.layers):
             nodes, vectors = _Layer(self.width, self.heads, self.head_width, dtype, name=f"layer_{layer}")(
                 nodes, vectors, x, radial, mask
             )
         if not self.vector:
             return jnp.where(mask[:, None], nn.Dense(1, name="decoder", dtype=dtype)(nodes), 0)
-        assert vectors is not None
         weights = nn.Dense(VECTORS, name="decoder", dtype=dtype)(nodes).astype(x.dtype)
         return jnp.where(mask[:, None], jnp.einsum("ik,ikc->ic", weights, vectors), 0)
 
@@ -75,7 +74,7 @@ class _Layer(nn.Module):
     def __call__(
         self,
         nodes: Nodes,
-        vectors: Vectors | None,
+        vectors: Float[Array, "beads old 3"],
         x: Positions,
         radial: Float[Array, "functions beads beads"],
         mask: Mask,
@@ -98,13 +97,12 @@ class _Attention(nn.Module):
     def __call__(
         self,
         nodes: Nodes,
-        vectors: Vectors | None,
+        vectors: Float[Array, "beads old 3"],
         x: Positions,
         radial: Float[Array, "functions beads beads"],
         mask: Mask,
     ) -> tuple[Nodes, Vectors]:
-        heads, count = self.heads, len(nodes)
-        old = 0 if vectors is None else VECTORS
+        heads, (count, old, _) = self.heads, vectors.shape
         mixed = heads + old
         # All that is linear in the node, in one map: it is small, and what surrounds it costs more.
         sizes = [heads * self.head_width] * 3 + [heads * len(radial), VECTORS * mixed, heads * old]
@@ -116,7 +114,7 @@ class _Attention(nn.Module):
 
         logits = jnp.einsum("ihd,jhd->hij", query, key).astype(x.dtype) / jnp.sqrt(self.head_width)
         logits += jnp.einsum("ihf,fij->hij", by_distance.reshape(count, heads, -1), radial)
-        if vectors is not None:
+        if old:
             turned = jnp.einsum("ihk,ikc->ihc", along.reshape(count, heads, -1), vectors)
             logits += jnp.einsum("ihc,jc->hij", turned, x)
         weights = jax.nn.softmax(jnp.where(mask, logits, -jnp.inf))
@@ -124,8 +122,7 @@ class _Attention(nn.Module):
         attended = jnp.einsum("hij,jhd->ihd", weights.astype(value.dtype), value).reshape(count, -1)
         gathered = jnp.einsum("hij,jc->ihc", weights, x) - x[:, None]
         distances = jnp.einsum("hij,ij->ih", weights, radial[1])
-        if vectors is not None:
-            gathered = jnp.concatenate([gathered, vectors], axis=1)
+        gathered = jnp.concatenate([gathered, vectors], axis=1)
         new = jnp.einsum("ikl,ilc->ikc", mix.reshape(count, VECTORS, mixed), gathered)
 
         first, second = jnp.triu_indices(VECTORS)
