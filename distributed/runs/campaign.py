@@ -176,11 +176,12 @@ class Campaign:
         began = [parts.start_file.digest] if parts.start_file else self.config.start
         for model, kept in parts.kept.items():
             start = parts.start(model)
+            several = self.settings(model)
             for system in parts.systems[model]:
-                for index, settings in enumerate(self.settings(model)):
+                for index, settings in enumerate(several):
+                    own = identifying(settings, EXTENT)
+                    identity = sha256_of({"model": kept.digest, "settings": own, "start": began})
                     for seed in self.config.seeds:
-                        own = identifying(settings, EXTENT)
-                        identity = sha256_of({"model": kept.digest, "settings": own, "start": began})
                         place = self.directory / model / system.name / f"{index}-{seed}"
                         found.append(
                             Replicas(
