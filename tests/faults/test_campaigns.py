@@ -1,4 +1,7 @@
-"""Whatever is killed, stopped or filled up: a campaign ends with what an undisturbed one has, bit by bit."""
+"""Whatever is killed, stopped or filled up: a campaign ends with what an undisturbed one has, bit by bit.
+
+Undisturbed campaigns serve all faults, and one table is printed of them, hence the length.
+"""
 
 import json
 import os
