@@ -98,6 +98,10 @@ class Config:
     def __post_init__(self):
         check_cover(self.experts)
         require_springs(self.simulate, self.network, "simulate.inner_steps")
+        if self.train.hide_residues and getattr(self.network, "embedding", "features") != "features":
+            raise ValueError("train.hide_residues needs network.embedding=features: others know no residues")
+        if self.train.hide_residues and self.network.kind == "mlp":
+            raise ValueError("train.hide_residues needs molecules: a toy has no residues")
         self._check_shares()
         made, temperature = self.reference, self.data.temperature
         given = getattr(self.data, "path", None)

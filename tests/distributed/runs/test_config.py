@@ -152,3 +152,16 @@ def test_load_names_the_file(tmp_path: Path, content: bytes | None, problem: str
 def test_load_names_what_cannot_be_read(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("preset", "recipe", "problem"),
+    [
+        ("alanine-dipeptide-small", "paper", "needs network.embedding=features"),
+        ("mueller-brown", "fokker", "needs molecules: a toy has no residues"),
+    ],
+)
+def test_residues_are_hidden_only_where_they_are_known(preset: str, recipe: Recipe, problem: str):
+    """Otherwise a training would end, and have no model."""
+    with pytest.raises(ConfigError, match=f"^train.hide_residues: {problem}"):
+        PRESETS[preset]("both", recipe).replace({"train.hide_residues": 0.3})
