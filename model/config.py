@@ -181,24 +181,35 @@ class ObjectiveConfig:
     """Part of the training after which the residual counts."""
     log_sigma_fraction: Fraction = 0.0
     """Part of the diffusion times drawn uniformly in log σ instead of t; weights undo the preference."""
+    antithetic: bool = False
+    """Noise each frame twice, at one time and by opposite noise: where there is little, it exceeds the score
+    by far in the targets, and cancels. A batch is then of twice as many noised configurations as frames."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in for the denoising part. Parameters, sums of energies and the consistency term
     are float32 in any case."""
 
-    def regularised_rows(self, batch: int) -> int:
-        """How many rows of a batch the consistency term is taken on."""
-        return max(1, round(self.consistency_fraction * batch))
+    def rows(self, frames: int) -> int:
+        """How many noised configurations a batch of so many frames is of."""
+        return frames * (2 if self.antithetic else 1)
 
-    def groups(self, batch: int) -> int:
-        """Equal groups that a batch consists of, in each of which the first rows are regularised.
+    def regularised_rows(self, rows: int) -> int:
+        """On how many rows of a batch of so many the consistency term is taken."""
+        return max(1, round(self.consistency_fraction * rows))
+
+    def groups(self, rows: int) -> int:
+        """Equal groups that the rows of a batch consist of, in each of which the first are regularised.
 
         As many as possible: so all devices have the same share of the term, however many there are.
         """
-        return gcd(self.regularised_rows(batch), batch)
+        return gcd(self.regularised_rows(rows), rows)
 
-    def divides(self, batch: int, parts: int) -> bool:
+    def shares(self, frames: int) -> int:
+        """Into how many equal parts a batch of so many frames can be cut; into any divisor of it as well."""
+        return gcd(self.groups(self.rows(frames)), frames)
+
+    def divides(self, frames: int, parts: int) -> bool:
         """Whether so many parts of a batch, one after another or on several devices, can be equal."""
-        return self.groups(batch) % parts == 0 or parts == 1
+        return self.shares(frames) % parts == 0 or parts == 1
 
 
 @dataclass(frozen=True, config=STRICT)

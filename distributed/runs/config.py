@@ -156,7 +156,7 @@ class Config:
                 raise ValueError(
                     f"train.batch_size {batch} cannot be shared equally by {what}: with "
                     f"objective.consistency_fraction {self.objective.consistency_fraction:g} it consists of "
-                    f"{self.objective.groups(batch)} equal groups, which has to be a multiple of {parts}"
+                    f"{self.objective.shares(batch)} equal groups, which has to be a multiple of {parts}"
                 )
 
 

@@ -100,6 +100,7 @@ def make_train_step(
         if config.hide_residues and own is not None:
             own = hide_residues(own, jax.random.fold_in(key, 4), config.hide_residues)
         x0 = expert.space.augment(batch.frames, jax.random.fold_in(key, 3))
+        x0, own = jax.tree.map(lambda a: jnp.repeat(a, objective.rows(1), axis=0), (x0, own))
         drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 
         def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:

@@ -53,13 +53,22 @@ def draw(
     key: PRNGKeyArray,
     dtype: Any = float,
 ) -> Noise:
-    """Diffusion times of the expert, their weights, and the noise of a batch of this shape and type."""
+    """Diffusion times of the expert, their weights, and the noise of rows of this shape and type.
+
+    Antithetic rows are neighbours, which are to be of one frame.
+    """
     times_key, noise_key, probe_key = jax.random.split(key, 3)
+    alike = config.rows(1)
+    count = shape[0] // alike
     t, importance = draw_times(
-        times_key, shape[0], expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
+        times_key, count, expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
-    noise = jax.vmap(expert.space.project)(jax.random.normal(noise_key, shape, dtype), molecules)
+    noise = jax.random.normal(noise_key, (count, *shape[1:]), dtype)
+    if alike == 2:
+        t, weight = jnp.repeat(t, 2), jnp.repeat(weight, 2)
+        noise = jnp.stack([noise, -noise], axis=1).reshape(shape)
+    noise = jax.vmap(expert.space.project)(noise, molecules)
     # For the whole batch, so that it makes no difference in how many parts its loss is taken.
     grouped = t.reshape(config.groups(shape[0]), -1)
     count = config.regularised_rows(shape[0]) // len(grouped)

@@ -216,6 +216,7 @@ RANDOM_TERMS = {
     "hutchinson": ObjectiveConfig(estimator="hutchinson", consistency_fraction=0.5),
     "rne": ObjectiveConfig(consistency="rne", consistency_fraction=0.5, log_sigma_fraction=0.5),
     "diffclf": ObjectiveConfig(consistency="diffclf", consistency_fraction=0.5, log_sigma_fraction=0.5),
+    "antithetic": ObjectiveConfig(estimator="hutchinson", consistency_fraction=0.25, antithetic=True),
 }
 
 

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 from fokker.model.config import Estimator, ObjectiveConfig
 from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.experts import Expert
-from fokker.model.losses.objective import denoising_weight, draw_times
+from fokker.model.losses.objective import denoising_weight, draw, draw_times
 
 from ..conftest import PLAIN, MixtureExpert, deviation, expert_config, loss_of, make_expert, random_parameters
 
@@ -181,6 +181,49 @@ def test_without_regularisation_there_is_no_residual_and_the_same_denoising():
     assert plain == without.denoising
     assert regularised.consistency != 0
     np.testing.assert_allclose(without.denoising, regularised.denoising, rtol=1e-5)
+
+
+def test_antithetic_rows_are_the_two_of_one_frame():
+    drawn = draw(small(), replace(EXACT, antithetic=True), (8, 2), None, jax.random.key(0))
+    first, second = (jax.tree.map(lambda a, k=k: np.asarray(a)[k::2], drawn[:3]) for k in (0, 1))
+    np.testing.assert_array_equal(second[0], first[0])
+    np.testing.assert_array_equal(second[1], first[1])
+    np.testing.assert_array_equal(second[2], -first[2])
+    assert len(set(first[0].tolist())) == 4
+
+
+def test_antithetic_noise_gives_the_same_gradient_with_less_noise():
+    """The fewer the smaller σ is: the noise of the targets is what cancels."""
+    expert = small(interval=(0, 0.001), midpoint=0.0005)
+    parameters, direction = random_parameters(expert), random_parameters(expert, seed=1)
+
+    @jax.jit
+    @jax.vmap
+    def slopes(key):
+        data_key, key = jax.random.split(key)
+        frames = jax.random.normal(data_key, (8, 2))
+        pairs = jnp.repeat(frames[:4], 2, axis=0)
+
+        def slope(config: ObjectiveConfig, x0):
+            def of(step):
+                moved = jax.tree.map(lambda p, d: p + step * d, parameters, direction)
+                return loss_of(moved, expert, config, x0, key, regularised=False)[0]
+
+            return jax.grad(of)(0.0)
+
+        return slope(EXACT, frames), slope(replace(EXACT, antithetic=True), pairs)
+
+    plain, antithetic = map(np.asarray, slopes(jax.random.split(jax.random.key(1), 4000)))
+    assert deviation(antithetic - plain, 0) < 4
+    assert np.std(antithetic) < 0.3 * np.std(plain)
+
+
+def test_a_batch_of_pairs_is_never_parted_within_one():
+    whole = ObjectiveConfig(antithetic=True)
+    assert whole.rows(8) == 16
+    assert [parts for parts in range(1, 17) if whole.divides(8, parts)] == [1, 2, 4, 8]
+    quarter = replace(whole, consistency_fraction=0.25)
+    assert [parts for parts in range(1, 17) if quarter.divides(8, parts)] == [1, 2, 4]
 
 
 def test_at_least_one_configuration_is_regularised():
