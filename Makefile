@@ -11,7 +11,7 @@ READY := .venv/ready-$(shell $(PYTHON) -c 'import platform; print(platform.pytho
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
 .PHONY: help setup run test test-long test-faults test-cluster test-k8s test-slurm test-board picture-board \
-  test-container format lock bench bench-consistency
+  test-container format lock bench bench-consistency bench-accuracy
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -26,8 +26,9 @@ help:
 	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
 	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
 	@echo 'make test-container the image of k8s/Dockerfile, really built, as root (buildah, debootstrap)'
-	@echo 'make bench     every script in benchmarks/ but one, about six minutes'
+	@echo 'make bench     every script in benchmarks/ but the next two, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
+	@echo 'make bench-accuracy DATA=...      every method on alanine dipeptide, about three hours; can be interrupted'
 	@echo 'make format    format the code'
 	@echo 'make lock      resolve the three requirements*.lock again'
 	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
@@ -65,12 +66,16 @@ picture-board: $(READY)
 test-container: $(READY)
 	$(BIN)/pytest tests/container $(ARGS)
 
+LONG := consistency accuracy
 bench: $(READY)
-	for script in $(filter-out benchmarks/consistency.py,$(wildcard benchmarks/*.py)); do \
+	for script in $(filter-out $(LONG:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do \
 	  $(BIN)/python $$script || exit 1; done
 
 bench-consistency: $(READY)
 	$(BIN)/python benchmarks/consistency.py --data $(DATA) $(ARGS)
+
+bench-accuracy: $(READY)
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA) $(ARGS)
 
 test-k8s: $(READY)
 	$(BIN)/pytest tests/k8s $(ARGS)
