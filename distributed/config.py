@@ -27,6 +27,8 @@ class TrainConfig:
     """How often each system is drawn: as it has frames, or all equally often."""
     hide_residues: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How often the type of a residue is hidden, so that those of no training molecule can be met."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for all matrices: it makes their updates orthogonal, as large as AdamW's would be."""
     learning_rate: Positive = 1e-3
     """Learning rate at the start of the cosine."""
     warm_up: Annotated[int, Field(ge=0)] = 0
@@ -34,7 +36,7 @@ class TrainConfig:
     final_learning_rate: NotNegative = 1e-5
     """Learning rate at its end."""
     weight_decay: NotNegative = 1e-4
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay."""
     clip: Positive = 1e3
     """Bound on each element of the gradient."""
     clip_norm: Positive | None = None

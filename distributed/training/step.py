@@ -18,6 +18,8 @@ from ...model.losses.objective import Losses, draw, loss
 from ...model.molecules import Molecule, hide_residues
 from ..config import TrainConfig
 
+ADAM_SIZE = 0.2
+"""Root mean square of AdamW's updates over the learning rate (Liu et al. 2025), which those of Muon get."""
 AXIS = "batch"
 """Of the mesh of an expert's devices."""
 
@@ -57,11 +59,15 @@ def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
 
 
 def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW with clipping."""
+    """AdamW, or Muon (Jordan et al. 2024) for matrices and AdamW for the rest, with clipping."""
     bounds = [optax.clip(config.clip)]
     if config.clip_norm is not None:
         bounds.append(optax.clip_by_global_norm(config.clip_norm))
-    return optax.chain(*bounds, optax.adamw(learning_rate(config, steps), weight_decay=config.weight_decay))
+    rate, decay = learning_rate(config, steps), config.weight_decay
+    if config.optimiser == "adamw":
+        return optax.chain(*bounds, optax.adamw(rate, weight_decay=decay))
+    muon = optax.contrib.muon(rate, weight_decay=decay, adam_weight_decay=decay, consistent_rms=ADAM_SIZE)
+    return optax.chain(*bounds, muon)
 
 
 def init_state(

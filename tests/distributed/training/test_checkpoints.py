@@ -1,18 +1,28 @@
 import warnings
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fokker.distributed.config import TrainConfig
 from fokker.distributed.training.checkpoints import CheckpointError, Checkpoints, Origin
-from fokker.distributed.training.step import TrainState
+from fokker.distributed.training.step import TrainState, init_state
+from fokker.model.config import ExpertConfig, MLPConfig
+from fokker.model.experts import Expert
 
 
 def state(step: int) -> TrainState:
     parameters = {"kernel": jnp.linspace(0, step, 7), "bias": jnp.ones(3) * step}
     return TrainState(jnp.asarray(step, jnp.int32), parameters, parameters, (jnp.zeros(2),))
+
+
+def with_optimiser(config: TrainConfig) -> TrainState:
+    expert = Expert(ExpertConfig(interval=(0, 0.1), hidden=(8,), epochs=1, midpoint=0.05), MLPConfig(), (2,))
+    return init_state(expert, config, 10, jax.random.key(0))
 
 
 def written(directory: Path, losses: dict[int, float]) -> None:
@@ -39,6 +49,18 @@ def test_a_state_comes_back_bitwise(tmp_path):
     found = restored(tmp_path)
     assert found is not None
     jax.tree.map(np.testing.assert_array_equal, found, state(5))
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_the_optimiser_comes_back_too(tmp_path, optimiser: Literal["adamw", "muon"]):
+    """Of Muon there are parts of the parameters that each of its halves does not see."""
+    blank = with_optimiser(TrainConfig(optimiser=optimiser))
+    full = jax.tree.map(lambda leaf: leaf + jnp.asarray(3, leaf.dtype), blank)
+    with closing(Checkpoints(tmp_path, Origin("data-1", 1, 1))) as checkpoints:
+        checkpoints.save(full, 1.0)
+    with closing(Checkpoints(tmp_path, Origin("data-1", 1, 1))) as checkpoints:
+        found = checkpoints.restore(blank)
+    jax.tree.map(np.testing.assert_array_equal, found, full)
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):

@@ -18,6 +18,7 @@ from fokker.data.molecules.beads import Beads
 from fokker.data.molecules.springs import measure, pool
 from fokker.distributed.config import TrainConfig
 from fokker.distributed.training.step import (
+    ADAM_SIZE,
     AXIS,
     Batch,
     TrainState,
@@ -203,6 +204,23 @@ def test_gradient_elements_are_clipped():
         moved[name] = np.abs(flat(after.parameters) - flat(before.parameters)).max()
     # Adam is indifferent to scale until the gradient falls to its epsilon, 1e-8.
     assert moved["tight"] < 0.01 * moved["loose"]
+
+
+def test_muon_turns_matrices_by_orthogonal_updates_as_large_as_those_of_adamw():
+    """The rest are AdamW's with Nesterov's momentum: the first updates of all numbers are of one size."""
+    config = replace(CONFIG, optimiser="muon", weight_decay=0)
+    before, after = trajectory(config, 1)
+    updates = jax.tree.map(lambda a, b: np.asarray(b - a), before.parameters, after.parameters)
+    for update in jax.tree.leaves(updates):
+        if update.ndim == 1:
+            moved = np.abs(update[update != 0])
+            np.testing.assert_allclose(moved, 1.474 * config.learning_rate, rtol=1e-3)
+        else:
+            sizes = np.linalg.svd(update / config.learning_rate, compute_uv=False)
+            one = ADAM_SIZE * np.sqrt(max(update.shape))
+            # Its polynomial brings singular values near to one, no more, and ranks may be lost to dead units.
+            assert sizes.max() < 1.3 * one
+            assert np.median(sizes) > 0.5 * one
 
 
 def test_noise_depends_on_the_step_and_not_on_history():
