@@ -19,6 +19,10 @@ DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
 """Those that are reported."""
 COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
 """What a table of results shows of each definition, in the order of the paper."""
+TRANSFER_HEADER = (
+    *("peptide", "kind", "iid JS", "sim JS", "floor", "pooled"),
+    *("iid PMF", "sim PMF", "floor", "pooled"),
+)
 TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim floor")
 Result = TypeVar("Result")
 Number = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
@@ -53,7 +57,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores of several sets by their kind: `iid`, `sim`, `samples`, `floor`; `floor_sim` has a JS alone."""
+    """Scores of several sets by their kind: `iid`, `sim`, `samples`, `floor`; `floor_sim` has a JS alone.
+
+    `pooled`, of molecules that were not trained on, is the plane of all training molecules together.
+    """
 
     paper: dict[str, Scores]
     corrected: dict[str, Scores]
@@ -80,6 +87,7 @@ class Metrics:
             return {
                 kind: Scores(*(float(how([getattr(of[kind], m) for of in every])) for m in ("js", "pmf")))
                 for kind in every[0]
+                if all(kind in of for of in every)
             }
 
         return Metrics(*map(scores, DEFINITIONS))
@@ -229,6 +237,17 @@ class RunResult(Metrics):
     """By expert, diffusion times and mean |R|/D."""
     made_from: MadeFrom
     data_fingerprint: str
+    trained: dict[str, Metrics] = field(default_factory=dict)
+    """Of some systems of training, `iid` and `floor`; in no mean."""
+
+    def transfer_table(self, definition: Definition) -> list[tuple[str, ...]]:
+        """Rows of unseen and trained peptides, below `TRANSFER_HEADER`; none where nothing is unseen."""
+        if not self.trained and "pooled" not in self.corrected:
+            return []
+        rows = [(name, "unseen", one) for name, one in self.systems.items()]
+        rows += [("mean", "unseen", self)] if len(rows) > 1 else []
+        rows += [(name, "trained", one) for name, one in self.trained.items()]
+        return [(name, kind, *_transfer_cells(getattr(one, definition))) for name, kind, one in rows]
 
 
 @dataclass(frozen=True)
@@ -255,6 +274,12 @@ class SampleResults:
 
     reference: str
     systems: dict[str, SampleResult] = field(default_factory=dict)
+
+
+def _transfer_cells(scores: Mapping[str, Scores]) -> Iterator[str]:
+    for metric in ("js", "pmf"):
+        for kind in ("iid", "sim", "floor", "pooled"):
+            yield f"{getattr(scores[kind], metric):.4f}" if kind in scores else ""
 
 
 _adapter = lru_cache(TypeAdapter)

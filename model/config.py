@@ -221,6 +221,9 @@ class SampleConfig(SamplerConfig):
 
     samples: Count = 100_000
     """Number of samples."""
+    training_peptides: Annotated[int, Field(ge=0)] = 3
+    """Peptides of training that are sampled too, spread over their list, where others are judged: as many
+    samples of each as it has frames (0: none)."""
 
     def __post_init__(self):
         if self.samples % self.chunk:
