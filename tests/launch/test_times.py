@@ -15,7 +15,7 @@ from fokker.data.dataset import shards
 from fokker.distributed.cluster.devices import DEVICES, Device
 from fokker.distributed.planning.prediction import Steps
 from fokker.distributed.planning.sizes import Sizes
-from fokker.distributed.runs.config import Config, save
+from fokker.distributed.runs.config import Config, Method, save
 from fokker.distributed.runs.display import Display
 from fokker.distributed.runs.presets import PRESETS
 from fokker.distributed.runs.results import Origin
@@ -32,7 +32,7 @@ SLOW = Device("slow", 1e9, 1e6, None, 1e30, 1e30, launch=0.0)
 """All but arithmetic takes no time."""
 
 
-def config(method="diffusion", **changes) -> Config:
+def config(method: Method = "diffusion", **changes) -> Config:
     return replace(PRESETS["mueller-brown"](method, "paper"), **changes)
 
 
@@ -99,7 +99,8 @@ def test_runs_of_other_trainings_unfinished_ones_and_several_results_are_not_mea
 
 def test_samples_take_the_arithmetic_of_their_scores():
     """A perceptron's score costs three products for each weight and row, but for the first layer's two."""
-    for method in ("diffusion", "score"):
+    methods: tuple[Method, ...] = ("diffusion", "score")
+    for method in methods:
         own = config(method, sample=replace(config().sample, evaluations=11, samples=2000, chunk=500))
         found = sampling_seconds(own, TOY, SLOW) * SLOW.float32
         widths = (2 + 4, 92, 92, 92, 1 if method == "diffusion" else 2)
