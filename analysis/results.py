@@ -19,10 +19,6 @@ DEFINITIONS: tuple[Definition, ...] = ("paper", "corrected")
 """Those that are reported."""
 COLUMNS = (("iid", "js"), ("sim", "js"), ("iid", "pmf"), ("sim", "pmf"))
 """What a table of results shows of each definition, in the order of the paper."""
-TRANSFER_HEADER = (
-    *("peptide", "kind", "iid JS", "sim JS", "floor", "pooled"),
-    *("iid PMF", "sim PMF", "floor", "pooled"),
-)
 TABLE_HEADER = ("definition", "metric", "iid", "sim", "floor", "iid/floor", "sim/floor", "sim floor")
 Result = TypeVar("Result")
 Number = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
@@ -240,15 +236,6 @@ class RunResult(Metrics):
     trained: dict[str, Metrics] = field(default_factory=dict)
     """Of some systems of training, `iid` and `floor`; in no mean."""
 
-    def transfer_table(self, definition: Definition) -> list[tuple[str, ...]]:
-        """Rows of unseen and trained peptides, below `TRANSFER_HEADER`; none where nothing is unseen."""
-        if not self.trained and "pooled" not in self.corrected:
-            return []
-        rows = [(name, "unseen", one) for name, one in self.systems.items()]
-        rows += [("mean", "unseen", self)] if len(rows) > 1 else []
-        rows += [(name, "trained", one) for name, one in self.trained.items()]
-        return [(name, kind, *_transfer_cells(getattr(one, definition))) for name, kind, one in rows]
-
 
 @dataclass(frozen=True)
 class SampleCounts:
@@ -274,12 +261,6 @@ class SampleResults:
 
     reference: str
     systems: dict[str, SampleResult] = field(default_factory=dict)
-
-
-def _transfer_cells(scores: Mapping[str, Scores]) -> Iterator[str]:
-    for metric in ("js", "pmf"):
-        for kind in ("iid", "sim", "floor", "pooled"):
-            yield f"{getattr(scores[kind], metric):.4f}" if kind in scores else ""
 
 
 _adapter = lru_cache(TypeAdapter)

@@ -1,6 +1,10 @@
-"""What would be said of a molecule without any model: the planes of all training molecules together."""
+"""How what was learned transfers to molecules that were not trained on.
 
-from collections.abc import Iterable
+Beside them stands what would be said without any model, by the planes of all training molecules together, and
+beside these what the model makes of some that it was trained on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -14,7 +18,12 @@ from .metrics import (
     pmf_error,
 )
 from .reduction import FrameSet
-from .results import Comparison, Scores
+from .results import Comparison, Definition, RunResult, Scores
+
+HEADER = (
+    *("peptide", "kind", "iid JS", "sim JS", "floor", "pooled"),
+    *("iid PMF", "sim PMF", "floor", "pooled"),
+)
 
 
 def pooled_plane(training: Iterable[FrameSet], count: int, seed: int = 0) -> Points:
@@ -61,3 +70,19 @@ def against_pooled(plane: Points, reference: FrameSet, count: int) -> list[Compa
         paper = js_divergence(counts, histogram_within(points, limits[place], RAMACHANDRAN))
         found.append(Comparison(Scores(paper, error), Scores(corrected, error)))
     return found
+
+
+def table(result: RunResult, definition: Definition) -> list[tuple[str, ...]]:
+    """Rows of unseen and trained peptides, below `HEADER`; none where nothing is unseen."""
+    if not result.trained and "pooled" not in result.corrected:
+        return []
+    rows = [(name, "unseen", one) for name, one in result.systems.items()]
+    rows += [("mean", "unseen", result)] if len(rows) > 1 else []
+    rows += [(name, "trained", one) for name, one in result.trained.items()]
+    return [(name, kind, *_cells(getattr(one, definition))) for name, kind, one in rows]
+
+
+def _cells(scores: Mapping[str, Scores]) -> Iterator[str]:
+    for metric in ("js", "pmf"):
+        for kind in ("iid", "sim", "floor", "pooled"):
+            yield f"{getattr(scores[kind], metric):.4f}" if kind in scores else ""

@@ -16,13 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ...analysis.results import (
-    TABLE_HEADER,
-    TRANSFER_HEADER,
-    RunResult,
-    SimulationCounts,
-    SystemResult,
-)
+from ...analysis import transfer
+from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
 from ..campaigns.pool import Tally
 from ..groups.events import LOUD, Event
 from ..training.progress import Progress
@@ -109,9 +104,9 @@ class Display:
 
     def transfer(self, result: RunResult) -> None:
         """Unseen peptides, if there are any, beside trained ones and what is known without a model."""
-        if rows := result.transfer_table("corrected"):
+        if rows := transfer.table(result, "corrected"):
             title = "transfer (corrected JS; pooled: the planes of all training peptides together)"
-            self._scores(title, TRANSFER_HEADER, rows, gap=0)
+            self._scores(title, transfer.HEADER, rows, gap=0)
 
     def _scores(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], gap: int = 1) -> None:
         """A table of numbers behind two columns of names."""

@@ -12,14 +12,7 @@ from ...analysis import evaluation, results, transfer
 from ...analysis.metrics import Points
 from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
 from ...analysis.report import figures
-from ...analysis.results import (
-    FrameCounts,
-    MadeFrom,
-    Metrics,
-    RunResult,
-    SimulationCounts,
-    SystemResult,
-)
+from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
 from ...analysis.systems import System
 from ...data import trajectories
 from ...data.dataset.shards import Dataset
@@ -109,8 +102,7 @@ def _put_aside(chosen: Chosen) -> None:
 def _result(chosen: Chosen, sets: Sets) -> RunResult:
     """Metrics of every system, and their means."""
     run = chosen.run
-    counts = {name: _count(own) for name, own in sets.items()}
-    plane = transfer.pooled_plane(_training(run), max(counts.values()), run.config.data.seed)
+    plane = transfer.pooled_plane(_training(run), max(map(_count, sets.values())), run.config.data.seed)
     systems = {
         sampling.system.name: _of_system(run, sampling, simulation, sets[sampling.system.name], plane)
         for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
+from ...analysis import transfer
 from ...analysis.report import figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
@@ -13,7 +14,6 @@ from ...analysis.results import (
     COLUMNS,
     DEFINITIONS,
     TABLE_HEADER,
-    TRANSFER_HEADER,
     RunResult,
     SimulationCounts,
     Structure,
@@ -113,7 +113,7 @@ def _report(
 def _transfer_tables(result: RunResult) -> list[Table]:
     """Unseen peptides beside trained ones, in both definitions of JS."""
     about = "Transfer; pooled are the planes of all training peptides together, which need no model"
-    found = [(f"{about} ({name})", TRANSFER_HEADER, result.transfer_table(name)) for name in DEFINITIONS]
+    found = [(f"{about} ({name})", transfer.HEADER, transfer.table(result, name)) for name in DEFINITIONS]
     return [table for table in found if table[-1]]
 
 

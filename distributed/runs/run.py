@@ -1,4 +1,7 @@
-"""A run: one configuration and the directory that holds everything made from it."""
+"""A run: one configuration and the directory that holds everything made from it.
+
+The length is that of its one class, which knows where all of it lies.
+"""
 
 import fcntl
 import os

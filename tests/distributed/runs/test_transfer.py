@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fokker.analysis.results import RunResult
-from fokker.analysis.transfer import against_pooled, pooled_plane
+from fokker.analysis.transfer import against_pooled, pooled_plane, table
 from fokker.data.dataset import shards
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
@@ -104,7 +104,7 @@ def test_where_the_judged_were_trained_on_there_are_none(tmp_path: Path, split: 
     result = judged(a_run(tmp_path, config(3, split), splits))
     assert result.trained == {}
     assert "pooled" not in result.corrected
-    assert result.transfer_table("corrected") == []
+    assert table(result, "corrected") == []
 
 
 def test_unseen_peptides_have_the_pooled_plane_beside_them_and_trained_ones_are_in_no_mean(tmp_path: Path):
