@@ -106,15 +106,18 @@ def judge(
     sample: FrameCounts,
     simulate: SimulationCounts,
     crossings: int,
+    pooled: Sequence[Comparison] = (),
 ) -> SystemResult:
     """Metrics of samples and of a simulation against the reference, each beside its floor.
 
     `floor_sim` is the floor of the simulation's own JS, by the spread over its chains; not a number for one
-    chain. `crossings` are those of φ in all chains. ValueError if a set is empty.
+    chain. `crossings` are those of φ in all chains, `pooled` is what `transfer.against_pooled` gives.
+    ValueError if a set is empty.
     """
     every, found = [], (compared(reference, iid), compared(reference, sim))
-    for place, comparisons in enumerate(zip(*found, floor, strict=True)):
-        metrics = Metrics.of(dict(zip(("iid", "sim", "floor"), comparisons, strict=True)))
+    kinds = {"iid": found[0], "sim": found[1], "floor": floor} | ({"pooled": pooled} if pooled else {})
+    for place, comparisons in enumerate(zip(*kinds.values(), strict=True)):
+        metrics = Metrics.of(dict(zip(kinds, comparisons, strict=True)))
         spread = sim.totals.spreads[place]
         own = js_floor(reference.totals.spreads[place], spread) if spread.parts > 1 else np.nan
         metrics.corrected["floor_sim"] = Scores(own, np.nan)

@@ -53,7 +53,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores of several sets by their kind: `iid`, `sim`, `samples`, `floor`; `floor_sim` has a JS alone."""
+    """Scores of several sets by their kind: `iid`, `sim`, `samples`, `floor`; `floor_sim` has a JS alone.
+
+    `pooled`, of molecules that were not trained on, is the plane of all training molecules together.
+    """
 
     paper: dict[str, Scores]
     corrected: dict[str, Scores]
@@ -80,6 +83,7 @@ class Metrics:
             return {
                 kind: Scores(*(float(how([getattr(of[kind], m) for of in every])) for m in ("js", "pmf")))
                 for kind in every[0]
+                if all(kind in of for of in every)
             }
 
         return Metrics(*map(scores, DEFINITIONS))
@@ -229,6 +233,8 @@ class RunResult(Metrics):
     """By expert, diffusion times and mean |R|/D."""
     made_from: MadeFrom
     data_fingerprint: str
+    trained: dict[str, Metrics] = field(default_factory=dict)
+    """Of some systems of training, `iid` and `floor`; in no mean."""
 
 
 @dataclass(frozen=True)

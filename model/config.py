@@ -119,7 +119,8 @@ VOCABULARY = (24, 40, 8, 64)
 """Values that each feature of a bead can take where it is embedded: types of residues, names of atoms,
 elements, numbers of residues."""
 UNKNOWN = VOCABULARY[0] - 1
-"""The type of a residue that is hidden, or that was never seen in training."""
+"""The type of a residue that is not known. One above it, UNKNOWN + 1 + type, is hidden: embedded as this one,
+while what else is known of the residue stays known."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -148,6 +149,9 @@ class VectorTransformerConfig:
     """Transformers over the beads of a molecule that are exactly invariant. All experts share this."""
 
     kind: Literal["vector-transformer"] = "vector-transformer"
+    residue_properties: bool = False
+    """Tell of each residue, beside its type, charge, size, hydropathy, branching at Cβ, and whether it is
+    aromatic, glycine or proline: known of hidden and of never seen types too."""
     precondition: bool = True
     """Write log p = −½‖x‖² + α h/√(σ² + α²b²), so that h is of order one at every t."""
     bond_width: Positive = 0.1
@@ -232,6 +236,9 @@ class SampleConfig(SamplerConfig):
 
     samples: Count = 100_000
     """Number of samples."""
+    training_peptides: Annotated[int, Field(ge=0)] = 3
+    """Peptides of training that are sampled too, spread over their list, where others are judged: as many
+    samples of each as it has frames (0: none)."""
 
     def __post_init__(self):
         if self.samples % self.chunk:

@@ -54,7 +54,8 @@ class Expert(Generic[Architecture]):
         size = {"width": hidden[0], "layers": len(hidden), "compute": self.compute}
         size |= {"heads": network.heads, "head_width": network.head_width}
         if network.kind == "vector-transformer":
-            return MoleculeNetwork(VectorTransformer(**size, vector=not conservative), one_hot=False)
+            transformer = VectorTransformer(**size, vector=not conservative)
+            return MoleculeNetwork(transformer, False, network.residue_properties)
         transformer = GraphTransformer(**size, outputs=1 if conservative else 3)
         return MoleculeNetwork(transformer, network.embedding == "one-hot")
 

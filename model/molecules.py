@@ -15,7 +15,7 @@ Mask = Bool[Array, "beads"]
 class Molecule(NamedTuple):
     """The beads of one molecule, padded to a common number; with a leading axis, of several.
 
-    Feature columns: residue type, atom name, element, residue index.
+    Feature columns: residue type (above UNKNOWN a hidden one), atom name, element, residue index.
     """
 
     features: Int[Array, "*batch beads 4"]
@@ -37,11 +37,12 @@ def centre(x: Float[Array, "beads *rest"], mask: Mask) -> Float[Array, "beads *r
 
 
 def hide_residues(molecules: Molecule, key: PRNGKeyArray, share: float) -> Molecule:
-    """Several molecules, in each of which a residue's type is unknown with this probability."""
+    """Several molecules, in each of which a residue's type is hidden with this probability."""
     residue = molecules.features[..., 3]
     hidden = jax.random.bernoulli(key, share, (*residue.shape[:-1], VOCABULARY[3]))
     hidden = jnp.take_along_axis(hidden, residue, axis=-1)
-    kinds = jnp.where(hidden, UNKNOWN, molecules.features[..., 0])
+    kinds = molecules.features[..., 0]
+    kinds = jnp.where(hidden & (kinds < UNKNOWN), UNKNOWN + 1 + kinds, kinds)
     return molecules._replace(features=molecules.features.at[..., 0].set(kinds))
 
 

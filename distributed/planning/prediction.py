@@ -99,6 +99,25 @@ class Steps:
             self._known[key] = self._cost(*key)
         return self._known[key]
 
+    def evaluation(self, config: ExpertConfig, rows: int) -> StepCost:
+        """Of the score of so many configurations of one molecule at one time, on one device."""
+        expert, parameters = Expert(config, self.network, self.shape), self._state(config).parameters
+        molecule = jax.tree.map(lambda part: part[0], self.molecules)
+        x, t = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows, *self.shape), ()))
+        scores = jax.jit(jax.vmap(expert.score, in_axes=(None, 0, None, None)))
+        lowered: Any = scores.lower(parameters, x, t, molecule)
+        compiled = lowered.compile(compiler_options=_QUICKLY)
+        analysis, held = compiled.cost_analysis(), compiled.memory_analysis()
+        return StepCost(
+            devices=1,
+            flops=float(analysis["flops"]),
+            traffic=float(analysis["bytes accessed"]),
+            kernels=_kernels(compiled.as_text()),
+            memory=float(held.argument_size_in_bytes + held.output_size_in_bytes + held.temp_size_in_bytes),
+            parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
+            state=0,
+        )
+
     def waiting(self, devices: int, steps: int) -> float:
         """Bytes of the other batches that a device holds: those of its block, and the next block."""
         batch = self.train.batch_size / devices * 4 * (1 + prod(self.shape))

@@ -76,6 +76,8 @@ def require_room(run: Run, judged: Collection[Beads] = ()) -> None:
     config = run.config
     numbers = max((3 * len(beads) for beads in judged), default=2)
     frames = max(1, len(judged)) * (config.sample.samples + config.simulate.frames)
+    if config.data.evaluate != "train":
+        frames += config.sample.training_peptides * config.sample.samples
     # As segments, as parts of files for other programs, and joined.
     require_writable(run.directory, SPARE + 3 * 4 * numbers * frames)
 

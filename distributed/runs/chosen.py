@@ -36,7 +36,8 @@ class Chosen:
             known = f"samples {run.samples.numbers}, simulations {run.simulations.numbers}"
             raise ConfigError(f"{run.directory} has no result {run.result}, only {known}", "--result")
         chosen = cls(run, samples, simulation)
-        for source, works in ((SAMPLES, chosen.sampling), (SIMULATION, chosen.simulated)):
+        parts = ((SAMPLES, chosen.sampling + chosen.training), (SIMULATION, chosen.simulated))
+        for source, works in parts:
             for work in works:
                 if path := pool.missing(work):
                     raise StageError(f"{stage}: {path} is missing, run `fokker {source}` first")
@@ -58,6 +59,11 @@ class Chosen:
         return self.run.sampling(self.samples)
 
     @property
+    def training(self) -> tuple[Sampling, ...]:
+        """The samples of a few systems of training, where others are judged."""
+        return self.run.training_sampling(self.samples)
+
+    @property
     def simulated(self) -> tuple[Simulation, ...]:
         """The simulation of each system."""
         return self.run.simulation(self.simulation)
@@ -70,13 +76,17 @@ class Chosen:
     @cached_property
     def made_from(self) -> MadeFrom:
         """What metrics of them are metrics of."""
+        parts = (
+            (self.samples, self.sampling + self.training),
+            (self.simulation, self.simulated),
+        )
         samples, simulation = (
             Part(
                 result.number,
                 to_dict(result.settings),
                 {work.system.name: Store(work.directory).sha256() for work in works},
             )
-            for result, works in ((self.samples, self.sampling), (self.simulation, self.simulated))
+            for result, works in parts
         )
         return MadeFrom(samples, simulation, asdict(self.samples.origin))
 

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ...analysis import transfer
 from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
 from ..campaigns.pool import Tally
 from ..groups.events import LOUD, Event
@@ -97,15 +98,25 @@ class Display:
 
     def metrics(self, name: str, metrics: RunResult | SystemResult) -> None:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
-        grid = Table(*TABLE_HEADER, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-        for column in grid.columns[2:]:
-            column.justify = "right"
-        for row in metrics.table():
-            grid.add_row(*row)
-        self.console.print(Text(f"{name}\n", "italic"))
-        self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
+        self._scores(name, TABLE_HEADER, metrics.table())
         if line := heat(metrics.simulate):
             self.console.print(Text(f" {line}\n"), soft_wrap=True)
+
+    def transfer(self, result: RunResult) -> None:
+        """Unseen peptides, if there are any, beside trained ones and what is known without a model."""
+        if rows := transfer.table(result, "corrected"):
+            title = "transfer (corrected JS; pooled: the planes of all training peptides together)"
+            self._scores(title, transfer.HEADER, rows, gap=0)
+
+    def _scores(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], gap: int = 1) -> None:
+        """A table of numbers behind two columns of names."""
+        grid = Table(*header, box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
+        for column in grid.columns[2:]:
+            column.justify = "right"
+        for row in rows:
+            grid.add_row(*row)
+        self.console.print(Text(f"{title}\n", "italic"))
+        self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
 
     @contextmanager
     def watching(self):

@@ -1,14 +1,15 @@
 """Judging a run: metrics of its samples and its simulation beside the reference, and the report of them."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import chain
 
 import numpy as np
 import ray
 
-from ...analysis import evaluation, results
+from ...analysis import evaluation, results, transfer
+from ...analysis.metrics import Points
 from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
 from ...analysis.report import figures
 from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
@@ -19,7 +20,7 @@ from ...data.files import FileError, sha256, write_json
 from .. import tasks
 from ..campaigns import pool
 from ..campaigns.segments import Store, Summary
-from ..campaigns.works import Simulation, Work
+from ..campaigns.works import Sampling, Simulation, Work
 from ..cluster import joining
 from . import board, reporting
 from .chosen import Chosen
@@ -29,6 +30,7 @@ from .run import METRICS, SAMPLES, SIMULATION, Run, StageError
 TRAJECTORIES = "trajectories"
 FIRST = "samples 1, simulation 1"
 ERROR_TIMES = np.concatenate([np.geomspace(1e-5, 0.1, 24), np.linspace(0.15, 0.99, 12)]).astype(np.float32)
+TRAIN = "train"
 INDEPENDENT = "reference"
 """Split that is an independent reference, where a dataset has one."""
 Sets = Mapping[str, Mapping[str, FrameSet]]
@@ -70,6 +72,7 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         if len(result.systems) > 1:
             for name, of_system in result.systems.items():
                 display.metrics(name, of_system)
+        display.transfer(result)
 
 
 def _of(run: Run) -> MadeFrom | None:
@@ -99,8 +102,9 @@ def _put_aside(chosen: Chosen) -> None:
 def _result(chosen: Chosen, sets: Sets) -> RunResult:
     """Metrics of every system, and their means."""
     run = chosen.run
+    plane = transfer.pooled_plane(_training(run), max(map(_count, sets.values())), run.config.data.seed)
     systems = {
-        sampling.system.name: _of_system(run, sampling, simulation, sets[sampling.system.name])
+        sampling.system.name: _of_system(run, sampling, simulation, sets[sampling.system.name], plane)
         for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True)
     }
     every = [*systems.values()]
@@ -125,7 +129,37 @@ def _result(chosen: Chosen, sets: Sets) -> RunResult:
         fokker_planck_error={},
         made_from=chosen.made_from,
         data_fingerprint=Dataset(run.data).fingerprint,
+        trained={sampling.system.name: _of_trained(run, sampling) for sampling in chosen.training},
     )
+
+
+def _count(sets: Mapping[str, FrameSet]) -> int:
+    """Frames that a floor is that of: fewer lie farther from any reference."""
+    return min(sets["iid"].totals.frames, sets["sim"].totals.frames)
+
+
+def _training(run: Run) -> Iterator[FrameSet]:
+    """What was trained on, where nothing of it is judged; without lengths, which take the most time."""
+    for system in run.training_systems:
+        yield _split(run, replace(system, bonds=(), far_pairs=(), hands=()), TRAIN)
+
+
+def _of_trained(run: Run, sampling: Sampling) -> Metrics:
+    """Metrics of samples of a molecule that was trained on, beside their floor."""
+    system = sampling.system
+    reference, iid = _split(run, system, TRAIN), Store(sampling.directory).frames(system)
+    _require_finite(run, SAMPLES, iid)
+    floor = evaluation.floor_of(reference, iid.totals.frames, run.config.data.seed)
+    every = zip(evaluation.compared(reference, iid), floor, strict=True)
+    return Metrics.mean([Metrics.of({"iid": one, "floor": lowest}) for one, lowest in every])
+
+
+def _require_finite(run: Run, stage: str, one: FrameSet) -> None:
+    if not one.totals.frames:
+        raise StageError(
+            f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
+            f"one of the settings {stage}.* asks too much of it"
+        )
 
 
 def _added(counts: Sequence[FrameCounts]) -> FrameCounts:
@@ -167,17 +201,16 @@ def _split(run: Run, system: System, name: str) -> FrameSet:
 
 
 def _of_system(
-    run: Run, sampling: Work, simulation: Simulation, sets: Mapping[str, FrameSet]
+    run: Run,
+    sampling: Work,
+    simulation: Simulation,
+    sets: Mapping[str, FrameSet],
+    plane: Points,
 ) -> SystemResult:
     system, (reference, iid, sim) = sampling.system, sets.values()
     for stage, one in ((SAMPLES, iid), (SIMULATION, sim)):
-        if not one.totals.frames:
-            raise StageError(
-                f"evaluate: {run.directory / stage} holds no finite frame: the model is not trained well, or "
-                f"one of the settings {stage}.* asks too much of it"
-            )
-    # A floor is that of as many frames: fewer lie farther from any reference.
-    count = min(iid.totals.frames, sim.totals.frames)
+        _require_finite(run, stage, one)
+    count = _count(sets)
     if system.name in Dataset(run.data).systems_with(INDEPENDENT):
         independent = _split(run, system, INDEPENDENT)
         floor = evaluation.floor_against(reference, independent, count)
@@ -191,7 +224,10 @@ def _of_system(
     )
     heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
     counts = SimulationCounts(**vars(_counts(simulated)), **heat, inner_steps=simulation.config.inner_steps)
-    return evaluation.judge(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings)
+    return evaluation.judge(
+        *(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings),
+        pooled=transfer.against_pooled(plane, reference, count),
+    )
 
 
 def _summary_of(work: Work) -> Summary:
@@ -234,6 +270,7 @@ def _board(chosen: Chosen, result: RunResult, sets: Sets) -> None:
         f"{metric}_{definition}/{kind}": value
         for definition, sets in result
         for kind, scores in sets.items()
+        if kind != "pooled"  # Of the data alone, the same in every run.
         for metric, value in vars(scores).items()
         if np.isfinite(value)
     }

@@ -6,11 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
+from ...analysis import transfer
 from ...analysis.report import figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
 from ...analysis.results import (
     COLUMNS,
+    DEFINITIONS,
     TABLE_HEADER,
     RunResult,
     SimulationCounts,
@@ -95,6 +97,7 @@ def _report(
                 [(stage, clock(seconds)) for stage, seconds in run.timings().items()],
             ),
             ("Simulation", ("quantity", "value"), _simulation_rows(result.simulate, simulated)),
+            *_transfer_tables(result),
             *_molecule_tables(result.systems),
             (
                 "Versions",
@@ -105,6 +108,13 @@ def _report(
         ],
         config=to_dict(config),
     )
+
+
+def _transfer_tables(result: RunResult) -> list[Table]:
+    """Unseen peptides beside trained ones, in both definitions of JS."""
+    about = "Transfer; pooled are the planes of all training peptides together, which need no model"
+    found = [(f"{about} ({name})", transfer.HEADER, transfer.table(result, name)) for name in DEFINITIONS]
+    return [table for table in found if table[-1]]
 
 
 EXPERT_COLUMNS = ("interval of t", "parameters", "steps", "trained in", "denoising loss", "consistency term")

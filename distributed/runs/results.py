@@ -18,8 +18,10 @@ from .config import ConfigError, from_dict, identifying, to_dict
 
 LIST = "results.json"
 FORMAT = 1
-EXTENT = ("samples", "chains", "frames", "segment")
+EXTENT = ("samples", "training_peptides", "chains", "frames", "segment")
 """Settings that only make a result longer, or say what is saved at a time."""
+BEFORE: dict[type, dict[str, Any]] = {SampleConfig: {"training_peptides": 0}}
+"""What was made before there was a setting is what this value of it makes."""
 Settings = TypeVar("Settings", SampleConfig, SimulateConfig)
 
 
@@ -74,7 +76,9 @@ class Results(Generic[Settings]):
                 raise ConfigError(f"it is of format {content['format']}, this version reads {FORMAT}")
             return [
                 Result(
-                    int(entry["number"]), from_dict(entry["settings"], self.kind), Origin(**entry["origin"])
+                    int(entry["number"]),
+                    from_dict(BEFORE.get(self.kind, {}) | entry["settings"], self.kind),
+                    Origin(**entry["origin"]),
                 )
                 for entry in content["results"]
             ]
@@ -133,7 +137,11 @@ def _longer(settings: Settings, other: Settings) -> Settings:
     """The settings with the larger extent of both; chains keep the frames of the longer ones."""
     if isinstance(settings, SampleConfig):
         assert isinstance(other, SampleConfig)
-        return replace(settings, samples=max(settings.samples, other.samples))
+        return replace(
+            settings,
+            samples=max(settings.samples, other.samples),
+            training_peptides=max(settings.training_peptides, other.training_peptides),
+        )
     assert isinstance(settings, SimulateConfig)
     assert isinstance(other, SimulateConfig)
     chains = max(settings.chains, other.chains)

@@ -1,10 +1,13 @@
-"""A run: one configuration and the directory that holds everything made from it."""
+"""A run: one configuration and the directory that holds everything made from it.
+
+The length is that of its one class, which knows where all of it lies.
+"""
 
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -129,6 +132,15 @@ class Run:
         names = dataset.systems_of(self.split)
         return tuple(System.of(dataset, name, data) for name in names)
 
+    @cached_property
+    def training_systems(self) -> tuple[System, ...]:
+        """What was trained on, where nothing of it is judged; otherwise none."""
+        dataset, data = Dataset(self.data.absolute()), self.config.data
+        names = dataset.systems_with("train")
+        if {*names} & {*dataset.systems_of(self.split)}:
+            return ()
+        return tuple(System.of(dataset, name, data) for name in names)
+
     @property
     def split(self) -> str:
         """Split that they are judged by."""
@@ -197,6 +209,24 @@ class Run:
         return tuple(
             Sampling(self.model, self.name, one, result.settings, folder / one.name, seed, result.identity)
             for one in self.systems
+        )
+
+    def training_sampling(self, result: Result[SampleConfig]) -> "tuple[Sampling, ...]":
+        """The work that samples of a few training systems are made by: no more than each has frames."""
+        from ..campaigns.works import Sampling
+
+        settings, every, dataset = result.settings, self.training_systems, Dataset(self.data)
+        count = min(settings.training_peptides, len(every))
+        chosen = [every[i * (len(every) - 1) // max(1, count - 1)] for i in range(count)]
+        chunks = [-(-len(dataset.split("train", one.name)) // settings.chunk) for one in chosen]
+        folder, seed = self.samples.folder(result), result.origin.seed
+        return tuple(
+            Sampling(
+                *(self.model, self.name, one),
+                replace(settings, samples=min(settings.samples, number * settings.chunk)),
+                *(folder / one.name, seed, result.identity),
+            )
+            for one, number in zip(chosen, chunks, strict=True)
         )
 
     def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":

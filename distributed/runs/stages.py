@@ -124,8 +124,12 @@ def train(runs: Sequence[Run], display: Display) -> None:
 def sample(runs: Sequence[Run], display: Display) -> None:
     """Draw independent samples of every run."""
     _require_trained(SAMPLES, runs)
-    works = [run.sampling(_asked(SAMPLES, run, run.samples, run.config.sample, display)) for run in runs]
-    _segments(SAMPLES, [*chain(*works)], runs, display, unit="evaluations")
+    results = [_asked(SAMPLES, run, run.samples, run.config.sample, display) for run in runs]
+    works = [
+        run.sampling(result) + run.training_sampling(result)
+        for run, result in zip(runs, results, strict=True)
+    ]
+    _segments(SAMPLES, works, runs, display, unit="evaluations")
 
 
 def simulate(runs: Sequence[Run], display: Display) -> None:
@@ -134,7 +138,7 @@ def simulate(runs: Sequence[Run], display: Display) -> None:
     works = [
         run.simulation(_asked(SIMULATION, run, run.simulations, run.config.simulate, display)) for run in runs
     ]
-    _segments(SIMULATION, [*chain(*works)], runs, display, unit="steps")
+    _segments(SIMULATION, works, runs, display, unit="steps")
 
 
 def _require_trained(stage: str, runs: Sequence[Run]) -> None:
@@ -159,7 +163,10 @@ def _asked(
     return result
 
 
-def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: Display, unit: str) -> None:
+def _segments(
+    stage: str, of_runs: Sequence[Sequence[Work]], runs: Sequence[Run], display: Display, unit: str
+) -> None:
+    works = [*chain(*of_runs)]
     tallies = [*map(pool.tally, works)]
     total = sum(tally.segments for tally in tallies)
     if all(tally.done == tally.segments for tally in tallies):
@@ -168,9 +175,9 @@ def _segments(stage: str, works: Sequence[Work], runs: Sequence[Run], display: D
     display.stage(stage, f"{total} segments")
     joining.connect(runs[0].config.cluster)
     names = [
-        f"{run.label} {system.name if len(run.systems) > 1 else ''}".strip()
-        for run in runs
-        for system in run.systems
+        f"{run.label} {work.system.name if len(own) > 1 else ''}".strip()
+        for run, own in zip(runs, of_runs, strict=True)
+        for work in own
     ]
     with display.watching():
         pool.run(

@@ -12,10 +12,11 @@ from pydantic.dataclasses import dataclass
 from ...distributed.runs.config import Config, Method, Recipe
 from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT, Count
-from . import parsing
+from . import parsing, times
 from .command import Command
 from .options import FLAT
 from .run import METHODS, RECIPES, FolderName, require_place
+from .times import TimesArguments
 from .values import Choices, HomePath, UsageError, choice, is_option, typed
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ ROWS: dict[str, tuple[Method, ...]] = {
     "table2": MOLECULES,
     "table6": ("diffusion", "mixture", "fokker-planck", "both"),
 }
+NAMES = (*TABLES, times.TABLE)
 SEEDS = {"table1": 3, "table2": 1, "table6": 3}
 
 
@@ -36,8 +38,8 @@ SEEDS = {"table1": 3, "table2": 1, "table6": 3}
 class ReproduceArguments:
     """A setting holds for every run of the table."""
 
-    table: tyro.conf.Positional[Annotated[str, AfterValidator(Choices(TABLES))]]
-    """Table of the paper: table1, table2 or table6."""
+    table: tyro.conf.Positional[Annotated[str, AfterValidator(Choices(NAMES))]]
+    """Table of the paper: table1, table2, table6 or table7, which has other options (table7 --help)."""
     config: Annotated[Config, FLAT]
     seeds: Count | None = None
     """Models of each method, which differ in their seed (none: 3, of table2 1)."""
@@ -76,15 +78,19 @@ class Table:
     """Settings that were typed."""
 
 
-def read(kind: type[ReproduceArguments], command: str, argv: Sequence[str], about: str) -> Table:
+def read(
+    kind: type[ReproduceArguments], command: str, argv: Sequence[str], about: str
+) -> Table | TimesArguments:
     """The table, after every method's settings were checked. Raises UsageError."""
     hidden = {(Config, "seed")}
     table = argv[0] if argv and not is_option(argv[0]) else None
     if table is None:
         if {"-h", "--help"} & {*argv}:
             raise parsing.Help(parsing.helped(kind, command, hidden=hidden, about=about))
-        raise UsageError(f"name a table: {', '.join(TABLES)}")
-    preset = TABLES[choice("table", table, tuple(TABLES))]
+        raise UsageError(f"name a table: {', '.join(NAMES)}")
+    if choice("table", table, NAMES) == times.TABLE:
+        return times.read(command, argv, about)
+    preset = TABLES[table]
     if typed(argv, "--size") == "small":
         preset = f"{preset}-small"
         if preset not in PRESETS:
@@ -106,8 +112,11 @@ def read(kind: type[ReproduceArguments], command: str, argv: Sequence[str], abou
     return Table(table, asked.seeds or SEEDS[table], configs, asked.directory, asked.given)
 
 
-def carry_out(arguments: Table, display: "Display") -> None:
-    """Train, sample, simulate and judge every row."""
+def carry_out(arguments: Table | TimesArguments, display: "Display") -> None:
+    """Train, sample, simulate and judge every row; or measure, or plan, how long that takes."""
+    if isinstance(arguments, TimesArguments):
+        times.carry_out(arguments, display)
+        return
     from ..reproduce import reproduce
 
     reproduce(arguments, display)

@@ -52,7 +52,7 @@ def euler_maruyama(
     x ← x + [½ x + s(x, t)] β dt + √(β dt) ξ.
     """
     schedule = experts[0].schedule
-    times = np.linspace(1, 0, points, dtype=np.float32)[:-1]
+    times = _equal_times(points)
     dt = 1 / (points - 1)
     keys = jax.random.split(key, points - 1)
     for expert, params, active in _by_expert(experts, parameters, times):
@@ -113,6 +113,16 @@ def dpm_solver(
     return state.x
 
 
+def evaluated_by(experts: Sequence[Expert], config: SamplerConfig) -> list[int]:
+    """How often the score of each expert is evaluated for one sample."""
+    if config.solver == "euler-maruyama":
+        times = _equal_times(config.evaluations)
+    else:
+        schedule = experts[0].schedule
+        times = _even_signal_to_noise(schedule, config.final_time, config.evaluations + 1)[:-1]
+    return [int(_active(expert, times).sum()) for expert in experts]
+
+
 def _scores(
     expert: Expert, parameters: Parameters, x: Samples, t: Float[Array, ""], molecule: Molecule | None
 ) -> Samples:
@@ -127,10 +137,20 @@ def _noise(expert: Expert, key: PRNGKeyArray, like: Samples, molecule: Molecule 
 def _by_expert(experts: Sequence[Expert], parameters: Sequence[Parameters], times: np.ndarray):
     """Each expert, from the last interval to the first, with the descending times that are its own."""
     for expert, params in reversed(list(zip(experts, parameters, strict=True))):
-        start, end = expert.config.interval
-        active = (times >= start) & ((times < end) | (end == 1))
+        active = _active(expert, times)
         if active.any():
             yield expert, params, active
+
+
+def _active(expert: Expert, times: np.ndarray) -> np.ndarray:
+    """At which of the times an expert answers."""
+    start, end = expert.config.interval
+    return (times >= start) & ((times < end) | (end == 1))
+
+
+def _equal_times(points: int) -> np.ndarray:
+    """Diffusion times from 1 down, without 0, of so many equal points."""
+    return np.linspace(1, 0, points, dtype=np.float32)[:-1]
 
 
 def _even_signal_to_noise(schedule: NoiseSchedule, final_time: float, points: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ..config import VOCABULARY
 from ..molecules import Mask, Molecule, centre
 from .mlp import reduced
+from .residues import properties_of, shown_types
 
 Nodes = Float[Array, "beads width"]
 Positions = Float[Array, "beads 3"]
@@ -31,6 +32,8 @@ class MoleculeNetwork(nn.Module):
 
     transformer: nn.Module
     one_hot: bool
+    residue_properties: bool = False
+    """Add what is known of each residue to the embedding of its type."""
 
     @nn.compact
     def __call__(
@@ -40,10 +43,16 @@ class MoleculeNetwork(nn.Module):
         if self.one_hot:
             known = [jnp.eye(len(x), dtype=x.dtype)]
         else:
+            kinds, *others = molecule.features.T
             known = [
-                nn.Embed(size, EMBEDDING_WIDTH, name=f"embedding_{column}")(molecule.features[:, column])
-                for column, size in enumerate(VOCABULARY)
+                nn.Embed(size, EMBEDDING_WIDTH, name=f"embedding_{column}")(values)
+                for column, (size, values) in enumerate(
+                    zip(VOCABULARY, (shown_types(kinds), *others), strict=True)
+                )
             ]
+            if self.residue_properties:
+                linear = nn.Dense(EMBEDDING_WIDTH, use_bias=False, name="residue_properties")
+                known[0] += linear(properties_of(kinds))
         times = jnp.broadcast_to(time, (len(x), time.size))
         return self.transformer(x, jnp.concatenate([*known, times], axis=-1), molecule.mask)
 

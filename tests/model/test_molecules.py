@@ -203,7 +203,8 @@ def test_residues_are_hidden_whole_and_each_for_itself():
     one = Molecule(jnp.tile(features, (count, 1, 1)), jnp.ones((count, 6), bool))
     found = np.asarray(hide_residues(one, jax.random.key(0), 0.3).features)
     np.testing.assert_array_equal(found[..., 1:], one.features[..., 1:])
-    hidden = found[..., 0] == UNKNOWN
+    hidden = found[..., 0] > UNKNOWN
+    np.testing.assert_array_equal(found[..., 0][hidden] - UNKNOWN - 1, np.tile(kinds, (count, 1))[hidden])
     np.testing.assert_array_equal(found[..., 0][~hidden], np.tile(kinds, (count, 1))[~hidden])
     np.testing.assert_array_equal(hidden[:, :3], hidden[:, :1].repeat(3, 1))
     np.testing.assert_array_equal(hidden[:, 3], hidden[:, 4])

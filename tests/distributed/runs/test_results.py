@@ -1,5 +1,6 @@
 """The list of a run's results: what is one result, what is another, and that none is lost."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,17 @@ def test_a_result_grows_and_never_shrinks(
         settings = simulations.ask(asked, ORIGIN).settings
         assert (settings.chains, settings.frames // settings.chains) == there
     assert numbers(simulations) == [1]
+
+
+def test_what_was_made_before_training_peptides_were_sampled_has_none(samples: Results[SampleConfig]):
+    first = samples.ask(SAMPLE, ORIGIN)
+    content = json.loads((samples.directory / "results.json").read_text())
+    del content["results"][0]["settings"]["training_peptides"]
+    (samples.directory / "results.json").write_text(json.dumps(content))
+    (read,) = samples.all()
+    assert read.settings == replace(SAMPLE, training_peptides=0)
+    assert read.identity == first.identity
+    assert samples.ask(SAMPLE, ORIGIN) == first
 
 
 def test_a_number_that_was_removed_is_not_on_the_list(samples: Results[SampleConfig]):

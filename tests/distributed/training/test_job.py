@@ -23,6 +23,7 @@ from fokker.model.config import (
     SamplerConfig,
     VectorTransformerConfig,
 )
+from fokker.model.experts import Parameters
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def embedding_of(data: Path, folder: Path, hide: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of the types of residues: as it was trained, and as the model's file has it."""
-    network = VectorTransformerConfig(springs=False)
+def written(data: Path, folder: Path, hide: float, properties: bool = False) -> tuple[Parameters, Parameters]:
+    """Parameters as they were trained, and as the model's file has them."""
+    network = VectorTransformerConfig(springs=False, residue_properties=properties)
     expert = ExpertConfig(interval=(0, 1), hidden=(8,), epochs=1, midpoint=0.3)
     train = TrainConfig(batch_size=2, hide_residues=hide)
     job = ExpertJob("expert", 0, folder, data, expert, network, ObjectiveConfig(), train, seed=0)
@@ -48,8 +49,22 @@ def embedding_of(data: Path, folder: Path, hide: float) -> tuple[np.ndarray, np.
     parameters.save(folder, made)
     write_model(folder / archive.FILE, [job], MoleculesConfig(), SamplerConfig(), DynamicsConfig())
     (kept,) = archive.read(folder / archive.FILE).parameters
-    before, after = (np.asarray(one["embedding_0"]["embedding"]) for one in (made, kept))
-    return before, after
+    return made, kept
+
+
+def embedding_of(data: Path, folder: Path, hide: float) -> list[np.ndarray]:
+    """Of the types of residues, before and after."""
+    return [np.asarray(one["embedding_0"]["embedding"]) for one in written(data, folder, hide)]
+
+
+def test_what_is_known_of_residues_that_were_never_seen_is_kept(data: Path, tmp_path: Path):
+    trained, kept = written(data, tmp_path / "known", hide=0.3, properties=True)
+    assert kept.keys() == trained.keys()
+    found, truth = (np.asarray(one["residue_properties"]["kernel"]) for one in (kept, trained))
+    np.testing.assert_array_equal(found, truth)
+    assert archive.read(tmp_path / "known" / archive.FILE).description.network == VectorTransformerConfig(
+        springs=False, residue_properties=True
+    )
 
 
 def test_residues_of_no_training_molecule_are_what_was_trained_as_unknown(data: Path, tmp_path: Path):

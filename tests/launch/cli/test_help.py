@@ -122,6 +122,8 @@ def test_help_of_reproduce(capsys: pytest.CaptureFixture[str]):
     settings = help_of(capsys, "reproduce", "table6", "--help")
     assert "--train.batch-size" in settings
     assert "--seed " not in settings, "each model has its own"
+    times = help_of(capsys, "reproduce", "table7", "--help")
+    assert all(part in times for part in ("--presets", "--device", "alanine-dipeptide dipeptides"))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]):

@@ -167,9 +167,16 @@ ERRORS = [
     ("train --name ''", ["--name needs a value"]),
     ("train --name none", ["runs/none/config.json does not exist"]),
     # tables
-    ("reproduce", ["fokker reproduce: error: name a table: table1, table2, table6"]),
-    ("reproduce table9", ["table: unknown 'table9'", "choose from table1, table2, table6"]),
+    ("reproduce", ["fokker reproduce: error: name a table: table1, table2, table6, table7"]),
+    ("reproduce table9", ["table: unknown 'table9'", "choose from table1, table2, table6, table7"]),
     ("reproduce table6 more", ["unexpected 'more'"]),
+    (
+        "reproduce table7 --presets alanine",
+        ["--presets: unknown 'alanine'", "did you mean alanine-dipeptide"],
+    ),
+    ("reproduce table7 --presets dipeptides dipeptides", ["--presets: 'dipeptides' is given twice"]),
+    ("reproduce table7 --device a99", ["--device: unknown 'a99'"]),
+    ("reproduce table7 --seeds 3", ["unknown option --seeds"]),
     ("reproduce table6 --seeds 0", ["--seeds: must be above 0, not '0'"]),
     ("reproduce table6 --seeds many", ["--seeds: must be a whole number, not 'many'"]),
     ("reproduce table6 --seed 3", ["unknown option --seed: did you mean --seeds?"]),
