@@ -78,7 +78,8 @@ class Chosen:
             )
             for result, works in ((self.samples, self.sampling), (self.simulation, self.simulated))
         )
-        return MadeFrom(samples, simulation, asdict(self.samples.origin))
+        umbrella = to_dict(self.run.config.umbrella)
+        return MadeFrom(samples, simulation, asdict(self.samples.origin), umbrella)
 
     @property
     def words(self) -> str:

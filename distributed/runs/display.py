@@ -16,7 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
+from ...analysis.results import (
+    BARRIER_HEADER,
+    TABLE_HEADER,
+    Profiles,
+    RunResult,
+    SimulationCounts,
+    SystemResult,
+)
 from ..campaigns.pool import Tally
 from ..groups.events import LOUD, Event
 from ..training.progress import Progress
@@ -53,11 +60,12 @@ def size(number: float | int) -> str:
 
 
 def heat(simulation: SimulationCounts) -> str:
-    """Temperatures and time step of a simulation in one line; nothing where they were not measured."""
+    """Start, temperatures and time step of a simulation in one line; without what is not known."""
     half, step = simulation.kinetic_temperature, simulation.step_temperature
     rms, largest = simulation.rms_omega_dt, simulation.largest_omega_dt
     inner = "inner " if simulation.inner_steps > 1 else ""
     parts = [
+        f"chains from {simulation.start}" if simulation.start else "",
         f"simulation at {half:.4g}" if half is not None else "",
         f"{step:.4g} at the steps" if step is not None else "",
         f"{inner}ω dt {rms:.2f} rms" if rms is not None else "",
@@ -97,15 +105,24 @@ class Display:
 
     def metrics(self, name: str, metrics: RunResult | SystemResult) -> None:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
-        grid = Table(*TABLE_HEADER, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-        for column in grid.columns[2:]:
-            column.justify = "right"
-        for row in metrics.table():
-            grid.add_row(*row)
         self.console.print(Text(f"{name}\n", "italic"))
-        self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
+        self._numbers(TABLE_HEADER, metrics.table(), texts=2)
         if line := heat(metrics.simulate):
             self.console.print(Text(f" {line}\n"), soft_wrap=True)
+
+    def barriers(self, profiles: Profiles) -> None:
+        """The table of the free energies along φ that decide its modes."""
+        self._numbers(BARRIER_HEADER, profiles.table(), texts=1)
+        self.console.print(Text(f" {profiles.words}\n"), soft_wrap=True)
+
+    def _numbers(self, header: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> None:
+        """A table of numbers, the first columns of which are texts."""
+        grid = Table(*header, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        for column in grid.columns[texts:]:
+            column.justify = "right"
+        for row in rows:
+            grid.add_row(*row)
+        self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
 
     @contextmanager
     def watching(self):
