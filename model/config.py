@@ -276,11 +276,11 @@ class UmbrellaConfig:
     """Independent sets of them, with a chain in each window, by whose spread errors are known."""
     strength: Positive = 50.0
     """Strength K of the bias K (1 − cos(φ − φᵢ)) of window i, in kT; neighbours have to overlap."""
-    burn_in: NotNegative = 2.0
+    burn_in: NotNegative = 1.0
     """Time in ps of each chain that is dropped first."""
     length: Positive = 6.0
     """Time in ps of each chain that counts."""
-    interval: Positive = 0.08
+    interval: Positive = 0.04
     """Time in ps from one value of φ to the next, when chains of neighbouring windows may change places."""
 
     def __post_init__(self):
