@@ -188,7 +188,7 @@ class Profiles:
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows for people, below `BARRIER_HEADER`; of the chains where no energy is learned."""
-        reference, learned = self.sets["reference"], self.sets.get("umbrella", self.sets["sim"])
+        reference, learned = (self.sets[kind] for kind in ("reference", self._learned))
         rows = []
         for label, name in BARRIERS:
             known, found = getattr(reference, name), getattr(learned, name)
@@ -198,8 +198,12 @@ class Profiles:
     @property
     def words(self) -> str:
         """Where the columns of the table come from."""
-        own = "umbrella windows on the learned energy" if "umbrella" in self.sets else "chains without a bias"
+        own = {"umbrella": "umbrella windows", "sim": "chains without a bias"}[self._learned]
         return f"{self.residue}: reference by {SOURCES[self.reference_from]}, learned by {own}"
+
+    @property
+    def _learned(self) -> str:
+        return "umbrella" if "umbrella" in self.sets else "sim"
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,7 @@ class SimulateConfig(DynamicsConfig):
     def start_words(self) -> str:
         """For people: chains start at …"""
         words = {
-            "data": "random frames of the data",
+            "data": "frames of the data",
             "stratified": "frames of the data, of both signs of φ by their shares",
             "samples": "samples of the model",
         }

@@ -60,12 +60,11 @@ def size(number: float | int) -> str:
 
 
 def heat(simulation: SimulationCounts) -> str:
-    """Start, temperatures and time step of a simulation in one line; without what is not known."""
+    """Temperatures and time step of a simulation in one line; nothing where they were not measured."""
     half, step = simulation.kinetic_temperature, simulation.step_temperature
     rms, largest = simulation.rms_omega_dt, simulation.largest_omega_dt
     inner = "inner " if simulation.inner_steps > 1 else ""
     parts = [
-        f"chains from {simulation.start}" if simulation.start else "",
         f"simulation at {half:.4g}" if half is not None else "",
         f"{step:.4g} at the steps" if step is not None else "",
         f"{inner}ω dt {rms:.2f} rms" if rms is not None else "",
@@ -107,8 +106,10 @@ class Display:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
         self.console.print(Text(f"{name}\n", "italic"))
         self._numbers(TABLE_HEADER, metrics.table(), texts=2)
-        if line := heat(metrics.simulate):
-            self.console.print(Text(f" {line}\n"), soft_wrap=True)
+        start = metrics.simulate.start
+        lines = [line for line in (heat(metrics.simulate), start and f"chains start at {start}") if line]
+        if lines:
+            self.console.print(Text("\n".join(f" {line}" for line in lines) + "\n"), soft_wrap=True)
 
     def barriers(self, profiles: Profiles) -> None:
         """The table of the free energies along φ that decide its modes."""

@@ -42,7 +42,9 @@ def test_a_walk_that_was_cut_off_ends_as_an_undisturbed_one(tmp_path: Path):
         assert biased["positions"].dtype == biased["bias"].dtype == np.float32
         assert biased["walker"].tolist() == [0] * 20 + [1] * 20
         phi = mdtraj.compute_phi(
-            mdtraj.Trajectory(biased["positions"], mdtraj.load(whole.directory / "GA-traj-state0.pdb").topology)
+            mdtraj.Trajectory(
+                biased["positions"], mdtraj.load(whole.directory / "GA-traj-state0.pdb").topology
+            )
         )[1][:, 0]
         weights = np.exp(biased["bias"] / whole.config.kT).reshape(2, 20)
     weights /= 2 * weights.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The weights of φ are those of the frames, in parts of time, and reports of one molecule are read together."""
+"""The weights of φ are those of the frames, in parts of time; reports of one molecule are read together."""
 
 import json
 from math import pi

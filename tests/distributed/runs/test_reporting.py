@@ -131,7 +131,7 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     assert (
         "<td>simulation</td><td>2</td><td>stride 50, integrator baoab, first_phi_positive True</td>" in report
     )
-    assert "training frames, the first at one of φ &gt; 0" in report, (
+    assert "frames of the data, the first at one of φ &gt; 0" in report, (
         "of the result, not of the newest settings"
     )
     assert reporting.made_from(tmp_path / "report.html") == "0a1b"
