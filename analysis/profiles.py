@@ -124,7 +124,7 @@ class Profile:
         first, last = self._lowest, self._minimum(~_NEGATIVE)
         way = np.arange(last, first + BINS + 1) % BINS if outer else np.arange(first, last + 1)
         top = way[np.argmin(np.where(self.share[way] > 0, self.share[way], np.inf))]
-        found = Estimate(*map(float, (self._log_ratio(self.share[top]), self._errors[top])))
+        found = Estimate(self._log_ratio(float(self.share[top])), float(self._errors[top]))
         if self.share[way].all():
             return found
         least = self._log_ratio(self.unseen) if self.unseen else found.value

@@ -262,7 +262,9 @@ def _force(
     time = settings.force_time
 
     def biased(force: Force) -> Force:
-        return force if umbrella is None else lambda x: force(x) + umbrella.force(x)
+        if (bias := umbrella) is None:
+            return force
+        return lambda x: force(x) + bias.force(x)
 
     if settings.inner_steps == 1:
         return biased(lambda x: forces(model, x, time, molecule))

@@ -135,7 +135,7 @@ class Reference:
         with suppress(OSError):  # Another sequence's is in it.
             self._work.parent.rmdir()
 
-    def _write_arrays(self, ending: str, **arrays: np.ndarray) -> None:
+    def _write_arrays(self, ending: str, **arrays: Any) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         files.write(self._file(ending), buffer.getvalue())

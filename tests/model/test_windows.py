@@ -34,7 +34,7 @@ class Chain(Expert):
 
     def known(self, x: jax.Array) -> jax.Array:
         lengths = [(jnp.linalg.norm(x[a] - x[b]), length) for a, b, length in NEAR]
-        return sum(-0.5 * 2e4 * (found - length) ** 2 for found, length in lengths)
+        return -0.5 * 2e4 * jnp.sum(jnp.array([(found - length) ** 2 for found, length in lengths]))
 
     def score(self, parameters, x, t, molecule=None):
         return self.known_score(x, t) + self.learned_score(parameters, x, t)
@@ -79,7 +79,7 @@ def test_windows_give_the_free_energy_of_a_torsion_within_their_errors(inner_ste
     assert angles.shape == (250, replicas, 24)
     profile = Profile.of_windows(np.asarray(angles)[25:], centres, strength)
     grid = -pi + 2 * pi * (np.arange(FINE * BINS) + 0.5) / (FINE * BINS)
-    share = np.exp(-np.asarray(along(grid))).reshape(BINS, FINE).sum(axis=1)
+    share = np.exp(-np.asarray(along(jnp.asarray(grid)))).reshape(BINS, FINE).sum(axis=1)
     expected, found = np.log(share[: BINS // 2].max() / share), profile.free_energy()
     errors = np.maximum(found.errors, 0.03)
     assert np.ptp(expected) > 10
