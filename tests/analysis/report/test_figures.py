@@ -302,7 +302,9 @@ def test_free_energies_along_phi_have_bands_of_their_errors_and_end_where_nothin
     first, second = figure.axes
     assert [line.get_label() for line in first.lines] == ["reference (biased frames)", "umbrella"]
     np.testing.assert_array_equal(first.lines[0].get_ydata(), one.values)
-    np.testing.assert_allclose(first.lines[0].get_xdata(), np.pi * np.array([-0.75, -0.25, 0.25, 0.75]))
+    np.testing.assert_allclose(
+        np.asarray(first.lines[0].get_xdata(), float), np.pi * np.array([-0.75, -0.25, 0.25, 0.75])
+    )
     assert len(first.collections) == 2
     heights = np.concatenate([np.asarray(path.vertices)[:, 1] for path in first.collections[0].get_paths()])
     assert (np.nanmin(heights), np.nanmax(heights)) == (-0.1, 4.5)
