@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from math import isfinite, nan, pi
+from math import hypot, isfinite, nan, pi
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -133,6 +133,84 @@ class Torsions:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A free energy (kT) and its standard error."""
+
+    value: Number
+    error: Number
+    at_least: bool = False
+    """It is known only not to be lower (at 95%), as no frame was seen higher up."""
+
+    def beyond(self, other: "Estimate") -> str:
+        """How much larger it is than another, for people."""
+        if not isfinite(self.value - other.value) or (self.at_least and other.at_least):
+            return "not known"
+        sign = "> " if self.at_least else "< " if other.at_least else ""
+        return f"{sign}{Estimate(self.value - other.value, hypot(self.error, other.error))}"
+
+    def __str__(self):
+        if not isfinite(self.value):
+            return "not known"
+        error = f" ± {self.error:.2f}" if isfinite(self.error) else ""
+        return f"{'> ' if self.at_least else ''}{self.value:.2f}{error}"
+
+
+@dataclass(frozen=True)
+class FreeEnergy:
+    """Along φ, in kT: of equal bins from −π to π, from the minimum of φ < 0, and what the modes depend on."""
+
+    values: list[Number]
+    errors: list[Number]
+    barrier: Estimate
+    """The highest point on the way over φ = 0, between the minima of both sides."""
+    outer_barrier: Estimate
+    """That of the other way, over ±π."""
+    difference: Estimate
+    """F(φ > 0) − F(φ < 0) = −ln[p(φ > 0)/p(φ < 0)]."""
+
+
+SOURCES = {"biased": "biased frames", "frames": "frames of equilibrium"}
+BARRIERS = (
+    ("barrier near 0", "barrier"),
+    ("barrier near ±2π/3", "outer_barrier"),
+    ("F(φ > 0) − F(φ < 0)", "difference"),
+)
+BARRIER_HEADER = ("φ, in kT", "reference", "learned", "difference")
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Free energies along φ of the residue in the middle, by their set.
+
+    `reference`, `iid` and `sim`, and `umbrella`, of the learned energy, where there is one.
+    """
+
+    residue: str
+    reference_from: Literal["biased", "frames"]
+    """Of which frames the reference is: those of a bias see barriers that equilibrium hides."""
+    sets: dict[str, FreeEnergy]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows for people, below `BARRIER_HEADER`; of the chains where no energy is learned."""
+        reference, learned = (self.sets[kind] for kind in ("reference", self._learned))
+        rows = []
+        for label, name in BARRIERS:
+            known, found = getattr(reference, name), getattr(learned, name)
+            rows.append((label, str(known), str(found), found.beyond(known)))
+        return rows
+
+    @property
+    def words(self) -> str:
+        """Where the columns of the table come from."""
+        own = {"umbrella": "umbrella windows", "sim": "chains without a bias"}[self._learned]
+        return f"{self.residue}: reference by {SOURCES[self.reference_from]}, learned by {own}"
+
+    @property
+    def _learned(self) -> str:
+        return "umbrella" if "umbrella" in self.sets else "sim"
+
+
+@dataclass(frozen=True)
 class Structure:
     """Of a molecule: bonds, distances between beads that none joins, and what only some have."""
 
@@ -142,6 +220,8 @@ class Structure:
     """None where the beads have no hand. A reference of D-residues has them too: then they are right."""
     torsions: Torsions | None
     """None where the beads have none."""
+    profiles: Profiles | None = None
+    """None where the beads have no torsions."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +249,8 @@ class SimulationCounts(FrameCounts):
     """Of the fastest mode and a whole step, by the mass-weighted Hessian at frames of the data."""
     inner_steps: int = 1
     """Of a step: parts that it is made of."""
+    start: str = ""
+    """Where chains started, for people; empty where that is not known."""
 
     @property
     def limit(self) -> float:
@@ -218,6 +300,8 @@ class MadeFrom:
     sample: Part
     simulate: Part
     origin: dict[str, Any]
+    umbrella: dict[str, Any] | None = None
+    """Settings of the umbrella windows; None of metrics that were made before there were any."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from ..data.config import BOLTZMANN, MoleculesConfig, MuellerBrownConfig
 from ..data.dataset.shards import Dataset
-from ..data.molecules.beads import Beads
+from ..data.molecules.beads import Beads, Dihedral
 from ..data.molecules.chirality import chiral_centres
 from ..model.dynamics.guard import Guard
 from .metrics import MUELLER_BROWN
@@ -154,6 +154,13 @@ class System:
     def shown(self) -> Projection:
         """The projection that stands for all: that of the residue in the middle."""
         return self.projections[len(self.projections) // 2]
+
+    @property
+    def torsion(self) -> Dihedral | None:
+        """φ of the residue in the middle; None where there are no torsions."""
+        if self.beads is None or not self.shown.grid.periodic:
+            return None
+        return self.beads.ramachandran[self.projections.index(self.shown)][0]
 
     @property
     def pairs(self) -> tuple[tuple[str, Pair], ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,12 @@ import ray
 from jaxtyping import Float
 
 from ..analysis.fokker_planck import fokker_planck_error
+from ..analysis.profiles import Profile
 from ..data.molecules.arrays import molecules_of
+from ..model.config import UmbrellaConfig
 from ..model.keys import generator_of, key_of
 from ..model.losses.residual import FokkerPlanck
+from .campaigns import windows
 from .campaigns.works import Simulation
 from .cluster import joining
 from .training import parameters
@@ -37,6 +41,11 @@ def fokker_planck_curves(
 def largest_steps(works: Sequence[Simulation]) -> dict[str, float]:
     """By system, the largest ω dt of its simulation at some frames of the data."""
     return {work.system.name: work.largest_step() for work in works}
+
+
+def umbrella_profile(work: Simulation, settings: UmbrellaConfig, data: Path, split: str) -> Profile | None:
+    """The free energy along φ of the energy that a simulation is of; windows start at frames of a split."""
+    return windows.profile(work.model, work.system, work.config, settings, (data, split), work.seed)
 
 
 def _errors(job: ExpertJob, times: Float[np.ndarray, "times"]) -> Float[np.ndarray, "times"]:

@@ -122,7 +122,8 @@ def _write(
         "rows": rows,
     }
     files.write_json(root / f"{table}.json", result)
-    text = markdown(rows, seeds, table)
+    start = _result(next(iter(runs.values()))[0]).simulate.start
+    text = markdown(rows, seeds, table, start)
     files.write(root / f"{table}.md", text)
     # Of several peptides, the first one.
     first = {
@@ -185,13 +186,16 @@ def _cells(every: Sequence[Metrics]) -> dict[str, list[Cell]]:
     }
 
 
-def markdown(rows: Mapping[str, Mapping[str, Sequence[Cell]]], seeds: int, table: str) -> str:
-    """The published table beside this one, and the corrected JS."""
+def markdown(
+    rows: Mapping[str, Mapping[str, Sequence[Cell]]], seeds: int, table: str, start: str = ""
+) -> str:
+    """The published table beside this one, and the corrected JS; chains `start` at what it says."""
     count = f"{seeds} seeds" if seeds > 1 else "one seed" + (", ± over peptides" if table == "table2" else "")
     lines = [
         f"Table {table.removeprefix('table')}, mean ± standard deviation; this work: {count}, "
         f"{SPREADS[table]}.",
-        "JS as in the authors' code; JS corrected on fixed bins.",
+        "JS as in the authors' code; JS corrected on fixed bins."
+        + (f" Chains of simulations start at {start}." if start else ""),
         "",
         "| method | | iid JS | sim JS | iid PMF | sim PMF | iid JS corrected | sim JS corrected |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -14,6 +14,7 @@ Estimator = Literal["weak", "hutchinson", "exact"]
 Consistency = Literal["fokker-planck", "rne", "diffclf"]
 Solver = Literal["euler-maruyama", "dpm-solver"]
 Ending = Literal["finite", "physical"]
+Beginning = Literal["data", "stratified", "samples"]
 Integrator = Literal["langevin", "baoab"]
 
 Count = Annotated[int, Field(gt=0)]
@@ -284,22 +285,60 @@ def require_springs(settings: DynamicsConfig, network: NetworkConfig, name: str 
 
 
 @dataclass(frozen=True, config=STRICT)
+class UmbrellaConfig:
+    """Umbrella windows along φ on the learned energy, by the settings of the simulation; molecules alone."""
+
+    windows: Annotated[int, Field(ge=0)] = 36
+    """Windows over the circle, an even number (0: barriers of the learned energy are not looked for)."""
+    replicas: Annotated[int, Field(ge=2)] = 8
+    """Independent sets of them, with a chain in each window, by whose spread errors are known."""
+    strength: Positive = 50.0
+    """Strength K of the bias K (1 − cos(φ − φᵢ)) of window i, in kT; neighbours have to overlap."""
+    burn_in: NotNegative = 1.0
+    """Time in ps of each chain that is dropped first."""
+    length: Positive = 6.0
+    """Time in ps of each chain that counts."""
+    interval: Positive = 0.04
+    """Time in ps from one value of φ to the next, when chains of neighbouring windows may change places."""
+
+    def __post_init__(self):
+        if self.windows % 2:
+            raise ValueError(f"windows {self.windows} is odd: neighbours change places, two and two")
+
+
+@dataclass(frozen=True, config=STRICT)
 class SimulateConfig(DynamicsConfig):
     """Langevin dynamics in the learned potential."""
 
     frames: Count = 100_000
     """Number of frames kept, over all chains."""
     chains: Count = 1000
-    """Independent chains, each started at a training frame."""
+    """Independent chains."""
     segment: Count = 1000
     """Frames of each chain that are computed and saved at a time."""
     ends_unless: Ending = "finite"
     """What a chain has to stay to go on: finite; or physical, without broken bonds and within range."""
     first_phi_positive: bool = False
     """Start the first chain at a frame of φ > 0 if there is one, as the paper does of alanine dipeptide."""
+    start: Beginning = "data"
+    """Where chains start: at frames of the data; at such frames, as many of them of φ > 0 as the data have a
+    share of these (stratified); or at samples of the model."""
+
+    @property
+    def start_words(self) -> str:
+        """For people: chains start at …"""
+        words = {
+            "data": "frames of the data",
+            "stratified": "frames of the data, of both signs of φ by their shares",
+            "samples": "samples of the model",
+        }
+        forced = ", the first at one of φ > 0, as in the paper" if self.first_phi_positive else ""
+        return words[self.start] + forced
 
     def __post_init__(self):
         super().__post_init__()
+        if self.first_phi_positive and self.start != "data":
+            raise ValueError(f"first_phi_positive needs start=data, not {self.start}")
         if self.chains % self.chunk:
             raise ValueError(f"chains {self.chains} is not a multiple of chunk {self.chunk}")
         if self.frames % self.chains:

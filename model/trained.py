@@ -25,7 +25,8 @@ from .config import (
 from .diffusion import samplers
 from .dynamics import langevin
 from .dynamics.guard import Guard
-from .dynamics.langevin import Force, Keys, Mass, Positions, Split
+from .dynamics.langevin import Force, Keys, Mass, Parts, Positions, Split
+from .dynamics.umbrella import Ladder, Umbrella, torsion
 from .experts import Expert, Parameters, active_at, gate
 from .molecules import Molecule
 
@@ -184,6 +185,44 @@ def simulate(
     )
 
 
+@partial(jax.jit, static_argnames=("settings", "frames"))
+def windows(
+    model: Trained,
+    settings: DynamicsConfig,
+    x: Positions,
+    mass: Mass,
+    key: PRNGKeyArray,
+    frames: int,
+    ladder: Ladder,
+    molecule: Molecule | None = None,
+) -> Float[Array, "frames ladders windows"]:
+    """Langevin dynamics in the windows of some ladders, from x with Maxwell velocities: their torsions.
+
+    Every stride steps, after which chains are exchanged. Chains start at x, the windows of one ladder after
+    those of another. The bias acts with the forces that are known: in every inner step.
+    """
+    places = jnp.arange(len(x)).reshape(-1, len(ladder.centres))
+    keys, exchange = jax.random.split(key, len(x)), jax.random.fold_in(key, len(x))
+
+    def stretch(carry: tuple, number: Int[Array, ""]) -> tuple[tuple, Float[Array, "ladders windows"]]:
+        state, places = carry
+        umbrella = ladder.at(places)
+        force, bath = _dynamics(model, settings, mass, molecule, umbrella)
+        state = langevin.advance(settings.integrator, force, bath, state, keys, settings.stride)
+        angles = torsion(state.position, ladder.beads)[places]
+        places = ladder.exchange(places, angles, model.kT, exchange, number)
+        push = ladder.at(places).force(state.position) - umbrella.force(state.position)
+        return (state._replace(force=_pushed(state.force, push)), places), angles
+
+    begun = langevin.init(*_dynamics(model, settings, mass, molecule, ladder.at(places)), x, keys)
+    return jax.lax.scan(stretch, (begun, places), jnp.arange(frames))[1]
+
+
+def _pushed(force: Positions | Parts, push: Positions) -> Positions | Parts:
+    """Forces and others that are known."""
+    return force._replace(known=force.known + push) if isinstance(force, Parts) else force + push
+
+
 @partial(jax.jit, static_argnames="t")
 def frequencies(
     model: Trained, x: Frames, t: float, mass: Mass, molecule: Molecule | None = None
@@ -205,24 +244,36 @@ def frequencies(
 
 
 def _dynamics(
-    model: Trained, settings: DynamicsConfig, mass: Mass, molecule: Molecule | None
+    model: Trained,
+    settings: DynamicsConfig,
+    mass: Mass,
+    molecule: Molecule | None,
+    umbrella: Umbrella | None = None,
 ) -> tuple[Force | Split, langevin.Bath]:
     bath = langevin.Bath(model.kT, mass, settings.friction, settings.timestep, settings.inner_steps)
-    return _force(model, settings, molecule), bath
+    return _force(model, settings, molecule, umbrella), bath
 
 
-def _force(model: Trained, settings: DynamicsConfig, molecule: Molecule | None) -> Force | Split:
+def _force(
+    model: Trained, settings: DynamicsConfig, molecule: Molecule | None, umbrella: Umbrella | None = None
+) -> Force | Split:
     """The forces of the dynamics; ValueError where inner steps are asked for, and nothing is known."""
     require_springs(settings, model.network)
     time = settings.force_time
+
+    def biased(force: Force) -> Force:
+        if (bias := umbrella) is None:
+            return force
+        return lambda x: force(x) + bias.force(x)
+
     if settings.inner_steps == 1:
-        return lambda x: forces(model, x, time, molecule)
+        return biased(lambda x: forces(model, x, time, molecule))
     scale, active = model.kT * model.norm, _active_at(model, time)
 
     def of(what: Literal["known", "learned"]) -> Force:
         return lambda x: _evaluate(what, scale, model, x, time, molecule, active)
 
-    return Split(of("known"), of("learned"))
+    return Split(biased(of("known")), of("learned"))
 
 
 def _active_at(model: Trained, t: Time) -> int | None:

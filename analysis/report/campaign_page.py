@@ -84,7 +84,8 @@ def page(
             title=title,
             subtitle=f"{len(works)} {'work' if len(works) == 1 else 'works'}, {result.chains:,} chains, "
             f"{short(result.frames)} frames, "
-            f"{short(result.steps)} steps, {result.seconds / 3600:.2f} core-hours, at {result.when}",
+            f"{short(result.steps)} steps, {result.seconds / 3600:.2f} core-hours, at {result.when}"
+            + (f"; replicas start at {config['start']}" if "start" in config else ""),
             header=TABLE_HEADER,
             rows=[row(one) for one in works],
             warnings=[text for one in works for text in warnings(one)],

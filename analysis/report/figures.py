@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..metrics import Counts, Grid, free_energy
 from ..reduction import Totals
+from ..results import SOURCES, Profiles
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -123,6 +124,24 @@ def free_energy_profiles(rows: Mapping[str, Sequence[Panel]]) -> Figure:
             panel.spines[["top", "right"]].set_visible(False)
         panels[0].set_ylabel(f"{name}\nfree energy (kT)".strip())
     axes[0, 0].legend(frameon=False)
+    return figure
+
+
+def free_energies_along_phi(rows: Mapping[str, Profiles]) -> Figure:
+    """A panel for each system: free energies along φ, with a band of one standard error for each set."""
+    figure = Figure(figsize=(6, 3.2 * len(rows)), layout="constrained")
+    for panel, (name, profiles) in zip(
+        figure.subplots(len(rows), squeeze=False)[:, 0], rows.items(), strict=True
+    ):
+        for colour, (kind, one) in zip(cycle(COLOURS), profiles.sets.items(), strict=False):
+            values, errors = np.array(one.values), np.nan_to_num(one.errors)
+            phi = -np.pi + 2 * np.pi * (np.arange(len(values)) + 0.5) / len(values)
+            label = f"{kind} ({SOURCES[profiles.reference_from]})" if kind == "reference" else kind
+            panel.plot(phi, values, color=colour, label=label)
+            panel.fill_between(phi, values - errors, values + errors, color=colour, alpha=0.25, linewidth=0)
+        panel.set(xlabel="φ", ylabel=f"{name}\nfree energy (kT)".strip(), xlim=(-np.pi, np.pi))
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False)
     return figure
 
 

@@ -27,6 +27,7 @@ from ..readers.layouts import open_source
 from ..readers.places import SPLITS
 from ..readers.pooling import DEFAULT_SPLIT, Pool
 from ..readers.sources import Conditions, Source, coarse_frames, require_same_conditions
+from ..reference import profiles
 from .shards import MANIFEST, SYSTEM, Dataset, finish, write_system
 
 PARTS = ".parts"
@@ -136,9 +137,11 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
     if done.exists() and (directory / pool.name / SYSTEM).exists():
         return
     beads = pool.beads(bead_map)
-    splits, trajectories = {}, []
+    splits, trajectories, phi = {}, [], {}
     for split in pool.splits:
         loaded = []
+        if known := profiles.read([source.report for source in pool.of(split)]):
+            phi[split] = known
         for source in pool.of(split):
             part = _part(source, bead_map, directory)
             loaded.append(np.load(part, mmap_mode="r"))
@@ -152,6 +155,8 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
         "conditions": asdict(pool.sources[0].conditions),
         **_measured(beads, splits.get("train", next(iter(splits.values())))),
         "trajectories": trajectories,
+        # Of datasets without them the fingerprint is what it was.
+        **({"phi": phi} if phi else {}),
     }
     write_system(directory, pool.name, description, splits)
     write_json(done, pool.name)

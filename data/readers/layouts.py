@@ -38,7 +38,7 @@ _BGMOL_FOLDER = "AImplicitUnconstrained"
 _ARRAYS, _STATE, _REPORT = "-traj-arrays.npz", "-traj-state0.pdb", "-reference.json"
 _PICKLED = re.compile(rf"(?:all_)?({'|'.join(SPLITS)})\.npy", re.IGNORECASE)
 _POSITIONS = ("positions", "coordinates", "coords", "xyz")
-_NO_POSITIONS = re.compile(r"forces?|velocit|energ|box|time|step|type", re.IGNORECASE)
+_NO_POSITIONS = re.compile(r"forces?|velocit|energ|box|time|step|type|-biased-arrays", re.IGNORECASE)
 
 
 def open_source(
@@ -149,9 +149,11 @@ def _timewarp_pair(arrays: Path, place: Place) -> Source:
     state = place.topology or (None if place.sequence else arrays.with_name(name + _STATE))
     if state is not None and not state.exists():
         raise MoleculeError(f"{arrays} is there, but {state} is missing: get it, or give the topology")
-    conditions = _timewarp_conditions(arrays, arrays.with_name(name + _REPORT))
+    report = arrays.with_name(name + _REPORT)
+    conditions = _timewarp_conditions(arrays, report)
     split = split_of(arrays, place.root)
-    return Source(name, "timewarp", ArchivedArray(arrays), state, split, conditions=conditions)
+    known = report if report.exists() else None
+    return Source(name, "timewarp", ArchivedArray(arrays), state, split, conditions=conditions, report=known)
 
 
 def _timewarp_conditions(arrays: Path, report: Path) -> Conditions:

@@ -82,6 +82,8 @@ class Source:
     """Beads that a file without atoms may hold, before the built-in ones."""
     forces: str | None = None
     """Where forces stand, which are not used."""
+    report: Path | None = None
+    """Of a reference that `fokker dataset generate` made."""
 
     @property
     def path(self) -> Path:

@@ -4,6 +4,11 @@ Peptides cross the barriers of φ in nanoseconds to microseconds. So a bias on e
 (well-tempered metadynamics, Barducci et al. 2008), then takes away what lies above a ceiling while the frames
 are made; drawing them with weights exp(V/kT) gives the equilibrium back (Torrie & Valleau 1977). Walkers are
 independent, so that they can run in parallel. Units: nm, ps, kJ/mol, K.
+
+    NAME-traj-arrays.npz    frames of equilibrium: positions
+    NAME-biased-arrays.npz  those that they were drawn from, in order of time: positions, bias, walker
+    NAME-traj-state0.pdb    a structure
+    NAME-reference.json     how it was made, and the weights of φ of the biased frames (`profiles`)
 """
 
 import io
@@ -25,6 +30,7 @@ from mdtraj.geometry.dihedral import indices_phi
 from .. import files
 from ..config import ReferenceConfig
 from ..molecules.residues import MoleculeError
+from . import profiles
 from .building import FORCE_FIELDS, SOLVENT, build, make_system, require_openmm
 
 BINS = 72
@@ -74,7 +80,7 @@ class Reference:
             return json.loads(self._file("reference.json").read_text())
         random = np.random.default_rng([self.config.seed, self.config.walkers])
         share, left = divmod(self.config.frames, self.config.walkers)
-        drawn, sizes, crossings = [], [], 0
+        drawn, sizes, crossings, seen, biased = [], [], 0, [], []
         topology = mdtraj.load(str(self._work / "walker-0" / "start.pdb")).topology
         for walker in range(self.config.walkers):
             blocks = [
@@ -86,7 +92,10 @@ class Reference:
             weights = np.exp((bias - bias.max()) / self.config.kT)
             weights /= weights.sum()
             sizes.append(float(1 / np.sum(weights**2)))
-            crossings += _crossings(_phi(positions, topology))
+            phi = _phi(positions, topology)
+            crossings += _crossings(phi)
+            seen.append([profiles.weigh(angles, weights) for angles in phi.T])
+            biased.append((positions, bias, np.full(len(bias), walker)))
             drawn.append(positions[random.choice(len(weights), share + (walker < left), p=weights)])
         frames = random.permutation(np.concatenate(drawn))
         report = {
@@ -103,20 +112,33 @@ class Reference:
             "phi_crossings": crossings,
             "phi_positive": _positive(_phi(frames, topology)),
             "phi_positive_of_each_walker": [_positive(_phi(part, topology)) for part in drawn],
+            "phi": _by_residue(topology, seen),
         }
-        self._write(frames, report)
+        self._write(frames, [np.concatenate(part) for part in zip(*biased, strict=True)], report)
         return report
 
-    def _write(self, frames: Float[np.ndarray, "frames atoms 3"], report: dict[str, Any]) -> None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, positions=frames.astype(np.float32), time=np.arange(len(frames)) * 1.0)
-        files.write(self._file("traj-arrays.npz"), buffer.getvalue())
+    def _write(
+        self,
+        frames: Float[np.ndarray, "frames atoms 3"],
+        biased: Sequence[np.ndarray],
+        report: dict[str, Any],
+    ) -> None:
+        positions, bias, walker = biased
+        parts = {"positions": positions.astype(np.float32), "bias": bias.astype(np.float32)}
+        self._write_arrays("biased-arrays.npz", **parts, walker=walker.astype(np.int32))
+        times = np.arange(len(frames)) * 1.0
+        self._write_arrays("traj-arrays.npz", positions=frames.astype(np.float32), time=times)
         start = (self._work / "walker-0" / "start.pdb").read_bytes()
         files.write(self._file("traj-state0.pdb"), start)
         files.write_json(self._file("reference.json"), report)
         shutil.rmtree(self._work)
         with suppress(OSError):  # Another sequence's is in it.
             self._work.parent.rmdir()
+
+    def _write_arrays(self, ending: str, **arrays: Any) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        files.write(self._file(ending), buffer.getvalue())
 
     def _file(self, ending: str) -> Path:
         return self.directory / f"{self.sequence}-{ending}"
@@ -288,6 +310,18 @@ def _dihedrals(
 
 def _phi(frames: np.ndarray, topology: mdtraj.Topology) -> Float[np.ndarray, "frames torsions"]:
     return mdtraj.compute_phi(mdtraj.Trajectory(frames, topology))[1]
+
+
+def _by_residue(topology: mdtraj.Topology, seen: Sequence[Sequence[np.ndarray]]) -> profiles.Weights:
+    """The weights of each φ by the number of its residue, those of all walkers together 1."""
+    residues = [topology.atom(int(atoms[1])).residue.index for atoms in indices_phi(topology)]
+    return {
+        str(residue): [
+            [float(f"{weight:.6g}") for weight in part]
+            for part in np.concatenate([walker[place] for walker in seen]) / len(seen)
+        ]
+        for place, residue in enumerate(residues)
+    }
 
 
 def _positive(phi: Float[np.ndarray, "frames torsions"]) -> list[float]:

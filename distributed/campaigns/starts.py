@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ...analysis.projections import Frames
+from ...analysis.reduction import BLOCK
 from ...analysis.systems import System
 from ...data.archive import Bound
 from ...data.dataset.shards import Dataset
@@ -38,6 +39,30 @@ class FromData:
             rare = np.flatnonzero(system.phi(frames.read()) > 0)
             if len(rare):
                 chosen[0] = rare[0]
+        return frames.gather(chosen)
+
+
+@dataclass(frozen=True)
+class Stratified:
+    """Frames of a dataset, of which the chains have both signs of φ by their shares.
+
+    Of the first n chains, for every n, the number with φ > 0 is that of the share, to the nearest.
+    """
+
+    data: Path
+    split: str
+
+    def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
+        """Frames of one batch; at random where there is no φ."""
+        dataset, random = Dataset(self.data), generator(key)
+        frames = dataset.split(self.split, system.named_in(dataset) or system.name)
+        positive = np.concatenate([system.phi(block) > 0 for block in frames.blocks(BLOCK)])
+        begun = np.floor(positive.mean() * np.arange(number * batch, (number + 1) * batch + 1) + 0.5)
+        chosen = np.zeros(batch, int)
+        for sign in (False, True):
+            places = np.flatnonzero(np.diff(begun).astype(bool) == sign)
+            if len(places):
+                chosen[places] = random.choice(np.flatnonzero(positive == sign), len(places))
         return frames.gather(chosen)
 
 

@@ -190,10 +190,12 @@ def announce(campaign: Campaign, display: Display) -> None:
     display.stage("", f"{sum(left):,} steps, {size(6 * sum(kept))}{time}: {campaign.directory}")
 
 
-def show(result: CampaignResult, display: Display) -> None:
-    """What is known of every system."""
+def show(result: CampaignResult, start: str, display: Display) -> None:
+    """What is known of every system, whose replicas `start` where the campaign says."""
     if result.works:
         for found in (table(result.works.values()), kinetics_table(result.works.values())):
             if found:
                 header, *rows = found
                 display.table(header, rows)
+        words = {"samples": "samples of the model", "data": "frames of the data"}
+        display.stage("", f"replicas start at {words.get(start, start)}")

@@ -88,7 +88,8 @@ class Chosen:
             )
             for result, works in parts
         )
-        return MadeFrom(samples, simulation, asdict(self.samples.origin))
+        umbrella = to_dict(self.run.config.umbrella)
+        return MadeFrom(samples, simulation, asdict(self.samples.origin), umbrella)
 
     @property
     def words(self) -> str:

@@ -22,6 +22,7 @@ from ...model.config import (
     ObjectiveConfig,
     SampleConfig,
     SimulateConfig,
+    UmbrellaConfig,
     check_cover,
     require_springs,
 )
@@ -90,6 +91,8 @@ class Config:
     sample: SampleConfig
     simulate: SimulateConfig
     cluster: ClusterConfig
+    umbrella: UmbrellaConfig = UmbrellaConfig()
+    """How the learned energy is judged along φ."""
     reference: ReferenceConfig | None = None
     """How a reference is simulated where the data have no path (none: it is not)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -192,7 +195,7 @@ def identifying(settings: SampleConfig | SimulateConfig, extent: Collection[str]
     return {name: value for name, value in found if name not in extent and LATER.get(name) != value}
 
 
-LATER = {"inner_steps": 1}
+LATER = {"inner_steps": 1, "start": "data"}
 """Settings that came later, and the value at which all is as it was without them."""
 
 

@@ -17,7 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ...analysis import transfer
-from ...analysis.results import TABLE_HEADER, RunResult, SimulationCounts, SystemResult
+from ...analysis.results import (
+    BARRIER_HEADER,
+    TABLE_HEADER,
+    Profiles,
+    RunResult,
+    SimulationCounts,
+    SystemResult,
+)
 from ..campaigns.pool import Tally
 from ..groups.events import LOUD, Event
 from ..training.progress import Progress
@@ -98,24 +105,34 @@ class Display:
 
     def metrics(self, name: str, metrics: RunResult | SystemResult) -> None:
         """The table of a run's metrics, and a line on the temperature and the time step of its simulation."""
-        self._scores(name, TABLE_HEADER, metrics.table())
-        if line := heat(metrics.simulate):
-            self.console.print(Text(f" {line}\n"), soft_wrap=True)
+        self._numbers(TABLE_HEADER, metrics.table(), texts=2, title=name)
+        start = metrics.simulate.start
+        lines = [line for line in (heat(metrics.simulate), start and f"chains start at {start}") if line]
+        if lines:
+            self.console.print(Text("\n".join(f" {line}" for line in lines) + "\n"), soft_wrap=True)
+
+    def barriers(self, profiles: Profiles) -> None:
+        """The table of the free energies along φ that decide its modes."""
+        self._numbers(BARRIER_HEADER, profiles.table(), texts=1)
+        self.console.print(Text(f" {profiles.words}\n"), soft_wrap=True)
 
     def transfer(self, result: RunResult) -> None:
         """Unseen peptides, if there are any, beside trained ones and what is known without a model."""
         if rows := transfer.table(result, "corrected"):
             title = "transfer (corrected JS; pooled: the planes of all training peptides together)"
-            self._scores(title, transfer.HEADER, rows, gap=0)
+            self._numbers(transfer.HEADER, rows, texts=2, title=title, gap=0)
 
-    def _scores(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], gap: int = 1) -> None:
-        """A table of numbers behind two columns of names."""
+    def _numbers(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], texts: int, title: str = "", gap: int = 1
+    ) -> None:
+        """A table of numbers, the first columns of which are texts."""
         grid = Table(*header, box=SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
-        for column in grid.columns[2:]:
+        for column in grid.columns[texts:]:
             column.justify = "right"
         for row in rows:
             grid.add_row(*row)
-        self.console.print(Text(f"{title}\n", "italic"))
+        if title:
+            self.console.print(Text(f"{title}\n", "italic"))
         self.console.print(Padding(grid, (0, 0, 1, 1), expand=False))
 
     @contextmanager

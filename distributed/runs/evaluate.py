@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from itertools import chain
+from itertools import chain, zip_longest
 
 import numpy as np
 import ray
 
 from ...analysis import evaluation, results, transfer
 from ...analysis.metrics import Points
+from ...analysis.profiles import Profile, profiles_of
 from ...analysis.reduction import BLOCK, FrameSet, Totals, in_parts
 from ...analysis.report import figures
 from ...analysis.results import FrameCounts, MadeFrom, Metrics, RunResult, SimulationCounts, SystemResult
@@ -44,22 +45,26 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
     if not wanted:
         display.stage("evaluate", "skipped: metrics.json is of these samples and this simulation")
     else:
-        display.stage("evaluate", "metrics and the Fokker-Planck error of every conservative expert")
+        display.stage(
+            "evaluate", "metrics, the Fokker-Planck error of every conservative expert, and barriers of φ"
+        )
         joining.connect(runs[0].config.cluster)
     of_experts = {
         chosen.run.directory: (
             tasks.submit(tasks.fokker_planck_curves, chosen.run.jobs, ERROR_TIMES),
             tasks.submit(tasks.largest_steps, chosen.simulated),
+            *(_umbrella(chosen, work) for work in chosen.simulated),
         )
         for chosen in wanted
         if chosen.current
     }
     for chosen in wanted:
         sets = sets_of(chosen)
-        result = _result(chosen, sets)
+        result, umbrellas = _result(chosen, sets), list[Profile | None]()
         if chosen.run.directory in of_experts:
-            curves, margins = ray.get([*of_experts[chosen.run.directory]])
+            curves, margins, *umbrellas = ray.get([*of_experts[chosen.run.directory]])
             result = _with_margins(replace(result, fokker_planck_error=curves), margins)
+        result = _with_profiles(chosen.run, result, sets, umbrellas)
         _write_trajectories(chosen)
         _put_aside(chosen)
         write_json(chosen.run.directory / METRICS, results.to_json(result))
@@ -69,9 +74,11 @@ def evaluate(runs: Sequence[Run], display: Display) -> None:
         if chosen.words != FIRST:
             display.stage("", chosen.words)
         display.metrics(run.name, result)
-        if len(result.systems) > 1:
-            for name, of_system in result.systems.items():
+        for name, of_system in result.systems.items():
+            if len(result.systems) > 1:
                 display.metrics(name, of_system)
+            if of_system.molecule and of_system.molecule.profiles:
+                display.barriers(of_system.molecule.profiles)
         display.transfer(result)
 
 
@@ -81,6 +88,11 @@ def _of(run: Run) -> MadeFrom | None:
         return results.read(run.directory / METRICS).made_from
     except (FileNotFoundError, FileError):
         return None
+
+
+def _of_these_frames(found: MadeFrom | None, wanted: MadeFrom) -> bool:
+    """Whether metrics are of these samples and this simulation, however they were judged."""
+    return found is not None and replace(found, umbrella=None) == replace(wanted, umbrella=None)
 
 
 def _put_aside(chosen: Chosen) -> None:
@@ -124,6 +136,7 @@ def _result(chosen: Chosen, sets: Sets) -> RunResult:
             kinetic_temperature=half,
             step_temperature=step,
             inner_steps=chosen.simulation.settings.inner_steps,
+            start=chosen.simulation.settings.start_words,
         ),
         systems=systems,
         fokker_planck_error={},
@@ -176,6 +189,27 @@ def _with_margins(result: RunResult, largest: Mapping[str, float]) -> RunResult:
     return replace(result, systems=systems, simulate=replace(result.simulate, largest_omega_dt=greatest))
 
 
+def _umbrella(chosen: Chosen, work: Simulation) -> ray.ObjectRef:
+    """The task of the umbrella windows of one system."""
+    run, on_gpu = chosen.run, chosen.run.config.cluster.device == "gpu"
+    asked = work, run.config.umbrella, run.data.absolute(), run.split
+    return tasks.submit(tasks.umbrella_profile, *asked, on_gpu=on_gpu)
+
+
+def _with_profiles(run: Run, result: RunResult, sets: Sets, umbrellas: Sequence[Profile | None]) -> RunResult:
+    """With the free energies along φ of every molecule that has one."""
+    dataset, systems = Dataset(run.data), dict(result.systems)
+    for system, umbrella in zip_longest(run.systems, umbrellas):
+        one, torsion = systems[system.name], system.torsion
+        if torsion is None or one.molecule is None:
+            continue
+        biased = dataset.description(system.name).get("phi", {}).get(run.split, {})
+        totals = {kind: own.totals for kind, own in sets[system.name].items()}
+        found = profiles_of(system, totals, biased.get(str(torsion.residue)), umbrella)
+        systems[system.name] = replace(one, molecule=replace(one.molecule, profiles=found))
+    return replace(result, systems=systems)
+
+
 def _mean_of(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
@@ -223,7 +257,9 @@ def _of_system(
         for value in (simulated.temperature_sum, simulated.step_temperature_sum)
     )
     heat = {"temperature": run.config.data.temperature, "kinetic_temperature": half, "step_temperature": step}
-    counts = SimulationCounts(**vars(_counts(simulated)), **heat, inner_steps=simulation.config.inner_steps)
+    settings = simulation.config
+    own = {"inner_steps": settings.inner_steps, "start": settings.start_words}
+    counts = SimulationCounts(**vars(_counts(simulated)), **heat, **own)
     return evaluation.judge(
         *(system, reference, iid, sim, floor, _counts(samples), counts, simulated.crossings),
         pooled=transfer.against_pooled(plane, reference, count),
@@ -282,7 +318,7 @@ def report(runs: Sequence[Run], display: Display) -> None:
     """Write report.html and the figures of every run."""
     for run in runs:
         chosen, source = Chosen.of(run, "report"), run.directory / METRICS
-        if _of(run) != chosen.made_from:
+        if not _of_these_frames(_of(run), chosen.made_from):
             number = "" if run.result is None else f" --result {run.result}"
             raise StageError(
                 f"report: {source} is missing or not of {chosen.words}: run `fokker evaluate{number}` first"

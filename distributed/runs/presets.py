@@ -200,6 +200,7 @@ def _molecules(
             integrator="langevin" if paper else "baoab",
             force_time=_force_time(method),
             first_phi_positive=paper and alanine,
+            start="data" if paper else "stratified",
         ),
         cluster=ClusterConfig(),
         reference=ALANINE_REFERENCE if alanine else DIPEPTIDE_REFERENCE,

@@ -11,6 +11,7 @@ from ...analysis.report import figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
 from ...analysis.results import (
+    BARRIER_HEADER,
     COLUMNS,
     DEFINITIONS,
     TABLE_HEADER,
@@ -29,7 +30,10 @@ from .run import Run
 REPORT, FIGURES = "report.html", "figures"
 LONG_STEP, LONG_STEP_OF_INNER = 1.0, 2.5
 """Largest ω dt that is not warned of, and that of steps which are made of inner ones."""
-FORCED = ", the first at one of φ > 0, as in the paper"
+BARRIERS_CAPTION = (
+    "Free energy along φ from the minimum of φ < 0; bands are one standard error. The umbrella is of windows "
+    "on the learned energy; frames end where barriers are too high for any to be there."
+)
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
 
@@ -56,6 +60,13 @@ def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) ->
             "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
             figures.fokker_planck_curves(result.fokker_planck_error),
         )
+    along = {
+        "" if len(result.systems) == 1 else name: one.molecule.profiles
+        for name, one in result.systems.items()
+        if one.molecule and one.molecule.profiles
+    }
+    if along:
+        drawn["barriers"] = BARRIERS_CAPTION, figures.free_energies_along_phi(along)
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
     for name, (_, png) in images.items():
         files.write(run.directory / FIGURES / f"{name}.png", png)
@@ -153,7 +164,7 @@ def _simulation_rows(counts: SimulationCounts, settings: SimulateConfig) -> list
             "largest ω dt, by the mass-weighted Hessian at frames of the data",
             f"{known(counts.largest_omega_dt, 2)} (stable below {counts.limit:.3g})",
         ),
-        ("chains start at", "training frames" + (FORCED if settings.first_phi_positive else "")),
+        ("chains start at", settings.start_words),
     ]
 
 
@@ -172,6 +183,9 @@ def _molecule_tables(systems: Mapping[str, SystemResult]) -> list[Table]:
             part = "residue" if result.molecule and result.molecule.torsions else "distance"
             header = (part, *(f"{metric.upper()} {kind}" for kind, metric in COLUMNS))
             tables.append((f"{name} by {part} (JS corrected)", header, rows))
+    for name, result in systems.items():
+        if result.molecule and (profiles := result.molecule.profiles):
+            tables.append((f"{name}: {profiles.words}", BARRIER_HEADER, profiles.table()))
     tables += [_structure(name, result.molecule) for name, result in systems.items() if result.molecule]
     return tables
 

@@ -231,11 +231,16 @@ class Run:
 
     def simulation(self, result: Result[SimulateConfig]) -> "tuple[Simulation, ...]":
         """The work that a simulation is made by, for each system."""
-        from ..campaigns.starts import FromData
+        from ..campaigns.starts import FromData, FromSamples, Start, Stratified
         from ..campaigns.works import Simulation
 
         folder, origin = self.simulations.folder(result), result.origin
-        start = FromData(self.data.absolute(), origin.split, result.settings.first_phi_positive)
+        settings, place = result.settings, (self.data.absolute(), origin.split)
+        start: Start = FromData(*place, settings.first_phi_positive)
+        if settings.start == "stratified":
+            start = Stratified(*place)
+        elif settings.start == "samples":
+            start = FromSamples(archive.read(self.model).description.sample)
         return tuple(
             Simulation(
                 *(self.model, self.name, system, start, result.settings),
@@ -305,14 +310,14 @@ class Run:
         return found
 
     def require_saved(self) -> None:
-        """ConfigError unless the settings are those saved, where it runs aside; for what only reads.
+        """ConfigError unless the settings are those saved, but for where it runs and how evaluate judges.
 
         ConfigError as well if there is no such run.
         """
         path = self.directory / CONFIG
         saved = to_dict(load(path))
         differing = _differences(saved, to_dict(self.config))
-        changed = [change for change in differing if not change[0].startswith("cluster.")]
+        changed = [change for change in differing if not change[0].startswith(("cluster.", "umbrella."))]
         if changed:
             name, old, new = changed[0]
             part = name.split(".")[0]

@@ -125,7 +125,7 @@ def run(arguments: RunArguments, display: "Display") -> None:
         campaign = campaign_run.prepare(planned, arguments.cluster, display)
         campaign_tools.announce(campaign, display)
         result = campaign_run.carry_out(campaign, arguments.cluster, display)
-        campaign_tools.show(result, display)
+        campaign_tools.show(result, campaign.config.start, display)
         display.stage("report", str(directory / campaign_run.REPORT))
         campaign_run.require_kept(campaign, result)
 
@@ -143,7 +143,7 @@ def status(arguments: FolderArguments, display: "Display") -> None:
         rate = f"{total.steps / total.seconds:,.0f}" if total and total.seconds else ""
         rows.append((name, f"{tally.done}/{tally.segments}", f"{tally.done / tally.segments:.0%}", rate))
     display.table(PROGRESS, rows)
-    campaign_tools.show(result, display)
+    campaign_tools.show(result, campaign.config.start, display)
     if failures:
         display.table(FAILURES, [one.row(number) for number, one in enumerate(failures, 1)])
 

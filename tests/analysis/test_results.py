@@ -10,12 +10,15 @@ import pytest
 from fokker.analysis import results
 from fokker.analysis.results import (
     TABLE_HEADER,
+    Estimate,
     FrameCounts,
+    FreeEnergy,
     Length,
     MadeFrom,
     Metrics,
     MirrorImages,
     Part,
+    Profiles,
     RunResult,
     Scores,
     SimulationCounts,
@@ -28,11 +31,17 @@ from fokker.data.files import FileError, write_json
 KINDS = {kind: Scores(value, 10 * value) for kind, value in (("iid", 0.011), ("sim", 0.015), ("floor", 0.01))}
 COUNTS = FrameCounts(400, 1, 40, 2, 1)
 HEAT = SimulationCounts(400, 1, 40, 2, 1, 300.0, 299.0, 278.0, None)
+KNOWN = Estimate(3.8, 0.1)
 STRUCTURE = Structure(
     bonds={"ALA1-N ALA1-CA": Length({"reference": (0.14, 0.003), "sim": (0.15, nan)}, {"sim": 0.01})},
     distances={},
     mirror_images={"reference": MirrorImages(0, 0.0, {}), "sim": MirrorImages(3, 0.1, {"ALA1": 0.1})},
     torsions=Torsions({"reference": 0.02, "sim": 0.5}, 12),
+    profiles=Profiles(
+        "φ of ALA2",
+        "biased",
+        {"reference": FreeEnergy([0.0, nan], [0.1, nan], Estimate(9.0, nan, True), KNOWN, KNOWN)},
+    ),
 )
 SYSTEM = SystemResult(
     KINDS,
@@ -65,6 +74,20 @@ def test_a_result_comes_back_as_it_was_and_null_stands_for_what_is_not_finite(tm
     assert content["format"] == results.FORMAT
     assert content["corrected"]["sim"]["js"] == 0.015
     assert content["fokker_planck_error"]["0-0.1"] == [[0.1, 0.2], [3.0, None]]
+
+
+def test_a_result_of_before_barriers_and_starts_is_read(tmp_path: Path):
+    path, content = tmp_path / "metrics.json", results.to_json(RUN)
+    del content["made_from"]["umbrella"]
+    for part in (content, *content["systems"].values()):
+        del part["simulate"]["start"]
+    del content["systems"]["AC"]["molecule"]["profiles"]
+    write_json(path, content)
+    assert repr(results.read(path)) == repr(
+        replace(
+            RUN, systems=RUN.systems | {"AC": replace(SYSTEM, molecule=replace(STRUCTURE, profiles=None))}
+        )
+    )
 
 
 @pytest.mark.parametrize("content", ["{}", '{"paper": {}, "corrected": {}}', '{"format": 0}', "[]"])

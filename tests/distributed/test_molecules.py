@@ -18,6 +18,7 @@ from fokker.data.molecules.arrays import molecule_of, molecules_of
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.distributed import tasks
+from fokker.distributed.campaigns import windows
 from fokker.distributed.campaigns.segments import Segment
 from fokker.distributed.campaigns.starts import FromData
 from fokker.distributed.campaigns.works import Sampling, Simulation
@@ -30,6 +31,7 @@ from fokker.model.config import (
     ObjectiveConfig,
     SampleConfig,
     SimulateConfig,
+    UmbrellaConfig,
 )
 from fokker.model.diffusion.schedule import NoiseSchedule
 from fokker.model.networks.springs import log_density
@@ -212,3 +214,16 @@ def test_ten_dipeptides_of_a_size_are_simulated_by_one_compilation(jobs, peptide
         settings = SampleConfig(samples=4, chunk=4, evaluations=4)
         Sampling(model, "run", system, settings, tmp_path, 3, "test").compute(Segment(0, 4, 0, 4))
     assert [function._cache_size() - was for function, was in zip(counted, before, strict=True)] == [1, 1, 1]
+
+
+def test_windows_give_a_free_energy_of_an_energy_alone(jobs, peptides: Path):
+    system = System.of(Dataset(peptides), "AV", WARM)
+    dynamics = SimulateConfig(frames=20, chains=20, chunk=20, timestep=1e-3, friction=5.0)
+    settings = UmbrellaConfig(windows=8, replicas=2, strength=5.0, burn_in=0.05, length=0.5, interval=0.05)
+    asked = (model_of(jobs, WARM), system)
+    profile = windows.profile(*asked, dynamics, settings, (peptides, "train"), 0)
+    assert profile is not None
+    assert profile.share.sum() == pytest.approx(1)
+    late = replace(dynamics, force_time=0.5)  # A score is there.
+    for other, none in ((late, settings), (dynamics, replace(settings, windows=0))):
+        assert windows.profile(*asked, other, none, (peptides, "train"), 0) is None

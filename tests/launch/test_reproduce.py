@@ -93,7 +93,7 @@ def test_table_and_figure_are_written_and_printed_beside_the_published_values(ta
         method: {definition: [tuple(cell) for cell in row] for definition, row in rows[method].items()}
         for method in rows
     }
-    assert markdown(cells, SEEDS, "table6") == text
+    assert markdown(cells, SEEDS, "table6", "frames of the data") == text
     assert text in result.stdout
     assert "| | published | 0.0122 ± 0.0013 | 0.0448 ± 0.0125 | 0.1110 ± 0.0060 | 0.5040 ± 0.1500 |" in text
     assert (root / "free-energy.png").read_bytes().startswith(b"\x89PNG")
@@ -162,8 +162,9 @@ def test_markdown_has_the_published_row_below_ours():
 
 def test_one_seed_has_no_deviation():
     cells = {"paper": [(0.0123, None)] * 4, "corrected": [(0.02, None)] * 4}
-    lines = markdown({"two-for-one": cells}, 1, "table6").splitlines()
+    lines = markdown({"two-for-one": cells}, 1, "table6", "samples of the model").splitlines()
     assert "this work: one seed" in lines[0]
+    assert lines[1].endswith(" Chains of simulations start at samples of the model.")
     assert lines[-1] == "| two-for-one | this work |" + " 0.0123 |" * 4 + " 0.0200 |" * 2
 
 

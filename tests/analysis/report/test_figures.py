@@ -16,12 +16,14 @@ from fokker.analysis.report.figures import (
     HIGHEST,
     fokker_planck_curves,
     free_energies,
+    free_energies_along_phi,
     free_energy_profiles,
     free_energy_surfaces,
     loss_curves,
     to_png,
     to_rgb_array,
 )
+from fokker.analysis.results import Estimate, FreeEnergy, Profiles
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
@@ -290,3 +292,20 @@ def test_pixels_are_those_of_the_figure():
     assert pixels[0, 0].tolist() == [255, 255, 255]
     blue = [int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]
     assert (pixels == blue).all(axis=-1).any(), "red, green and blue are in this order"
+
+
+def test_free_energies_along_phi_have_bands_of_their_errors_and_end_where_nothing_is_known():
+    unknown = Estimate(nan, nan)
+    one = FreeEnergy([0.0, 2.0, nan, 4.0], [0.1, nan, nan, 0.5], unknown, unknown, unknown)
+    profiles = Profiles("φ of ALA2", "biased", {"reference": one, "umbrella": one})
+    figure = free_energies_along_phi({"AC": profiles, "KF": profiles})
+    first, second = figure.axes
+    assert [line.get_label() for line in first.lines] == ["reference (biased frames)", "umbrella"]
+    np.testing.assert_array_equal(first.lines[0].get_ydata(), one.values)
+    np.testing.assert_allclose(
+        np.asarray(first.lines[0].get_xdata(), float), np.pi * np.array([-0.75, -0.25, 0.25, 0.75])
+    )
+    assert len(first.collections) == 2
+    heights = np.concatenate([np.asarray(path.vertices)[:, 1] for path in first.collections[0].get_paths()])
+    assert (np.nanmin(heights), np.nanmax(heights)) == (-0.1, 4.5)
+    assert second.get_ylabel() == "KF\nfree energy (kT)"

@@ -66,6 +66,19 @@ def test_a_dataset_of_several_peptides_has_one_scale_and_centred_frames(tmp_path
     assert description["bond_means"] == pytest.approx([0.14] * 13, abs=0.005)
 
 
+def test_what_biased_frames_know_of_torsions_is_kept_by_split(tmp_path):
+    report = tmp_path / "reference.json"
+    report.write_text(json.dumps({"phi": {"1": [[0.2, 0.8]]}}))
+    sources = [
+        trajectory(tmp_path / "in", "KF", report=report),
+        trajectory(tmp_path / "other", "KF", split="validation"),
+        trajectory(tmp_path / "in", "AV"),
+    ]
+    dataset = converted(sources, tmp_path / "out")
+    assert dataset.description("KF")["phi"] == {"train": {"1": [[0.2, 0.8]]}}
+    assert "phi" not in dataset.description("AV")
+
+
 def test_what_is_converted_stays_untouched(tmp_path):
     pools = pool([trajectory(tmp_path / "in", "KF")], BACKBONE)
     convert_all(pools, BACKBONE, tmp_path / "out")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import pi
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -12,6 +13,8 @@ from fokker.data.config import ReferenceConfig
 from fokker.data.readers.layouts import open_source
 from fokker.data.readers.sources import Conditions
 from fokker.data.reference.dynamics import BINS, Reference, _Walk
+from fokker.data.reference.profiles import BINS as PROFILE_BINS
+from fokker.data.reference.profiles import PARTS, bins_of
 
 SHORT = ReferenceConfig(learning=0.004, production=0.008, block=0.004, interval=0.2, frames=30)
 
@@ -34,6 +37,22 @@ def test_a_walk_that_was_cut_off_ends_as_an_undisturbed_one(tmp_path: Path):
     assert not list(tmp_path.rglob(".work")), "nothing is left behind"
     assert whole.finished
     assert whole.finish()["frames"] == 30, "what is finished is not made again"
+    with np.load(whole.directory / "GA-biased-arrays.npz") as biased:
+        assert biased["positions"].shape == (40, 20, 3)
+        assert biased["positions"].dtype == biased["bias"].dtype == np.float32
+        assert biased["walker"].tolist() == [0] * 20 + [1] * 20
+        phi = mdtraj.compute_phi(
+            mdtraj.Trajectory(
+                biased["positions"], mdtraj.load(whole.directory / "GA-traj-state0.pdb").topology
+            )
+        )[1][:, 0]
+        weights = np.exp(biased["bias"] / whole.config.kT).reshape(2, 20)
+    weights /= 2 * weights.sum(axis=1, keepdims=True)
+    parts = np.array(whole.finish()["phi"]["1"])
+    assert parts.shape == (2 * PARTS, PROFILE_BINS)
+    expected = np.bincount(bins_of(phi), weights.reshape(-1), PROFILE_BINS)
+    np.testing.assert_allclose(parts.sum(axis=0), expected, rtol=1e-4)
+    np.testing.assert_allclose(parts.reshape(2, -1).sum(axis=1), 0.5, rtol=1e-5)
 
 
 def test_its_files_are_read_with_their_conditions(tmp_path: Path):

@@ -8,7 +8,15 @@ from math import nan
 import pytest
 from rich.console import Console
 
-from fokker.analysis.results import FrameCounts, Scores, SimulationCounts, SystemResult
+from fokker.analysis.results import (
+    Estimate,
+    FrameCounts,
+    FreeEnergy,
+    Profiles,
+    Scores,
+    SimulationCounts,
+    SystemResult,
+)
 from fokker.distributed.campaigns.pool import Tally
 from fokker.distributed.campaigns.segments import Summary
 from fokker.distributed.groups.events import Event
@@ -249,6 +257,32 @@ def test_the_simulation_has_a_line_of_its_temperature_and_its_step(plain: Displa
     found = [line.strip() for line in printed(plain).splitlines() if "simulation" in line]
     known = "simulation at 299.9, 278 at the steps, ω dt 0.54 rms"
     assert found == [f"{known}, ω dt at most 1.31 of 2", known]
+    assert max(map(len, printed(plain).splitlines())) <= WIDTH
+
+
+def test_the_table_of_a_simulation_says_where_its_chains_started(plain: Display):
+    values = {kind: Scores(0.1, 0.2) for kind in ("iid", "sim", "floor")}
+    one = result(values, {}, 299.91, 278.04)
+    plain.metrics("both", replace(one, simulate=replace(one.simulate, start="samples of the model")))
+    assert printed(plain).rstrip().splitlines()[-1] == " chains start at samples of the model"
+
+
+def test_barriers_have_a_table_of_what_is_known_of_them(plain: Display):
+    def of(*values: Estimate) -> FreeEnergy:
+        return FreeEnergy([0.0, nan], [0.1, nan], *values)
+
+    reference = of(Estimate(10.82, 0.16), Estimate(21.33, nan, at_least=True), Estimate(3.76, 0.14))
+    learned = of(Estimate(10.9, 0.12), Estimate(15.04, 0.17), Estimate(2.35, 0.14))
+    plain.barriers(Profiles("φ of ALA2", "biased", {"reference": reference, "umbrella": learned}))
+    lines = [line.split("  ") for line in printed(plain).splitlines()]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert rows[0] == ["φ, in kT", "reference", "learned", "difference"]
+    assert rows[2:5] == [
+        ["barrier near 0", "10.82 ± 0.16", "10.90 ± 0.12", "0.08 ± 0.20"],
+        ["barrier near ±2π/3", "> 21.33", "15.04 ± 0.17", "< -6.29"],
+        ["F(φ > 0) − F(φ < 0)", "3.76 ± 0.14", "2.35 ± 0.14", "-1.41 ± 0.20"],
+    ]
+    assert "φ of ALA2: reference by biased frames, learned by umbrella windows" in printed(plain)
     assert max(map(len, printed(plain).splitlines())) <= WIDTH
 
 

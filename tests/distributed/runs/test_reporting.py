@@ -11,12 +11,15 @@ import pytest
 
 from fokker.analysis.reduction import held
 from fokker.analysis.results import (
+    Estimate,
     FrameCounts,
+    FreeEnergy,
     Length,
     MadeFrom,
     Metrics,
     MirrorImages,
     Part,
+    Profiles,
     RunResult,
     Scores,
     SimulationCounts,
@@ -131,7 +134,7 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     assert (
         "<td>simulation</td><td>2</td><td>stride 50, integrator baoab, first_phi_positive True</td>" in report
     )
-    assert "training frames, the first at one of φ &gt; 0" in report, (
+    assert "frames of the data, the first at one of φ &gt; 0" in report, (
         "of the result, not of the newest settings"
     )
     assert reporting.made_from(tmp_path / "report.html") == "0a1b"
@@ -160,6 +163,19 @@ def test_mirror_images_stand_beside_the_modes_of_beads_that_have_a_hand():
     rows = rows_of(structure({}, mirrored=True))
     assert rows[2] == ("mirror images at CA", "0.0000", "0.1250", "0.5000", "", "")
     assert len(rows_of(structure({}))) == 2
+
+
+def test_barriers_have_a_table_before_the_modes():
+    known = FreeEnergy(
+        [0.0], [0.1], Estimate(9.0, 0.2), Estimate(15.0, nan, at_least=True), Estimate(3.0, 0.1)
+    )
+    profiles = Profiles("φ of ALA2", "biased", {"reference": known, "umbrella": known})
+    molecule = replace(structure({}), profiles=profiles)
+    (title, header, rows), _ = reporting._molecule_tables({"ala": replace(SYSTEM, molecule=molecule)})
+    assert title == "ala: φ of ALA2: reference by biased frames, learned by umbrella windows"
+    assert header == ("φ, in kT", "reference", "learned", "difference")
+    assert rows[0] == ("barrier near 0", "9.00 ± 0.20", "9.00 ± 0.20", "0.00 ± 0.28")
+    assert rows[1][1:] == ("> 15.00", "> 15.00", "not known")
 
 
 def test_what_has_no_torsions_is_reported_by_its_lengths_alone():

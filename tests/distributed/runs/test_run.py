@@ -24,6 +24,7 @@ CHANGEABLE = {
     "sample": {"evaluations": 20},
     "simulate": {"timestep": 0.01},
     "cluster": {"simulators": 3},
+    "umbrella": {"windows": 12},
 }
 OTHERS = {
     "method": "mixture",
@@ -177,9 +178,32 @@ def test_what_only_reads_refuses_other_settings(directory: Path, part: str):
     assert saved(directory) == CONFIG
 
 
-def test_what_only_reads_may_run_elsewhere(directory: Path):
-    Run(changed("cluster"), directory).require_saved()
+@pytest.mark.parametrize("part", ["cluster", "umbrella"])
+def test_what_only_reads_may_run_elsewhere_and_judge_otherwise(directory: Path, part: str):
+    Run(changed(part), directory).require_saved()
     assert saved(directory) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({}, "FromData", "frames of the data"),
+        (
+            {"first_phi_positive": True},
+            "FromData",
+            "frames of the data, the first at one of φ > 0, as in the paper",
+        ),
+        ({"start": "stratified"}, "Stratified", "frames of the data, of both signs of φ by their shares"),
+    ],
+)
+def test_chains_start_where_the_settings_say(tmp_path: Path, settings: dict, kind: str, words: str):
+    config = replace(CONFIG, simulate=replace(CONFIG.simulate, **settings))
+    shards.write(tmp_path / "data", {"name": "toy"}, {"train": np.zeros((2, 2), np.float32)})
+    run = Run(config, tmp_path)
+    asked = run.simulations.ask(config.simulate, Origin("model", "data", 5, "train"))
+    (simulation,) = run.simulation(asked)
+    assert type(simulation.start).__name__ == kind
+    assert config.simulate.start_words == words
 
 
 def test_what_only_reads_needs_a_run_and_makes_none(tmp_path: Path):

@@ -205,6 +205,7 @@ def test_metrics_compare_the_finite_frames_and_count_the_others(run: Run):
         "step_temperature": pytest.approx(0.91 * (199 * 20.0 + 200 * 30.0) / 399),
         "largest_omega_dt": None,
         "inner_steps": 1,
+        "start": "frames of the data",
     }
     assert result.simulate.rms_omega_dt == pytest.approx(2 * np.sqrt(0.09))
 
