@@ -193,7 +193,7 @@ def test_protocol_of_the_paper_for_molecules(name: str):
         ("alanine-dipeptide", 300, 100, 1_200_000),
         ("alanine-dipeptide-small", 300, 400, 50_000),
         ("dipeptides", 310, 10, 30_000),
-        ("dipeptides-small", 310, 100, 1000),
+        ("dipeptides-small", 310, 200, 5000),
     ],
 )
 def test_simulations_of_molecules_are_as_long_as_promised(
