@@ -123,7 +123,7 @@ def mueller_brown(method: Method, recipe: Recipe) -> Config:
 # Tables 4 and 5 of the paper, and what two cores train in less than an hour.
 ALANINE = _Size(((96, 96),) * 3, (7000, 2000, 1000), (96, 96), 10_000)
 DIPEPTIDES = _Size(((128, 128, 128), (96, 96), (96, 96)), (100, 20, 10), (128, 128, 128), 120)
-ALANINE_SMALL = _Size(((64, 64),) * 3, (80, 110, 60), (64, 64), 100, 128, 4, 16)
+ALANINE_SMALL = _Size(((64, 64),) * 3, (72, 96, 52), (64, 64), 100, 128, 4, 16)
 DIPEPTIDES_SMALL = _Size(((64, 64),) * 3, (24, 36, 15), (64, 64), 30, 128, 4, 16)
 
 
