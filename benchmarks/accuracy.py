@@ -16,14 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fokker.analysis import results
+from fokker.data import files
+
+PROFILE = ("barrier", "difference")
 PRESET = "alanine-dipeptide-small"
 METHODS = ("score", "diffusion", "two-for-one", "mixture", "fokker-planck")
 """Beside `both`, in the order of the paper's tables; two-for-one comes after what it is made of."""
 TWO_FOR_ONE = ("--simulate.force-time", "0.02")
 STAGES = ("train", "sample", "simulate", "evaluate")
-HEADER = (
-    "method", "iid JS", "sim JS", "iid PMF", "sim PMF", "iid p(φ>0)", "sim p(φ>0)", "bond spreads", "minutes"
-)  # fmt: skip
+COLUMNS = (
+    *("iid JS", "sim JS", "iid PMF", "sim PMF", "iid p(φ>0)", "sim p(φ>0)"),
+    *("barrier near 0", "F(φ>0) − F(φ<0)", "bond spreads", "minutes"),
+)
+"""Free energies in kT, by umbrella windows on the learned energy; spreads over the reference's."""
 
 
 def main() -> None:
@@ -56,12 +62,12 @@ def main() -> None:
         for part in arguments.curve.split(",")
         if part
     }
-    print("", " | ".join(HEADER), "", sep="| ")
-    print("|", " | ".join(["---"] * len(HEADER)), "|")
+    first = next(iter(rows.values()))[0]
+    print("|", " | ".join(["method", *COLUMNS]), "|")
+    print("|", " | ".join(["---"] * (1 + len(COLUMNS))), "|")
+    print("| floor, or reference |", " | ".join(reference(first)), "|")
     for name, every in rows.items():
-        print(
-            "|", name, "|", " | ".join(shown(column) for column in zip(*map(cells, every), strict=True)), "|"
-        )
+        print("|", name, "|", " | ".join(map(shown, zip(*map(cells, every), strict=True))), "|")
     print(json.dumps({"benchmark": "accuracy", "commit": commit(), "rows": rows}))
 
 
@@ -93,34 +99,38 @@ class Table:
 
     def epochs(self, method: str) -> list[int]:
         """Of every expert, as the whole run has them."""
-        config = json.loads((self.folder / f"{method}-0" / "config.json").read_text())
+        config = files.read_json(self.folder / f"{method}-0" / "config.json")
         return [expert["epochs"] for expert in config["experts"]]
 
-    def found(self, name: str, numbers: str) -> dict[str, Any] | None:
+    def found(self, name: str, numbers: str) -> results.RunResult | None:
         """Metrics of the samples and the simulation of these numbers; None where there are none."""
         for path in (self.folder / name / "metrics.json", self.folder / name / f"metrics-{numbers}.json"):
             if path.exists():
-                metrics = json.loads(path.read_text())
-                of = metrics["made_from"]
-                if f"{of['sample']['result']}-{of['simulate']['result']}" == numbers:
-                    return metrics
+                found = results.read(path)
+                assert found.made_from
+                if f"{found.made_from.sample.result}-{found.made_from.simulate.result}" == numbers:
+                    return found
         return None
 
     def result(self, name: str, numbers: str) -> dict[str, Any]:
-        """What the table shows of a run."""
-        metrics = self.found(name, numbers)
-        assert metrics, f"{name}: fokker ended well and left no metrics"
-        (system,) = metrics["systems"].values()
-        bonds = [bond["spread"] for bond in system["molecule"]["bonds"].values()]
-        seconds = json.loads((self.folder / name / "timings.json").read_text())
+        """What the table shows of a run, as plain values."""
+        found = self.found(name, numbers)
+        assert found, f"{name}: fokker ended well and left no metrics"
+        (system,) = found.systems.values()
+        molecule = system.molecule
+        assert molecule
+        assert molecule.torsions
+        assert molecule.profiles
+        profiles, seconds = molecule.profiles.sets, files.read_json(self.folder / name / "timings.json")
+        umbrella = profiles.get("umbrella")
         return {
-            **{
-                f"{kind} {metric}": system["corrected"][kind][metric]
-                for metric in ("js", "pmf")
-                for kind in ("iid", "sim", "floor")
-            },
-            "phi_positive": system["molecule"]["torsions"]["phi_positive"],
-            "bond_spreads": [bond["sim"][1] / bond["reference"][1] for bond in bonds],
+            "scores": {kind: vars(system.corrected[kind]) for kind in ("iid", "sim", "floor")},
+            "phi_positive": molecule.torsions.phi_positive,
+            "reference": {key: str(getattr(profiles["reference"], key)) for key in PROFILE},
+            "learned": {key: getattr(umbrella, key).value for key in PROFILE} if umbrella else {},
+            "bonds": [
+                bond.spread["sim"][1] / bond.spread["reference"][1] for bond in molecule.bonds.values()
+            ],
             "minutes": {stage: seconds[stage] / 60 for stage in STAGES if stage in seconds},
         }
 
@@ -139,19 +149,29 @@ class Table:
 
 
 def cells(result: dict[str, Any]) -> tuple[list[float], ...]:
-    """The numbers of each column."""
-    phi = result["phi_positive"]
+    """The numbers of each column; none where they are not known."""
+    scores, phi, learned = result["scores"], result["phi_positive"], result["learned"]
     return (
-        *([result[f"{kind} {metric}"]] for metric in ("js", "pmf") for kind in ("iid", "sim")),
+        *([scores[kind][metric]] for metric in ("js", "pmf") for kind in ("iid", "sim")),
         [phi["iid"]],
         [phi["sim"]],
-        [min(result["bond_spreads"]), max(result["bond_spreads"])],
+        *([learned[key]] if key in learned else [] for key in PROFILE),
+        [min(result["bonds"]), max(result["bonds"])],
         [sum(result["minutes"].values())],
     )
 
 
+def reference(result: dict[str, Any]) -> list[str]:
+    """The row of what is to be met; the barriers of a reference are known by biased frames alone."""
+    floor, phi = result["scores"]["floor"], f"{result['phi_positive']['reference']:.4f}"
+    scores = [f"{floor[metric]:.4f}" for metric in ("js", "js", "pmf", "pmf")]
+    return [*scores, phi, phi, *result["reference"].values(), "1", ""]
+
+
 def shown(column: Sequence[list[float]]) -> str:
     """Mean ± standard deviation over seeds; a range where there are two numbers."""
+    if not all(column):
+        return ""
     if len(column[0]) == 2:
         return f"{min(low for low, _ in column):.2f}–{max(high for _, high in column):.2f}"
     values = [value for (value,) in column]
