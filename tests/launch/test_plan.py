@@ -192,7 +192,9 @@ def test_sizes_that_nothing_tells_have_to_be_given(tmp_path: Path):
 
 def test_a_graph_transformer_is_planned_with_its_springs(tmp_path: Path):
     config = changed(
-        PRESETS["alanine-dipeptide-small"]("score", "fokker"), network={"heads": 1, "head_width": 2}
+        PRESETS["alanine-dipeptide-small"]("score", "fokker"),
+        network={"heads": 1, "head_width": 2},
+        train={"optimiser": "adamw"},
     )
     config = replace(config, experts=(replace(config.experts[0], hidden=(4,)),))
     data = sizes(config, tmp_path)

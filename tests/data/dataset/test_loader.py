@@ -159,8 +159,8 @@ def test_weights_come_with_their_frames(split, processes):
         frames, _, known = (np.concatenate(part, axis=1) for part in zip(*triples, strict=True))
         np.testing.assert_array_equal(known[..., 0], numbers(frames) / 2)
         np.testing.assert_array_equal(known[..., 1], numbers(frames) % 3)
-    apart = [next(blocks(split, PLAN, 4, 6, weights=one))[0] for one in (None, weights)]
-    np.testing.assert_array_equal(*apart)
+    plain, weighted = (next(blocks(split, PLAN, 4, 6, weights=one))[0] for one in (None, weights))
+    np.testing.assert_array_equal(weighted, plain)
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -15,7 +15,7 @@ from fokker.model.losses.weights import Bias, Biased, along
 
 from ..conftest import PLAIN, MixtureExpert, deviation, expert_config
 
-BINS, BATCH, COUNT = 72, 128, 400
+BINS, BATCH, COUNT = 72, 128, 200
 GRID = -np.pi + 2 * np.pi * np.arange(BINS) / BINS
 TABLE = -2 * (1 + np.cos(GRID - 0.4))
 """V/kT of a bias that keeps its frames around φ = 0.4, where those of equilibrium hardly are."""
