@@ -169,7 +169,7 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
         weights = _weights(pool)
         splits[BIASED] = np.concatenate([np.load(part, mmap_mode="r") for part in every])
         splits[WEIGHTS] = weights.columns
-        bias["bias"] = weights.along(pool.sources[0].atoms_of(bead_map).tolist())
+        bias["bias"] = weights.along(pool.of("train")[0].atoms_of(bead_map).tolist())
     description = {
         "beads": beads.to_json(),
         "layout": pool.sources[0].layout,
