@@ -151,6 +151,11 @@ class ReferenceConfig:
         return round(1000 * self.production / self.interval)
 
     @property
+    def biased(self) -> int:
+        """Biased frames that there are: as many of every walker, `kept` or a few more."""
+        return -(-self.kept // self.walkers) * self.walkers
+
+    @property
     def kT(self) -> float:
         """Thermal energy in kJ/mol."""
         return BOLTZMANN * self.temperature

@@ -25,6 +25,9 @@ class TrainConfig:
     """Parts of a batch that are taken one after another, where it does not fit the devices at once."""
     mix: Literal["frames", "equal"] = "frames"
     """How often each system is drawn: as it has frames, or all equally often."""
+    frames: Literal["equilibrium", "biased"] = "equilibrium"
+    """Frames of equilibrium, or the biased ones that references drew them from, which also lie on barriers,
+    with weights; these only where the data have them of every system that is trained on."""
     hide_residues: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How often the type of a residue is hidden, so that those of no training molecule can be met."""
     optimiser: Literal["adamw", "muon"] = "adamw"

@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..config import DataConfig, MoleculesConfig
+from ..config import BOLTZMANN, DataConfig, MoleculesConfig
 from ..files import replacing, sha256_of, write_json
 from ..molecules import springs
 from ..molecules.bead_map import BeadMap
 from ..molecules.beads import Beads
 from ..molecules.residues import MoleculeError
+from ..readers.arrays import ArchivedArray
 from ..readers.found import Found
 from ..readers.layouts import open_source
 from ..readers.places import SPLITS
 from ..readers.pooling import DEFAULT_SPLIT, Pool
 from ..readers.sources import Conditions, Source, coarse_frames, require_same_conditions
 from ..reference import profiles
-from .shards import MANIFEST, SYSTEM, Dataset, finish, write_system
+from ..reference.biased import Weights
+from .shards import BIASED, MANIFEST, SYSTEM, WEIGHTS, Dataset, finish, write_system
 
 PARTS = ".parts"
 
@@ -105,6 +107,8 @@ def convert(source: Source, bead_map: BeadMap, directory: Path) -> Found:
     Memory holds the beads of one trajectory, and its atoms a few MiB at a time. Raises MoleculeError as
     reading does.
     """
+    if (biased := _biased(source)) is not None:
+        convert(biased, bead_map, directory)
     part = _part(source, bead_map, directory)
     told = part.with_suffix(".json")
     if told.exists() and part.exists():
@@ -116,6 +120,14 @@ def convert(source: Source, bead_map: BeadMap, directory: Path) -> Found:
         np.save(file, frames)
     write_json(told, asdict(found))
     return found
+
+
+def _biased(source: Source) -> Source | None:
+    """The biased frames of a reference to train on, as a trajectory; None where there are none."""
+    if source.biased is None or (source.split or DEFAULT_SPLIT) != "train":
+        return None
+    # No frame may be left out: each has its weight.
+    return replace(source, positions=ArchivedArray(source.biased), biased=None, skip_damaged=False)
 
 
 def _part(source: Source, bead_map: BeadMap, directory: Path) -> Path:
@@ -133,6 +145,9 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
     beads of all its trajectories.
     """
     parts = [_part(source, bead_map, directory) for source in pool.sources]
+    biased = [_biased(source) for source in pool.of("train")]
+    every = [_part(source, bead_map, directory) for source in biased if source is not None]
+    parts += every
     done = directory / PARTS / f"{sha256_of([pool.name, *(part.name for part in parts)])[:32]}.done"
     if done.exists() and (directory / pool.name / SYSTEM).exists():
         return
@@ -149,6 +164,12 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
             entry = {"name": source.place or source.path.name, "split": split}
             trajectories.append({**entry, "frames": len(loaded[-1]), "spacing": spacing})
         splits[split] = np.concatenate(loaded)
+    bias: dict[str, Any] = {}
+    if every and len(every) == len(biased):
+        weights = _weights(pool)
+        splits[BIASED] = np.concatenate([np.load(part, mmap_mode="r") for part in every])
+        splits[WEIGHTS] = weights.columns
+        bias["bias"] = weights.along(pool.of("train")[0].atoms_of(bead_map).tolist())
     description = {
         "beads": beads.to_json(),
         "layout": pool.sources[0].layout,
@@ -157,9 +178,20 @@ def write_pool(pool: Pool, bead_map: BeadMap, directory: Path) -> None:
         "trajectories": trajectories,
         # Of datasets without them the fingerprint is what it was.
         **({"phi": phi} if phi else {}),
+        **bias,
     }
     write_system(directory, pool.name, description, splits)
     write_json(done, pool.name)
+
+
+def _weights(pool: Pool) -> Weights:
+    """Of the biased frames of all references of a molecule."""
+    found = []
+    for source in pool.of("train"):
+        assert source.biased is not None
+        assert source.conditions.temperature is not None
+        found.append(Weights.read(source.biased, BOLTZMANN * source.conditions.temperature))
+    return Weights.joined(found)
 
 
 def _measured(beads: Beads, frames: Frames) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import grain
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from .shards import Split
 from .shuffle import shuffled
@@ -89,16 +89,19 @@ class Columns(grain.sources.RandomAccessDataSource):
     processes: int
     norm: float = 1.0
     first: int = 0
+    weights: Split | None = None
+    """Of biased frames, as `shards.WEIGHTS` are."""
 
     def __len__(self) -> int:
         return -(-(self.plan.steps - self.first) // self.block) * self.plan.batch
 
-    def __getitem__(self, index: int) -> tuple[Float[np.ndarray, "block *shape"], Int[np.ndarray, "block"]]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         block, column = divmod(int(index), self.plan.batch)
         turn, process = divmod(column, self.processes)
         row = process * (self.plan.batch // self.processes) + turn
         frames = _frames_of_block(self.plan, self.first + block * self.block, self.block)[:, row]
-        return self.norm * self.split.gather(frames), self.split.system_of(frames)
+        known = self.norm * self.split.gather(frames), self.split.system_of(frames)
+        return known if self.weights is None else (*known, self.weights.gather(frames))
 
 
 def blocks(
@@ -109,23 +112,25 @@ def blocks(
     process: int = 0,
     processes: int = 1,
     norm: float = 1.0,
-) -> Generator[tuple[Float[np.ndarray, "block rows *shape"], Int[np.ndarray, "block rows"]], None, None]:
+    weights: Split | None = None,
+) -> Generator[tuple[np.ndarray, ...], None, None]:
     """Blocks of batches from `first_step` on: this process's rows of every batch.
 
-    Each block holds frames times `norm`, and the numbers of the systems that they are of. Process p holds the
-    p-th of `processes` equal parts of the batch. One thread reads ahead.
+    Each block holds frames times `norm` (block, rows, *shape), and the numbers of the systems that they are
+    of; where there are `weights`, of the same frames, also these (block, rows, 2). Process p holds the p-th
+    of `processes` equal parts of the batch. One thread reads ahead.
     """
     if plan.batch % processes:
         raise ValueError(f"batch_size {plan.batch} cannot be shared equally by {processes} processes")
     dataset = grain.experimental.ElasticIterator(
-        grain.MapDataset.source(Columns(split, plan, block, processes, norm, first_step)),
+        grain.MapDataset.source(Columns(split, plan, block, processes, norm, first_step, weights)),
         plan.batch,
         grain.sharding.ShardOptions(process, processes),
         read_options=grain.ReadOptions(num_threads=1, prefetch_buffer_size=4),
     )
     iterator = iter(dataset)
     try:
-        for frames, systems in iterator:
-            yield frames.swapaxes(0, 1), systems.swapaxes(0, 1)
+        for parts in iterator:
+            yield tuple(part.swapaxes(0, 1) for part in parts)
     finally:
         iterator.close()  # Otherwise Grain's threads leak.

@@ -2,6 +2,7 @@
 
     DIRECTORY/manifest.json
     DIRECTORY/SYSTEM/train-00000.npy …, reference-00000.npy …, system.json
+    DIRECTORY/SYSTEM/biased-00000.npy …, weights-00000.npy …    of references that fokker made
 
 The manifest names source and units, and describes every system with the SHA-256 of its shards; its own hash
 is the fingerprint of the dataset. It is written last, so a directory without one is unfinished; the same
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +28,10 @@ from ..errors import FokkerError
 MANIFEST, SYSTEM = "manifest.json", "system.json"
 FORMAT = 1
 FRAMES_PER_SHARD = 2**20
+BIASED, WEIGHTS = "biased", "weights"
+"""Splits of the frames that those of a reference's training were drawn from, and, for each of them, of the
+logarithm of its weight, 1 in the mean over each walker, and the number of its walker. The `bias` in the
+system's description says how the weight follows from torsions."""
 
 Frames = Float[np.ndarray, "frames *shape"]
 
@@ -130,8 +135,23 @@ class Dataset:
         return self.systems_with(split) or self._lacks(f"split {split!r}")
 
     def _lacks(self, what: str) -> NoReturn:
-        known = dict.fromkeys(name for part in self.manifest["systems"].values() for name in part["splits"])
+        known = dict.fromkeys(name for system in self.systems for name in self.splits(system))
         raise DatasetError(f"{self.directory} has no {what}, only {', '.join(known)}")
+
+    def splits(self, system: str) -> tuple[str, ...]:
+        """Names of a system's splits of equilibrium, in their order."""
+        return tuple(
+            name for name in self.manifest["systems"][system]["splits"] if name not in (BIASED, WEIGHTS)
+        )
+
+    def training(self, frames: Literal["equilibrium", "biased"]) -> "tuple[Split, Split | None]":
+        """The frames to train on, and their weights.
+
+        Biased ones only if every system that is trained on has them; those of equilibrium have no weights.
+        """
+        if frames == "biased" and {*self.systems_with("train")} <= {*self.systems_with(BIASED)}:
+            return self.split(BIASED), self.split(WEIGHTS)
+        return self.split("train"), None
 
     @property
     def norm(self) -> float:

@@ -1,5 +1,6 @@
 """Molecules as the networks see them: arrays, padded to common sizes."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...model.losses.weights import Bias
 from ...model.molecules import Molecule
 from ...model.networks.springs import Springs
 from ..dataset.shards import Dataset
@@ -52,6 +54,25 @@ def molecules_of(dataset: Dataset, shape: tuple[int, ...]) -> Molecule | None:
     tables = {beads: _pad(molecule, shape[0], bonds, angles) for beads, molecule in known.items()}
     nothing = next(iter(tables.values()))._replace(mask=jnp.zeros(shape[0], bool))
     return jax.tree.map(lambda *parts: jnp.stack(parts), *(tables.get(beads, nothing) for beads in every))
+
+
+def bias_of(dataset: Dataset) -> Bias:
+    """What is known of the bias under which the biased frames of each system of a dataset were made."""
+    every = [dataset.description(system).get("bias", {}) for system in dataset.systems]
+    known = [bias if bias.get("torsions") else None for bias in every]
+    beads = [np.array(bias["torsions"] if bias else np.empty((0, 4)), np.int32) for bias in known]
+    tables = [np.array(bias["tables"] if bias else np.empty((1, 0, 1)), np.float32) for bias in known]
+    return Bias(_stacked(beads), _stacked(tables))
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> Array:
+    """Along a new axis, filled up with zeros to the largest."""
+    largest = np.max([array.shape for array in arrays], axis=0)
+    filled = [
+        np.pad(array, [(0, size - own) for size, own in zip(largest, array.shape, strict=True)])
+        for array in arrays
+    ]
+    return jnp.asarray(np.stack(filled))
 
 
 def _springs(beads: Beads, table: Table, norm: float) -> Springs:

@@ -1,7 +1,7 @@
 """Trajectories of peptides in the layouts in which people publish and keep them, behind one interface.
 
 - Timewarp: NAME-traj-arrays.npz and NAME-traj-state0.pdb, in one folder or in train, val and test; with
-  NAME-reference.json where `fokker dataset generate` made them.
+  NAME-reference.json and NAME-biased-arrays.npz where `fokker dataset generate` made them.
 - Klein & Noé's and the authors' release: [all_]train.npy …, each a pickled dictionary of peptides, with PDB
   files beside; all atoms, or beads already.
 - MDTraj HDF5 (bgmol), and whatever else mdtraj opens, with a topology of the same name or the only one there,
@@ -23,6 +23,7 @@ import numpy as np
 from ..molecules.bead_map import BeadMap
 from ..molecules.bonds import UNITS
 from ..molecules.residues import MoleculeError, parse_sequence
+from ..reference.biased import ENDING
 from .arrays import ArchivedArray, StoredArray, members
 from .formats import Trajectory
 from .opening import HDF5, STRUCTURES, TOPOLOGIES, TRAJECTORIES, ending_of, require_reader, stem_of
@@ -152,8 +153,13 @@ def _timewarp_pair(arrays: Path, place: Place) -> Source:
     report = arrays.with_name(name + _REPORT)
     conditions = _timewarp_conditions(arrays, report)
     split = split_of(arrays, place.root)
-    known = report if report.exists() else None
-    return Source(name, "timewarp", ArchivedArray(arrays), state, split, conditions=conditions, report=known)
+    known, biased = report if report.exists() else None, arrays.with_name(name + ENDING)
+    return Source(
+        *(name, "timewarp", ArchivedArray(arrays), state, split),
+        conditions=conditions,
+        report=known,
+        biased=biased if known and biased.exists() and "tables" in members(biased) else None,
+    )
 
 
 def _timewarp_conditions(arrays: Path, report: Path) -> Conditions:

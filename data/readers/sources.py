@@ -84,6 +84,8 @@ class Source:
     """Where forces stand, which are not used."""
     report: Path | None = None
     """Of a reference that `fokker dataset generate` made."""
+    biased: Path | None = None
+    """Those that the frames of such a reference were drawn from, where it tells their bias."""
 
     @property
     def path(self) -> Path:
@@ -257,11 +259,15 @@ class Source:
         """The molecule under a bead map. Raises MoleculeError as `beads.map_beads` does."""
         return map_beads(self.topology, bead_map, self.name, self._topology_words)[1]
 
+    def atoms_of(self, bead_map: BeadMap) -> Int[np.ndarray, "beads"]:
+        """The atom that each bead is, by its number in a frame."""
+        return map_beads(self.topology, bead_map, self.name, self._topology_words)[0]
+
     def coarse_blocks(
         self, bead_map: BeadMap, size: int | None = None, found: Found | None = None
     ) -> Iterator[Float[np.ndarray, "frames beads 3"]]:
         """As `blocks`, of the beads; every bond of the molecule but those of hydrogens is checked before."""
-        indices, _ = map_beads(self.topology, bead_map, self.name, self._topology_words)
+        indices = self.atoms_of(bead_map)
         for frames in self.blocks(size, indices, found):
             yield np.ascontiguousarray(frames[:, indices])
 

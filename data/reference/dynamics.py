@@ -6,7 +6,8 @@ are made; drawing them with weights exp(V/kT) gives the equilibrium back (Torrie
 independent, so that they can run in parallel. Units: nm, ps, kJ/mol, K.
 
     NAME-traj-arrays.npz    frames of equilibrium: positions
-    NAME-biased-arrays.npz  those that they were drawn from, in order of time: positions, bias, walker
+    NAME-biased-arrays.npz  those that they were drawn from, in order of time: positions, bias, walker; and
+                            the bias of each walker along each torsion (tables) of four atoms (atoms)
     NAME-traj-state0.pdb    a structure
     NAME-reference.json     how it was made, and the weights of φ of the biased frames (`profiles`)
 """
@@ -14,7 +15,7 @@ independent, so that they can run in parallel. Units: nm, ps, kJ/mol, K.
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,7 +31,7 @@ from mdtraj.geometry.dihedral import indices_phi
 from .. import files
 from ..config import ReferenceConfig
 from ..molecules.residues import MoleculeError
-from . import profiles
+from . import biased, profiles
 from .building import FORCE_FIELDS, SOLVENT, build, make_system, require_openmm
 
 BINS = 72
@@ -80,7 +81,7 @@ class Reference:
             return json.loads(self._file("reference.json").read_text())
         random = np.random.default_rng([self.config.seed, self.config.walkers])
         share, left = divmod(self.config.frames, self.config.walkers)
-        drawn, sizes, crossings, seen, biased = [], [], 0, [], []
+        drawn, sizes, crossings, seen, made, tables = [], [], 0, [], [], []
         topology = mdtraj.load(str(self._work / "walker-0" / "start.pdb")).topology
         for walker in range(self.config.walkers):
             blocks = [
@@ -95,7 +96,8 @@ class Reference:
             phi = _phi(positions, topology)
             crossings += _crossings(phi)
             seen.append([profiles.weigh(angles, weights) for angles in phi.T])
-            biased.append((positions, bias, np.full(len(bias), walker)))
+            made.append((positions, bias, np.full(len(bias), walker)))
+            tables.append(blocks[-1]["production"])
             drawn.append(positions[random.choice(len(weights), share + (walker < left), p=weights)])
         frames = random.permutation(np.concatenate(drawn))
         report = {
@@ -114,18 +116,24 @@ class Reference:
             "phi_positive_of_each_walker": [_positive(_phi(part, topology)) for part in drawn],
             "phi": _by_residue(topology, seen),
         }
-        self._write(frames, [np.concatenate(part) for part in zip(*biased, strict=True)], report)
+        positions, bias, walkers = (np.concatenate(part) for part in zip(*made, strict=True))
+        kept = {
+            "positions": positions.astype(np.float32),
+            "bias": bias.astype(np.float32),
+            "walker": walkers.astype(np.int32),
+            "tables": np.stack(tables).astype(np.float32),
+            "atoms": np.asarray(indices_phi(topology), np.int32).reshape(-1, 4),
+        }
+        self._write(frames, kept, report)
         return report
 
     def _write(
         self,
         frames: Float[np.ndarray, "frames atoms 3"],
-        biased: Sequence[np.ndarray],
+        kept: Mapping[str, np.ndarray],
         report: dict[str, Any],
     ) -> None:
-        positions, bias, walker = biased
-        parts = {"positions": positions.astype(np.float32), "bias": bias.astype(np.float32)}
-        self._write_arrays("biased-arrays.npz", **parts, walker=walker.astype(np.int32))
+        self._write_arrays(biased.ENDING.removeprefix("-"), **kept)
         times = np.arange(len(frames)) * 1.0
         self._write_arrays("traj-arrays.npz", positions=frames.astype(np.float32), time=times)
         start = (self._work / "walker-0" / "start.pdb").read_bytes()
@@ -153,7 +161,7 @@ class Reference:
 
     @property
     def _frames_per_walker(self) -> int:
-        return -(-self.config.kept // self.config.walkers)
+        return self.config.biased // self.config.walkers
 
     @property
     def _frames_per_block(self) -> int:

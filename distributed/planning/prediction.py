@@ -160,8 +160,9 @@ class Steps:
         train = replace(self.train, batch_size=rows, accumulate=accumulate)
         expert = Expert(config, self.network, self.shape)
         step = make_train_step(expert, self.objective, train, 1, 1, self.molecules)
-        frames, systems = ((rows, *self.shape), jnp.float32), ((rows,), jnp.int32)
-        batch = Batch._make(jax.ShapeDtypeStruct(*part) for part in (frames, systems))
+        frames: Any = jax.ShapeDtypeStruct((rows, *self.shape), jnp.float32)
+        systems: Any = jax.ShapeDtypeStruct((rows,), jnp.int32)
+        batch = Batch(frames, systems)
         key_shape = jax.eval_shape(lambda: jax.random.key(0))
         return jax.jit(step).lower(self._state(config), batch, key_shape)
 

@@ -82,7 +82,7 @@ def _frames(config: Config, dataset: Dataset | None) -> int:
     """Training frames: those of the dataset, or of what would be made."""
     data = config.data
     if dataset is not None:
-        return len(dataset.split("train"))
+        return len(dataset.training(config.train.frames)[0])
     if isinstance(data, MuellerBrownConfig):
         return data.frames
     if data.path is not None:
@@ -92,7 +92,9 @@ def _frames(config: Config, dataset: Dataset | None) -> int:
         )
     if not data.sequences or config.reference is None:
         raise UnknownSizes("how many frames are there? Give --frames N, or a dataset as --data")
-    return config.reference.frames * len(data.sequences)
+    made = config.reference
+    each = made.biased if config.train.frames == "biased" else made.frames
+    return each * len(data.sequences)
 
 
 def _dataset(config: Config, directory: Path) -> Dataset | None:

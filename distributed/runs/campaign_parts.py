@@ -175,7 +175,7 @@ class Parts:
             name = system.named_in(dataset)
             if system.beads is None:
                 continue  # A run of a toy has no other.
-            if name is None or split not in dataset.manifest["systems"][name]["splits"]:
+            if name is None or split not in dataset.splits(name):
                 raise ConfigError(
                     f"the data of {model} have no {system.name} in their split {split}: take samples, or the "
                     "frames of a .npy file",
@@ -232,7 +232,7 @@ class Parts:
         dataset, prefers = found
         if (name := system.named_in(dataset)) is None:
             return None
-        splits = list(dataset.manifest["systems"][name]["splits"])
+        splits = dataset.splits(name)
         return (dataset, prefers if prefers in splits else splits[0]) if splits else None
 
     def reference(self, model: str, system: System) -> tuple[Path, str] | None:

@@ -100,7 +100,7 @@ def _molecules(run: Run) -> list[Molecule]:
         if (place / MANIFEST).exists():
             dataset = Dataset(place)
             described = ((name, dataset.description(name).get("beads")) for name in dataset.systems)
-            splits = {name: system["splits"] for name, system in dataset.manifest["systems"].items()}
+            splits = {name: dataset.splits(name) for name in dataset.systems}
             return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
     if config.path is not None:
         return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]

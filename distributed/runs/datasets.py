@@ -189,7 +189,7 @@ def _inspect_dataset(dataset: Dataset, figure: Path | None, display: Display, ea
         beads = Beads.from_json(dataset.description(name)["beads"])
         # What the system was made of; some datasets do not know.
         planes, known = ramachandran(beads), dataset.description(name).get("trajectories", [])
-        for split in dataset.manifest["systems"][name]["splits"]:
+        for split in dataset.splits(name):
             frames = dataset.split(split, name)
             positive = UNKNOWN
             if planes:

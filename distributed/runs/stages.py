@@ -95,6 +95,12 @@ def train(runs: Sequence[Run], display: Display) -> None:
         if not (run.data / MANIFEST).exists():
             raise StageError(f"train: {run.data} is not there, run `fokker data` first")
     display.stage("train", "1 expert" if len(jobs) == 1 else f"{len(jobs)} experts")
+    for data in dict.fromkeys(run.data for run in runs if run.config.train.frames == "biased"):
+        frames, weights = Dataset(data).training("biased")
+        kind = (
+            "of equilibrium, as not every system has biased ones" if weights is None else "biased, weighted"
+        )
+        display.stage("", f"{len(frames)} frames, {kind}")
     joining.connect(runs[0].config.cluster)
     at_once = max(len(run.jobs) for run in runs)
     of_job = {job.directory: run for run in runs for job in run.jobs}

@@ -123,8 +123,8 @@ class _Loop:
 
     def run(self, state: TrainState, stopped: Callable[[], bool]) -> TrainState:
         first, processes, block = int(state.step), jax.process_count(), self.program.block
-        split, norm = self.dataset.split("train"), self.dataset.norm
-        source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm)
+        (split, weights), norm = self.dataset.training(self.job.train.frames), self.dataset.norm
+        source = blocks(split, self.plan, block, first, jax.process_index(), processes, norm, weights)
         every = -(-self.job.train.checkpoint_every // block) * block
         # On CPUs steps and host share the cores: nothing is gained, and a part's time would be another's.
         # GPUs ask the host before each step of a part: its metrics may be there when the call returns.
@@ -219,9 +219,10 @@ class _Loop:
             self.checkpoints.wait()
             kept = self.checkpoints.latest_step
             rows = [self.plan.frames_of(np.array([step]), r)[0] for r in range(self.plan.batch)]
+            frames, _ = self.dataset.training(self.job.train.frames)
             try:
                 with replacing(path) as partial:
-                    np.save(partial, self.dataset.norm * self.dataset.split("train").gather(np.asarray(rows)))
+                    np.save(partial, self.dataset.norm * frames.gather(np.asarray(rows)))
             except FileError as error:
                 written = str(error)
         epoch, batch = divmod(step, self.plan.steps_per_epoch)

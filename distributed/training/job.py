@@ -70,7 +70,7 @@ class ExpertJob:
     def load(self) -> tuple[Dataset, Expert, Plan]:
         """The data, the expert's functions and the plan of its batches."""
         dataset = Dataset(self.data)
-        split = dataset.split("train")
+        split, _ = dataset.training(self.train.frames)
         expert = Expert(self.expert, self.network, split.shape)
         alike = split.frames_of_systems if self.train.mix == "equal" else ()
         plan = Plan(len(split), self.train.batch_size, self.expert.epochs, self.seed, alike)

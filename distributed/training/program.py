@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, UInt
 
 from ...data.dataset.loader import Plan
 from ...data.dataset.shards import Dataset
-from ...data.molecules.arrays import molecules_of
+from ...data.molecules.arrays import bias_of, molecules_of
 from ...model.experts import Expert
 from ..cluster import devices
 from .job import ExpertJob
@@ -49,18 +49,26 @@ class Program:
         return self._compiled(state, batches, np.int32(first), np.int32(count), wishes, key=self._step_key)
 
     def place(
-        self, frames: Float[np.ndarray, "block rows *shape"], systems: Int[np.ndarray, "block rows"]
+        self,
+        frames: Float[np.ndarray, "block rows *shape"],
+        systems: Int[np.ndarray, "block rows"],
+        weights: Float[np.ndarray, "block rows 2"] | None = None,
     ) -> Batch:
-        """This process's rows as its part of the global batches."""
+        """This process's rows as its part of the global batches; `weights` are those of biased frames."""
         place = partial(jax.make_array_from_process_local_data, self._rows)
-        return Batch(*(place(np.ascontiguousarray(part)) for part in (frames, systems.astype(np.int32))))
+        parts = [frames, systems.astype(np.int32)]
+        if weights is not None:
+            parts += [weights[..., 0], weights[..., 1].astype(np.int32)]
+        return Batch(*(place(np.ascontiguousarray(part)) for part in parts))
 
     @cached_property
     def _compiled(self) -> Any:
         job, plan = self._job, self._plan
         molecules = molecules_of(self._dataset, self._expert.shape)
+        weighted = self._dataset.training(job.train.frames)[1] is not None
         step = make_train_step(
-            self._expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, molecules, self.mesh
+            *(self._expert, job.objective, job.train, plan.steps, plan.steps_per_epoch, molecules, self.mesh),
+            bias_of(self._dataset) if weighted else None,
         )
 
         # The state is not donated: it is small beside the activations, and saves read it while steps go on.
@@ -84,10 +92,12 @@ class Program:
         shape = (self.block, plan.batch)
         frames: Any = jax.ShapeDtypeStruct((*shape, *self._expert.shape), np.float32, sharding=self._rows)
         systems: Any = jax.ShapeDtypeStruct(shape, np.int32, sharding=self._rows)
+        weights: Any = jax.ShapeDtypeStruct(shape, np.float32, sharding=self._rows)
+        batches = Batch(frames, systems, *((weights, systems) if weighted else ()))
         number = jax.ShapeDtypeStruct((), np.int32)
         wishes = jax.ShapeDtypeStruct((self.mesh.size,), np.int32, sharding=self._flags)
         lowered = jax.jit(part, out_shardings=self.replicated).lower(
-            self.initial, Batch(frames, systems), number, number, wishes, key=self._step_key
+            self.initial, batches, number, number, wishes, key=self._step_key
         )
         return lowered.compile()
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ...model.config import ExpertConfig, ObjectiveConfig
 from ...model.experts import Expert, Parameters
 from ...model.losses.objective import Losses, draw, loss
+from ...model.losses.weights import Bias
 from ...model.molecules import Molecule, hide_residues
 from ..config import TrainConfig
 
@@ -25,10 +26,15 @@ AXIS = "batch"
 
 
 class Batch(NamedTuple):
-    """Normalised frames, padded to a common shape, and the number of the molecule that each is of."""
+    """Normalised frames, padded to a common shape, and the number of the molecule that each is of.
+
+    Of biased frames also their log-weights, and the numbers of the walkers that made them.
+    """
 
     frames: Float[Array, "*axes"]
     system: Int[Array, "*rows"]
+    log_weight: Float[Array, "*rows"] | None = None
+    walker: Int[Array, "*rows"] | None = None
 
 
 class TrainState(NamedTuple):
@@ -88,12 +94,13 @@ def make_train_step(
     steps_per_epoch: int,
     molecules: Molecule | None = None,
     mesh: Mesh | None = None,
+    bias: Bias | None = None,
 ) -> TrainStep:
     """One step of `expert`: gradient, AdamW, moving average; its noise follows from the key and the step.
 
-    `molecules` holds what `Batch.system` counts. All is drawn for the whole batch; it is taken in one part on
-    each device of `mesh`, whose axis is AXIS, and there in `config.accumulate` parts one after another, which
-    changes nothing but the rounding.
+    `molecules` holds what `Batch.system` counts, and `bias` what gives biased frames their weights. All is
+    drawn for the whole batch; it is taken in one part on each device of `mesh`, whose axis is AXIS, and there
+    in `config.accumulate` parts one after another, which changes nothing but the rounding.
     """
     update = optimiser(config, steps).update
     first_regularised = round(objective.consistency_start * steps)
@@ -106,13 +113,15 @@ def make_train_step(
         if config.hide_residues and own is not None:
             own = hide_residues(own, jax.random.fold_in(key, 4), config.hide_residues)
         x0 = expert.space.augment(batch.frames, jax.random.fold_in(key, 3))
-        x0, own = jax.tree.map(lambda a: jnp.repeat(a, objective.rows(1), axis=0), (x0, own))
+        biased = None
+        if bias is not None and batch.log_weight is not None and batch.walker is not None:
+            biased = bias.rows(batch.system, batch.log_weight, batch.walker)
+        x0, own, biased = jax.tree.map(lambda a: jnp.repeat(a, objective.rows(1), axis=0), (x0, own, biased))
         drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 
         def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:
-            x0, drawn, own = part
             slope = jax.grad(loss, has_aux=True)
-            gradients, losses = slope(parameters, expert, objective, x0, drawn, own, regularised=regularised)
+            gradients, losses = slope(parameters, expert, objective, *part, regularised=regularised)
             return losses, gradients
 
         def mean_gradient(parameters: Parameters, rows: Any) -> tuple[Losses, Parameters]:
@@ -135,7 +144,7 @@ def make_train_step(
             vector, unravel = ravel_pytree(mean_gradient(parameters, rows))
             return unravel(jax.lax.pmean(vector, AXIS))
 
-        rows = x0, drawn, own
+        rows = x0, drawn, own, biased
         if mesh is None or mesh.size == 1:
             return mean_gradient(parameters, rows)
         # Each device differentiates its own rows: left to the compiler, it would exchange more and fuse less.

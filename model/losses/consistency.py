@@ -43,16 +43,20 @@ def consistency(
     weight: Times,
     probes: Key[Array, "batch"],
     partner: Times,
+    of_frame: Times | None = None,
 ) -> tuple[Scalar, Batch]:
     """The term at noised configurations x, before its λ, and their scores, which it needs anyway.
 
     Residuals count as w(t) R·R′/D², the classification from the `partner` times in nats. `probes` are keys.
+    The classification is of densities, so that its rows carry the weights `of_frame` of biased frames. A
+    residual is zero at every x, whatever lies there: without weights, it is looked for on barriers as well.
     """
     if config.consistency == "diffclf":
         log_density = partial(expert.log_density, parameters)
         values, scores = jax.vmap(jax.value_and_grad(log_density))(x, t, molecules)
         others = jax.vmap(log_density)(x, partner, molecules)
-        return jnp.mean(diffclf(values, others)), scores
+        nats = diffclf(values, others)
+        return jnp.mean(nats if of_frame is None else of_frame * nats), scores
 
     def residuals(x: Configuration, t: Scalar, molecule: Molecule | None, key: PRNGKeyArray) -> Residuals:
         log_density = partial(expert.log_density, parameters, molecule=molecule)

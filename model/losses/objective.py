@@ -14,6 +14,7 @@ from ..diffusion.schedule import NoiseSchedule
 from ..experts import Expert, Parameters
 from ..molecules import Molecule
 from .consistency import consistency, neighbours
+from .weights import Biased
 
 Times = Float[Array, "batch"]
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -116,6 +117,7 @@ def loss(
     x0: Float[Array, "batch *shape"],
     drawn: Noise,
     molecules: Molecule | None = None,
+    biased: Biased | None = None,
     *,
     regularised: bool,
 ) -> tuple[Float[Array, ""], Losses]:
@@ -123,7 +125,7 @@ def loss(
 
     Denoising (eq. 5): mean of w(t) ‖σ s(x_t, t) + ε‖² / D, by networks in `config.compute`. The term, such as
     the mean of w(t) R·R′ / D² (eq. 13), is over the first rows of each of `config.groups`, whose scores come
-    with it in float32.
+    with it in float32. Rows of `biased` frames are weighed as `weights` says.
     """
     t, weight, noise, probes, partner = drawn
     batch, schedule = x0.shape[0], expert.schedule
@@ -131,6 +133,8 @@ def loss(
     sigma = schedule.sigma(t).reshape(wide)
     x = schedule.alpha(t).reshape(wide) * x0 + sigma * noise
 
+    counts = weight if biased is None else weight * biased.denoising_weight(x, schedule.sigma(t))
+    of_frame = None if biased is None else biased.weight()
     dimension = jnp.asarray(expert.space.dimension(molecules))
     count = config.regularised_rows(batch) if regularised else 0
     groups = config.groups(batch) if regularised else batch
@@ -141,7 +145,7 @@ def loss(
             grouped = a.reshape(groups, len(a) // groups, *a.shape[1:])
             return jax.lax.collapse(grouped[:, part], 0, 2)
 
-        return jax.tree.map(take, (x, t, molecules, weight, probes, partner))
+        return jax.tree.map(take, (x, t, molecules, weight, probes, partner, of_frame))
 
     first, rest = (rows(part) for part in (np.s_[: count // groups], np.s_[count // groups :]))
     coarse = replace(expert, compute=config.compute)
@@ -152,5 +156,5 @@ def loss(
         both = (part.reshape(groups, -1, *x.shape[1:]) for part in (taken, scores))
         scores = jnp.concatenate([*both], axis=1).reshape(x.shape)
     errors = jnp.sum((sigma * scores + noise) ** 2, axis=tuple(range(1, x.ndim))) / dimension
-    denoising = jnp.mean(weight * errors)
+    denoising = jnp.mean(counts * errors)
     return denoising + expert.config.consistency_weight * term, Losses(denoising, term)

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
 
-from fokker.data.config import MoleculesConfig
+from fokker.data.config import BOLTZMANN, MoleculesConfig
 from fokker.data.dataset.convert import (
     PARTS,
     check,
@@ -17,6 +18,7 @@ from fokker.data.dataset.convert import (
     sources_of,
 )
 from fokker.data.dataset.shards import SYSTEM, Dataset
+from fokker.data.molecules.arrays import bias_of
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 from fokker.data.molecules.residues import MoleculeError
@@ -77,6 +79,74 @@ def test_what_biased_frames_know_of_torsions_is_kept_by_split(tmp_path):
     dataset = converted(sources, tmp_path / "out")
     assert dataset.description("KF")["phi"] == {"train": {"1": [[0.2, 0.8]]}}
     assert "phi" not in dataset.description("AV")
+
+
+def reference(folder, sequence: str, biased: bool = True) -> Path:
+    """One as `fokker dataset generate` leaves it, of 40 biased frames of two walkers."""
+    arrays = timewarp(folder, sequence, 310)
+    if biased:
+        random = np.random.default_rng(1)
+        frames = np.load(arrays)["positions"]
+        np.savez(
+            folder / f"{sequence}-biased-arrays.npz",
+            positions=np.concatenate([frames, frames + 1.0]),
+            bias=-random.uniform(0, 9, 40).astype(np.float32),
+            walker=np.repeat([0, 1], 20),
+            tables=-random.uniform(0, 9, (2, 1, 72)).astype(np.float32),
+            atoms=[[2, 5, 6, 8]],
+        )
+    return folder
+
+
+def test_biased_frames_of_training_references_go_along_with_their_weights(tmp_path):
+    """Training takes them if all training systems have them; what is measured is of equilibrium."""
+    reference(tmp_path / "in/train", "KF")
+    reference(tmp_path / "in/test", "AV")
+    dataset = converted(open_source(tmp_path / "in"), tmp_path / "out")
+    frames, weights = dataset.training("biased")
+    assert weights is not None
+    assert (len(frames), len(weights), dataset.splits("KF")) == (40, 40, ("train",))
+    assert list(dataset.manifest["systems"]["AV"]["splits"]) == ["test"]
+    np.testing.assert_allclose(frames.read()[:20], dataset.split("train").read(), atol=1e-6)
+    log_weight, walker = weights.read().T
+    np.testing.assert_array_equal(walker, np.repeat([0, 1], 20))
+    np.testing.assert_allclose([np.exp(log_weight[:20]).mean(), np.exp(log_weight[20:]).mean()], 1, rtol=1e-5)
+    with np.load(tmp_path / "in/train/KF-biased-arrays.npz") as arrays:
+        kT = BOLTZMANN * 310
+        constants = log_weight[[0, 20]] - arrays["bias"][[0, 20]] / kT
+        np.testing.assert_allclose(log_weight, arrays["bias"] / kT + np.repeat(constants, 20), rtol=1e-5)
+        expected = arrays["tables"][:, 0] / kT + constants[:, None]
+    bias = dataset.description("KF")["bias"]
+    assert bias["torsions"] == [[2, 5, 6, 8]], "every atom of this file is a bead"
+    np.testing.assert_allclose(np.array(bias["tables"])[:, 0], expected, rtol=1e-4)
+    tables = bias_of(dataset)
+    assert (tables.beads.shape, tables.tables.shape) == ((2, 1, 4), (2, 2, 1, 72))
+    dataset.verify()
+    assert dataset.training("equilibrium")[1] is None
+
+
+def test_references_without_biased_frames_are_converted_to_the_same_bits_as_ever(tmp_path):
+    for name in ("with", "without"):
+        reference(tmp_path / name / "train", "KF", biased=name == "with")
+    every = [
+        converted(open_source(tmp_path / name), tmp_path / f"{name}-out") for name in ("with", "without")
+    ]
+    plain = every[1].manifest["systems"]["KF"]
+    assert list(plain["splits"]) == ["train"]
+    assert list(plain["description"])[-1] == "trajectories"
+    weighted = every[0].manifest["systems"]["KF"]
+    assert weighted["splits"].pop("biased")
+    assert weighted["splits"].pop("weights")
+    assert weighted["description"].pop("bias")
+    assert every[0].manifest == every[1].manifest
+    assert every[1].training("biased")[1] is None
+
+
+def test_biased_frames_are_left_out_unless_all_trajectories_of_a_molecule_have_them(tmp_path):
+    reference(tmp_path / "in/a/train", "KF")
+    reference(tmp_path / "in/b/train", "KF", biased=False)
+    dataset = converted(open_source(tmp_path / "in"), tmp_path / "out")
+    assert list(dataset.manifest["systems"]["KF"]["splits"]) == ["train"]
 
 
 def test_what_is_converted_stays_untouched(tmp_path):

@@ -149,6 +149,20 @@ def test_frames_are_as_they_are_stored_unless_a_norm_is_given(split):
     assert numbers(whole).max() > 25
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_weights_come_with_their_frames(split, processes):
+    """Of frame i (i/2, i mod 3), from shards as large as those of the frames; frames are as without them."""
+    columns = np.stack([np.arange(50) / 2, np.arange(50) % 3], axis=1).astype(np.float32)
+    weights = Split(tuple(np.split(columns, (17, 34))), split.systems)
+    parts = [blocks(split, PLAN, 4, 6, p, processes, weights=weights) for p in range(processes)]
+    for triples in zip(*parts, strict=True):
+        frames, _, known = (np.concatenate(part, axis=1) for part in zip(*triples, strict=True))
+        np.testing.assert_array_equal(known[..., 0], numbers(frames) / 2)
+        np.testing.assert_array_equal(known[..., 1], numbers(frames) % 3)
+    plain, weighted = (next(blocks(split, PLAN, 4, 6, weights=one))[0] for one in (None, weights))
+    np.testing.assert_array_equal(weighted, plain)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match=r"batch_size 51 is larger than the data, 50 frames"):
         replace(PLAN, batch=51)

@@ -41,6 +41,10 @@ def test_a_walk_that_was_cut_off_ends_as_an_undisturbed_one(tmp_path: Path):
         assert biased["positions"].shape == (40, 20, 3)
         assert biased["positions"].dtype == biased["bias"].dtype == np.float32
         assert biased["walker"].tolist() == [0] * 20 + [1] * 20
+        assert biased["tables"].shape == (2, 1, BINS)
+        assert biased["tables"].max() <= 0
+        assert biased["atoms"].shape == (1, 4)
+        assert biased["positions"].shape[0] == whole.config.biased
         phi = mdtraj.compute_phi(
             mdtraj.Trajectory(
                 biased["positions"], mdtraj.load(whole.directory / "GA-traj-state0.pdb").topology

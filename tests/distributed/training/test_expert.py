@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -70,6 +71,33 @@ def test_stopped_and_resumed_is_bitwise_the_same_as_undisturbed(make_job, undist
     assert ours["step"] == theirs["step"] == [*range(8, 2161, 8)]
     assert ours["denoising"] == theirs["denoising"]
     assert ours["seconds"] == sorted(ours["seconds"])
+
+
+@pytest.fixture(scope="module")
+def biased_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of the other tests, half of which count three times as much as the others."""
+    directory, frames = tmp_path_factory.mktemp("biased"), gaussian()
+    weights = np.zeros((len(frames), 2), np.float32)
+    weights[:, 0] = np.log(np.where(np.arange(len(frames)) % 2, 1.5, 0.5))
+    splits = {"train": frames, "reference": frames, shards.BIASED: frames, shards.WEIGHTS: weights}
+    shards.write(directory, {"name": "gaussian"}, splits)
+    return directory
+
+
+def test_a_training_on_biased_frames_resumes_bitwise(make_job, biased_data):
+    """It is another one than that of the same frames without weights."""
+    short = replace(make_job().expert, epochs=2)
+
+    def job(name: str, frames: Literal["equilibrium", "biased"]) -> ExpertJob:
+        config = replace(TRAIN, frames=frames, checkpoint_every=TRAIN.block)
+        return make_job(name=name, data=biased_data, train=config, expert=short)
+
+    whole, cut, plain = job("whole", "biased"), job("cut", "biased"), job("plain", "equilibrium")
+    assert not train(cut, stop_at=8).finished
+    assert all(train(one).finished for one in (whole, cut, plain))
+    found = [parameters.load(one.directory)["Dense_0"]["kernel"] for one in (whole, cut, plain)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
 
 
 def test_parts_of_any_length_give_the_same_bits_and_a_stop_is_heard_after_each(
