@@ -184,7 +184,6 @@ def _molecules(
         ),
         train=TrainConfig(
             batch_size=size.batch,
-            frames="equilibrium" if paper else "biased",
             optimiser="adamw" if paper else "muon",
             learning_rate=3e-4 if paper else 2e-3,
             warm_up=0 if paper else 500,

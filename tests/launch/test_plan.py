@@ -162,14 +162,18 @@ def test_sizes_of_the_toy_are_those_of_its_settings_or_data(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("preset", "frames", "beads", "systems"),
-    [("alanine-dipeptide", 60_000, 5, 1), ("dipeptides-small", 11 * 10_000, 10, 11)],
+    ("preset", "kind", "frames", "beads", "systems"),
+    [
+        ("alanine-dipeptide", "equilibrium", 50_000, 5, 1),
+        ("alanine-dipeptide", "biased", 60_000, 5, 1),
+        ("dipeptides-small", "equilibrium", 11 * 10_000, 10, 11),
+    ],
 )
 def test_sizes_of_molecules_are_those_of_their_sequences(
-    preset: str, frames: int, beads: int, systems: int, tmp_path: Path
+    preset: str, kind: str, frames: int, beads: int, systems: int, tmp_path: Path
 ):
     """Of alanine dipeptide 60,000 biased frames are made, of which 50,000 of equilibrium are drawn."""
-    found = sizes(PRESETS[preset]("both", "fokker"), tmp_path)
+    found = sizes(changed(PRESETS[preset]("both", "fokker"), train={"frames": kind}), tmp_path)
     assert (found.frames, found.shape) == (frames, (beads, 3))
     assert found.molecules is not None
     assert found.molecules.features.shape == (systems, beads, 4)
