@@ -49,13 +49,13 @@ def hang(step: int, marker: str) -> None:
 
     original = program.Program.place
 
-    def place(self, frames, systems):
+    def place(self, frames, systems, weights=None):
         nonlocal step
         step -= len(frames)
         if step <= 0 and jax.process_index() == 1 and not os.path.exists(marker):
             Path(marker).touch()
             stand_still()
-        return original(self, frames, systems)
+        return original(self, frames, systems, weights)
 
     def stand_still():
         while True:
