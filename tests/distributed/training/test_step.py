@@ -86,7 +86,7 @@ def test_training_where_jax_computes_in_float64_is_the_same_training(accumulate:
         data = Batch(jnp.asarray(frames), jnp.asarray(systems))
         return jax.jit(lambda state: train_block(step, state, data, 4, KEY))(state)
 
-    frames, systems = (np.asarray(part) for part in batches(4))
+    frames, systems = (np.asarray(part) for part in batches(4)[:2])
     state, metrics = trained()
     with jax.enable_x64(True):
         double, found = trained()

@@ -97,7 +97,7 @@ ERRORS = [
     # unknown settings
     ("run mueller-brown --train.bach-size 64", ["--train.bach-size: did you mean --train.batch-size?"]),
     ("run mueller-brown --batch-size 64", ["--batch-size: did you mean --train.batch-size?"]),
-    ("run mueller-brown --frames 10", ["did you mean --data.frames or --simulate.frames?"]),
+    ("run mueller-brown --frames 10", ["did you mean --data.frames or --train.frames or --simulate.frames?"]),
     ("run mueller-brown --train 10", ["unknown option --train: did you mean --train.batch-size"]),
     ("run mueller-brown --experts.3.epochs 5", ["--experts.3.epochs", "experts.0 to experts.2"]),
     ("run mueller-brown --experts.1.epochs 5 --method diffusion", ["diffusion has experts.0 only"]),
