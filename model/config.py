@@ -306,6 +306,14 @@ class UmbrellaConfig:
             raise ValueError(f"windows {self.windows} is odd: neighbours change places, two and two")
 
 
+START_WORDS = {
+    "data": "frames of the data",
+    "stratified": "frames of the data, of both signs of φ by their shares",
+    "samples": "samples of the model",
+}
+"""For people: chains start at …"""
+
+
 @dataclass(frozen=True, config=STRICT)
 class SimulateConfig(DynamicsConfig):
     """Langevin dynamics in the learned potential."""
@@ -327,13 +335,8 @@ class SimulateConfig(DynamicsConfig):
     @property
     def start_words(self) -> str:
         """For people: chains start at …"""
-        words = {
-            "data": "frames of the data",
-            "stratified": "frames of the data, of both signs of φ by their shares",
-            "samples": "samples of the model",
-        }
         forced = ", the first at one of φ > 0, as in the paper" if self.first_phi_positive else ""
-        return words[self.start] + forced
+        return START_WORDS[self.start] + forced
 
     def __post_init__(self):
         super().__post_init__()

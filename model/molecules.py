@@ -10,6 +10,8 @@ from .config import UNKNOWN, VOCABULARY
 from .networks.springs import Springs
 
 Mask = Bool[Array, "beads"]
+Torsion = Int[Array, "4"]
+"""The beads, one after another, whose torsion it is."""
 
 
 class Molecule(NamedTuple):
@@ -56,3 +58,12 @@ def random_rotations(key: PRNGKeyArray, count: int, dtype: Any = float) -> Float
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def torsion(x: Float[Array, "*batch beads 3"], beads: Torsion) -> Float[Array, "*batch"]:
+    """Torsion angle (radians, −π to π) of four beads, in IUPAC's sign; without a gradient on a line."""
+    a, b, c, d = (x[..., beads[place], :] for place in range(4))
+    first, axis, last = b - a, c - b, d - c
+    one, other = jnp.cross(first, axis), jnp.cross(axis, last)
+    sine = jnp.sum(jnp.linalg.norm(axis, axis=-1, keepdims=True) * first * other, axis=-1)
+    return jnp.arctan2(sine, jnp.sum(one * other, axis=-1))

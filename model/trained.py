@@ -26,9 +26,9 @@ from .diffusion import samplers
 from .dynamics import langevin
 from .dynamics.guard import Guard
 from .dynamics.langevin import Force, Keys, Mass, Parts, Positions, Split
-from .dynamics.umbrella import Ladder, Umbrella, torsion
+from .dynamics.umbrella import Ladder, Umbrella
 from .experts import Expert, Parameters, active_at, gate
-from .molecules import Molecule
+from .molecules import Molecule, torsion
 
 Frames = Float[Array, "*batch_and_shape"]
 """Configurations, with any axes before theirs."""

@@ -6,19 +6,30 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from ...analysis.projections import Frames
 from ...analysis.reduction import BLOCK
 from ...analysis.systems import System
 from ...data.archive import Bound
-from ...data.dataset.shards import Dataset
+from ...data.dataset.shards import Dataset, Split
 from ...model import trained
 from ...model.config import SamplerConfig
 from ...model.keys import generator
 
 Start = Callable[[System, int, int, PRNGKeyArray, Bound], Frames | jax.Array]
 """Frames of the chains of one batch, given its number, how many chains it has, and a key of its own."""
+
+
+def frames_of(system: System, data: Path, split: str) -> Split:
+    """Those of a system in a dataset, where it may have another name."""
+    dataset = Dataset(data)
+    return dataset.split(split, system.named_in(dataset) or system.name)
+
+
+def phi_of(system: System, frames: Split) -> Float[np.ndarray, "frames"]:
+    """φ (radians) of the residue in the middle, of every frame; memory holds a block of them."""
+    return np.concatenate([system.phi(block) for block in frames.blocks(BLOCK)])
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,7 @@ class FromData:
 
     def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
         """Frames of one batch."""
-        dataset = Dataset(self.data)
-        frames = dataset.split(self.split, system.named_in(dataset) or system.name)
+        frames = frames_of(system, self.data, self.split)
         chosen = generator(key).integers(len(frames), size=batch)
         if self.first_phi_positive and number == 0:
             rare = np.flatnonzero(system.phi(frames.read()) > 0)
@@ -54,9 +64,8 @@ class Stratified:
 
     def __call__(self, system: System, number: int, batch: int, key: PRNGKeyArray, bound: Bound) -> Frames:
         """Frames of one batch; at random where there is no φ."""
-        dataset, random = Dataset(self.data), generator(key)
-        frames = dataset.split(self.split, system.named_in(dataset) or system.name)
-        positive = np.concatenate([system.phi(block) > 0 for block in frames.blocks(BLOCK)])
+        frames, random = frames_of(system, self.data, self.split), generator(key)
+        positive = phi_of(system, frames) > 0
         begun = np.floor(positive.mean() * np.arange(number * batch, (number + 1) * batch + 1) + 0.5)
         chosen = np.zeros(batch, int)
         for sign in (False, True):

@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...analysis.profiles import Profile
-from ...analysis.reduction import BLOCK
 from ...analysis.systems import System
 from ...data import archive
-from ...data.dataset.shards import Dataset, Split
+from ...data.dataset.shards import Split
 from ...data.molecules.arrays import padded_frames
 from ...model import trained
 from ...model.config import DynamicsConfig, UmbrellaConfig
 from ...model.dynamics.umbrella import Ladder
 from ...model.experts import active_at
 from ...model.keys import generator_of, key_of
+from .starts import frames_of, phi_of
 
 
 def profile(
@@ -40,8 +40,7 @@ def profile(
     experts = read.description.experts
     if not experts[active_at(dynamics.force_time, experts)].conservative:
         return None
-    bound, dataset = read.bind(system.beads), Dataset(data[0])
-    frames = dataset.split(data[1], system.named_in(dataset) or system.name)
+    bound, frames = read.bind(system.beads), frames_of(system, *data)
     centres = -pi + 2 * pi * (np.arange(settings.windows) + 0.5) / settings.windows
     chosen = starts(system, frames, centres, settings.replicas, seed)
     stride = max(1, round(settings.interval / dynamics.timestep))
@@ -73,8 +72,7 @@ def starts(
 
     What is not φ then is as the data have it from the start, wherever they are.
     """
-    phi = np.concatenate([system.phi(block) for block in frames.blocks(BLOCK)])
-    random = generator_of(seed, "umbrella, starts", system.name)
+    phi, random = phi_of(system, frames), generator_of(seed, "umbrella, starts", system.name)
     chosen = []
     for centre in centres:
         distance = np.abs(np.angle(np.exp(1j * (phi - centre))))

@@ -13,6 +13,7 @@ from ...analysis.report.campaign import kinetics_table, table
 from ...data import trajectories
 from ...data.errors import FokkerError
 from ...data.files import FileError, replacing
+from ...model.config import START_WORDS
 from .. import tasks
 from ..campaigns import pool
 from ..campaigns.ledger import Ledger
@@ -197,5 +198,4 @@ def show(result: CampaignResult, start: str, display: Display) -> None:
             if found:
                 header, *rows = found
                 display.table(header, rows)
-        words = {"samples": "samples of the model", "data": "frames of the data"}
-        display.stage("", f"replicas start at {words.get(start, start)}")
+        display.stage("", f"replicas start at {START_WORDS.get(start, start)}")

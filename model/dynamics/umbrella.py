@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-Torsion = Int[Array, "4"]
-"""The beads, one after another, whose torsion it is."""
+from ..molecules import Torsion, torsion
+
 Places = Int[Array, "ladders windows"]
 """The chain that is in each window of each ladder."""
 
@@ -77,12 +77,3 @@ class Umbrella(NamedTuple):
     def force(self, x: Float[Array, "chains beads 3"]) -> Float[Array, "chains beads 3"]:
         """−∇ of it."""
         return -jax.grad(lambda y: jnp.sum(self.energy(y)))(x)
-
-
-def torsion(x: Float[Array, "*batch beads 3"], beads: Torsion) -> Float[Array, "*batch"]:
-    """Torsion angle (radians, −π to π) of four beads, in IUPAC's sign; without a gradient on a line."""
-    a, b, c, d = (x[..., beads[place], :] for place in range(4))
-    first, axis, last = b - a, c - b, d - c
-    one, other = jnp.cross(first, axis), jnp.cross(axis, last)
-    sine = jnp.sum(jnp.linalg.norm(axis, axis=-1, keepdims=True) * first * other, axis=-1)
-    return jnp.arctan2(sine, jnp.sum(one * other, axis=-1))

@@ -60,12 +60,12 @@ def draw(
     """
     times_key, noise_key, probe_key = jax.random.split(key, 3)
     alike = config.rows(1)
-    count = shape[0] // alike
+    frames = shape[0] // alike
     t, importance = draw_times(
-        times_key, count, expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
+        times_key, frames, expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
-    noise = jax.random.normal(noise_key, (count, *shape[1:]), dtype)
+    noise = jax.random.normal(noise_key, (frames, *shape[1:]), dtype)
     if alike == 2:
         t, weight = jnp.repeat(t, 2), jnp.repeat(weight, 2)
         noise = jnp.stack([noise, -noise], axis=1).reshape(shape)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..dynamics.umbrella import torsion
+from ..molecules import torsion
 
 NEAR = 0.03
 """Largest σ at which the weight is taken relative to that of the noised frame."""

@@ -12,8 +12,9 @@ import pytest
 from fokker.analysis.profiles import BINS, FINE, Profile
 from fokker.model import trained
 from fokker.model.config import DynamicsConfig, GraphTransformerConfig
-from fokker.model.dynamics.umbrella import Ladder, torsion
+from fokker.model.dynamics.umbrella import Ladder
 from fokker.model.experts import Expert
+from fokker.model.molecules import torsion
 from fokker.model.trained import Trained
 
 from .conftest import expert_config

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fokker.analysis.observables import dihedrals
-from fokker.model.dynamics.umbrella import Ladder, Umbrella, torsion
+from fokker.model.dynamics.umbrella import Ladder, Umbrella
+from fokker.model.molecules import torsion
 
 BEADS = jnp.array([3, 0, 4, 1])
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fokker.model.config import ObjectiveConfig
-from fokker.model.dynamics.umbrella import torsion
 from fokker.model.losses import weights
 from fokker.model.losses.objective import draw, loss
 from fokker.model.losses.weights import Bias, Biased, along
+from fokker.model.molecules import torsion
 
 from ..conftest import PLAIN, MixtureExpert, deviation, expert_config
 
