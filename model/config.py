@@ -193,9 +193,14 @@ class ObjectiveConfig:
     """What networks compute in for the denoising part. Parameters, sums of energies and the consistency term
     are float32 in any case."""
 
+    @property
+    def draws(self) -> int:
+        """How many times each frame of a batch is noised."""
+        return 2 if self.antithetic else 1
+
     def rows(self, frames: int) -> int:
         """How many noised configurations a batch of so many frames is of."""
-        return frames * (2 if self.antithetic else 1)
+        return frames * self.draws
 
     def regularised_rows(self, rows: int) -> int:
         """On how many rows of a batch of so many the consistency term is taken."""

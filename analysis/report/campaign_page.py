@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...model.config import START_WORDS
 from ..campaign_results import CampaignResult, Course, KineticsResult, LengthResult, WorkResult
 from ..systems import System
 from .campaign import TABLE_HEADER, known, row, short
@@ -77,7 +78,7 @@ def page(
         figures.append((f"JS over simulated time{_of(some, courses)}.", to_png(convergence(some, unit))))
     some = _chosen(drawn)
     figures += [(f"Free energy of {name} (kT).", to_png(free_energies(sets))) for name, sets in some.items()]
-    works = result.works.values()
+    works, start = result.works.values(), config.get("start")
     cost = [(one.name, *_cost(one)) for one in works]
     return render_campaign(
         CampaignReport(
@@ -85,7 +86,7 @@ def page(
             subtitle=f"{len(works)} {'work' if len(works) == 1 else 'works'}, {result.chains:,} chains, "
             f"{short(result.frames)} frames, "
             f"{short(result.steps)} steps, {result.seconds / 3600:.2f} core-hours, at {result.when}"
-            + (f"; replicas start at {config['start']}" if "start" in config else ""),
+            + (f"; replicas start at {START_WORDS.get(start, start)}" if start else ""),
             header=TABLE_HEADER,
             rows=[row(one) for one in works],
             warnings=[text for one in works for text in warnings(one)],

@@ -116,7 +116,7 @@ def make_train_step(
         biased = None
         if bias is not None and batch.log_weight is not None and batch.walker is not None:
             biased = bias.rows(batch.system, batch.log_weight, batch.walker)
-        x0, own, biased = jax.tree.map(lambda a: jnp.repeat(a, objective.rows(1), axis=0), (x0, own, biased))
+        x0, own, biased = jax.tree.map(lambda a: jnp.repeat(a, objective.draws, axis=0), (x0, own, biased))
         drawn = draw(expert, objective, x0.shape, own, key, x0.dtype)
 
         def part_gradient(parameters: Parameters, part: Any) -> tuple[Losses, Parameters]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from ...model.config import STRICT, Count
+from ...model.config import STRICT, Count, DynamicsConfig, Positive, require_springs
 from . import parsing
 from .command import Command
 from .values import HomePath, RunFolder, UsageError, new_file
@@ -80,6 +80,16 @@ class SimulateArguments(TakenArguments):
     """Steps from one kept frame to the next (none: the run's)."""
     burn_in: Index | None = None
     """Steps of each chain that are dropped first (none: the run's)."""
+    timestep: Positive | None = None
+    """Time step in ps (none: the run's)."""
+    inner_steps: Count | None = None
+    """Steps by the springs' forces alone that each step is made of (none: the run's)."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Settings of the dynamics that are not to be the run's."""
+        given = {name: getattr(self, name) for name in ("stride", "burn_in", "timestep", "inner_steps")}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def read(kind: type[ExportArguments], command: str, argv: Sequence[str], about: str) -> ExportArguments:
@@ -107,9 +117,9 @@ def export(arguments: ExportArguments, display: "Display") -> None:
 def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> None:
     """Draw samples or simulate, a batch at a time, and write them as XTC with PDB.
 
-    Raises ArchiveError for a file that is no model, ConfigError for a result that is there already,
-    MoleculeError for a sequence that it cannot be, FileError for a place that cannot be written, StageError
-    if nothing is finite.
+    Raises ArchiveError for a file that is no model, ConfigError for a result that is there already and for
+    dynamics that the model does not have, MoleculeError for a sequence that it cannot be, FileError for a
+    place that cannot be written, StageError if nothing is finite.
     """
     import numpy as np
 
@@ -120,11 +130,12 @@ def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> 
     from .. import backend
 
     backend.require()
+    molecule = load(arguments.model).molecule(arguments.sequence)
     if isinstance(arguments, SampleArguments):
         command, what, count = "sample", "samples", arguments.count
     else:
         command, what, count = "simulate", "chains", arguments.chains
-    molecule = load(arguments.model).molecule(arguments.sequence)
+        _require(arguments.changes, molecule)
     beads = molecule.beads
     path = arguments.out or Path(f"{beads.sequence.replace(':', '_')}-{command}.xtc")
     require_free(path, path.with_suffix(".pdb"), force=arguments.force)
@@ -146,6 +157,17 @@ def draw(arguments: SampleArguments | SimulateArguments, display: "Display") -> 
     display.stage("", f"{len(frames)} frames in {path}, topology in {path.with_suffix('.pdb')}")
 
 
+def _require(changes: dict[str, Any], molecule: "BoundMolecule") -> None:
+    """Raise ConfigError unless the model can be simulated with these changes."""
+    from ...distributed.runs.config import ConfigError, from_dict, to_dict
+
+    settings = from_dict(to_dict(molecule.dynamics) | changes, DynamicsConfig)
+    try:
+        require_springs(settings, molecule.bound.model.network)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _made(
     molecule: "BoundMolecule", arguments: SampleArguments | SimulateArguments, watch: Callable[[int], None]
 ) -> "np.ndarray":
@@ -154,9 +176,8 @@ def _made(
 
     if isinstance(arguments, SampleArguments):
         return np.asarray(molecule.sample(arguments.count, arguments.seed, watch=watch))[:, None]
-    settings = {"stride": arguments.stride, "burn_in": arguments.burn_in}
     chains = molecule.simulate(
-        arguments.frames, chains=arguments.chains, key=arguments.seed, watch=watch, **settings
+        arguments.frames, chains=arguments.chains, key=arguments.seed, watch=watch, **arguments.changes
     )
     return np.asarray(chains.positions)
 

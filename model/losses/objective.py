@@ -59,14 +59,13 @@ def draw(
     Antithetic rows are neighbours, which are to be of one frame.
     """
     times_key, noise_key, probe_key = jax.random.split(key, 3)
-    alike = config.rows(1)
-    frames = shape[0] // alike
+    frames = shape[0] // config.draws
     t, importance = draw_times(
         times_key, frames, expert.config.times, config.log_sigma_fraction, expert.schedule, dtype
     )
     weight = importance * denoising_weight(t, expert.config.interval, expert.config.midpoint)
     noise = jax.random.normal(noise_key, (frames, *shape[1:]), dtype)
-    if alike == 2:
+    if config.antithetic:
         t, weight = jnp.repeat(t, 2), jnp.repeat(weight, 2)
         noise = jnp.stack([noise, -noise], axis=1).reshape(shape)
     noise = jax.vmap(expert.space.project)(noise, molecules)

@@ -139,7 +139,7 @@ def test_sizes_are_those_of_tables_4_and_5(
     hidden = [(width,) * depth for width, depth in zip(widths, layers, strict=True)]
     assert [expert.hidden for expert in config.experts] == (hidden if several else hidden[:1])
     # Ours noises each frame twice: as many rows in a step, and as many steps.
-    twice = config.objective.rows(1)
+    twice = config.objective.draws
     assert twice == (1 if recipe == "paper" else 2)
     assert [twice * expert.epochs for expert in config.experts] == (epochs if several else [single])
     assert config.objective.rows(config.train.batch_size) == 1024

@@ -71,6 +71,24 @@ def test_counts_that_are_no_multiple_of_a_chunk_are_all_written(command: Command
     assert mdtraj.load(f"AV-{name}.xtc", top=f"AV-{name}.pdb").n_frames == count
 
 
+def test_steps_of_a_simulation_can_be_others_than_the_run_s(command: Command):
+    def frames(*options: str) -> np.ndarray:
+        status, _, err = command("simulate", "--force", *options)
+        assert (status, err) == (0, "")
+        return mdtraj.load("AV-simulate.xtc", top="AV-simulate.pdb").xyz
+
+    usual = frames()
+    np.testing.assert_array_equal(frames("--timestep", "1e-3", "--inner-steps", "1"), usual)
+    assert not np.array_equal(frames("--timestep", "2e-3"), usual)
+
+
+def test_steps_that_the_model_cannot_make_are_refused_before_the_work(command: Command):
+    status, out, err = command("simulate", "--inner-steps", "2")
+    assert (status, out, os.listdir()) == (2, "", [])
+    assert err.startswith("fokker: error: inner_steps 2 needs network.springs=true")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["sample", "simulate"])
 def test_without_a_finite_frame_the_status_is_1_and_nothing_is_written(command: Command, name: str):
     status, _, err = command(name, model="lost")
