@@ -153,8 +153,34 @@ def failure(error: Exception) -> int:
     found = getattr(error, "cause", error)  # Ray's own hold what a task raised.
     if isinstance(found, OSError) and found.errno in REFUSALS:  # Of what data/files.py does not write.
         found = file_error(Path(os.fsdecode(found.filename or "a file")), found)
+    if lost := _lost(error):
+        print(
+            f"fokker: error: Ray lost what the work was done by ({lost}): what was finished is kept, and the "
+            "same command goes on",
+            file=sys.stderr,
+        )
+        return 1
     if not isinstance(found, FokkerError):
         raise error
     command = found.command if isinstance(found, UsageError) else ""
     print(f"{f'fokker {command}'.rstrip()}: error: {' '.join(str(found).split())}", file=sys.stderr)
     return found.status
+
+
+def _lost(error: Exception) -> str | None:
+    """Why a node, a process or its memory was lost, if that is the error; Ray may not be installed."""
+    exceptions = sys.modules.get("ray.exceptions")
+    if exceptions is None:
+        return None
+    kinds = (
+        "LocalRayletDiedError",
+        "NodeDiedError",
+        "WorkerCrashedError",
+        "RayActorError",
+        "OutOfMemoryError",
+    )
+    if not isinstance(error, tuple(getattr(exceptions, kind) for kind in kinds)):
+        return None
+    from ...distributed.cluster import joining
+
+    return joining.reason(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import LocalRayletDiedError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fokker.data import files
@@ -435,6 +435,17 @@ def test_every_error_of_the_user_is_one_line_with_its_status(
         assert capsys.readouterr() == ("", "fokker: error: it is so\n")
     with pytest.raises(ZeroDivisionError):
         failure(ZeroDivisionError("a bug"))
+
+
+@pytest.mark.parametrize(
+    "error", [LocalRayletDiedError(), WorkerCrashedError(), OutOfMemoryError("of node 1")]
+)
+def test_what_ray_has_lost_is_one_line(error: RayError, capsys: pytest.CaptureFixture[str]):
+    assert failure(error) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fokker: error: Ray lost what the work was done by (")
+    assert err.endswith("what was finished is kept, and the same command goes on\n")
+    assert err.count("\n") == 1
 
 
 def test_home_is_where_the_user_says_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
