@@ -85,6 +85,8 @@ class MoleculesConfig:
     """Peptides to train on where there is no path, such as AC or ACE-ALA-NME."""
     held_out: tuple[str, ...] | None = None
     """Others, of the split `evaluate`."""
+    held_out_factor: Count = 1
+    """How many times the production and the frames of a peptide to train on are made of theirs."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the resampling that gives the floors."""
 

@@ -150,8 +150,26 @@ ALANINE_REFERENCE = ReferenceConfig(
     walkers=2,
 )
 DIPEPTIDE_REFERENCE = ReferenceConfig(temperature=310.0, production=10.0)
+DIPEPTIDE_SMALL_REFERENCE = ReferenceConfig(
+    temperature=310.0, learning=1.0, production=3.0, interval=0.4, frames=2750
+)
+REFERENCES = {
+    "alanine-dipeptide": ALANINE_REFERENCE,
+    "alanine-dipeptide-small": ALANINE_REFERENCE,
+    "dipeptides": DIPEPTIDE_REFERENCE,
+    "dipeptides-small": DIPEPTIDE_SMALL_REFERENCE,
+}
 ALANINE_SEQUENCE = ("ACE-ALA-NME",)
-TRAINED, HELD_OUT = ("AV", "CN", "DR", "EK", "HL", "IS", "KF", "LH", "ND", "RA", "SY"), ("ET", "LA")
+# Every residue is twice at either place.
+# fmt: off
+TRAINED = (
+    "AI", "AV", "CK", "CN", "DL", "DR", "EK", "EM", "FI", "FN",
+    "GE", "GP", "HL", "HQ", "IR", "IS", "KF", "KS", "LH", "LT",
+    "MQ", "MV", "ND", "NW", "PG", "PY", "QA", "QT", "RA", "RC",
+    "SD", "SY", "TE", "TM", "VF", "VW", "WC", "WG", "YH", "YP",
+)
+# fmt: on
+HELD_OUT = ("ET", "LA")
 
 
 def _molecules(
@@ -205,7 +223,7 @@ def _molecules(
             start="data" if paper else "stratified",
         ),
         cluster=ClusterConfig(),
-        reference=ALANINE_REFERENCE if alanine else DIPEPTIDE_REFERENCE,
+        reference=REFERENCES[name],
     )
 
 
@@ -244,7 +262,9 @@ def dipeptides_small(method: Method, recipe: Recipe) -> Config:
         if recipe == "paper"
         else {"timestep": 5e-3, "inner_steps": 5, "chains": 200, "stride": 80, "burn_in": 1000}
     )
-    data = MoleculesConfig(temperature=310.0, evaluate="validation", sequences=TRAINED, held_out=HELD_OUT)
+    data = MoleculesConfig(
+        temperature=310.0, evaluate="validation", sequences=TRAINED, held_out=HELD_OUT, held_out_factor=4
+    )
     return _molecules("dipeptides-small", DIPEPTIDES_SMALL, data, simulate, method, recipe)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from ...data.config import MoleculesConfig, MuellerBrownConfig
+from ...data.config import MoleculesConfig, MuellerBrownConfig, ReferenceConfig
 from ...data.dataset.shards import MANIFEST, Dataset
 from ...data.molecules.residues import MoleculeError
 from ...data.reference import mueller_brown
@@ -20,12 +20,14 @@ from ..cluster import joining
 from ..groups import events, training
 from ..training.job import ExpertJob
 from . import board, checks, datasets, evaluate
-from .config import to_dict
+from .config import ConfigError, from_dict, to_dict
 from .display import Display
 from .results import Result, Results, Settings
 from .run import SAMPLES, SIMULATION, Run, StageError
 
 REFERENCE = "reference"
+PLACES = ("path", "topology")
+"""Settings of data that may change: the same data elsewhere are the same data."""
 UNITS = {"mueller-brown": "natural", "molecules": "nm"}
 
 
@@ -36,13 +38,15 @@ def data(runs: Sequence[Run], display: Display) -> None:
     settings = to_dict(run.config)["data"]
     if run.config.reference is not None and settings.get("path", "given") is None:
         settings["reference"] = to_dict(run.config)["reference"]
-    for place in ("path", "topology"):  # The same data elsewhere are the same data.
+    for place in PLACES:
         settings.pop(place, None)
     source = {"name": run.config.preset, "units": UNITS[config.kind], "settings": settings}
     if (run.data / MANIFEST).exists():
         dataset = Dataset(run.data)
         found = dataset.manifest["source"].get("settings")
-        if found not in (None, settings):  # Of a dataset that was given, only its beads are known.
+        if (
+            found and _as_now(found, config) != settings
+        ):  # Of a dataset that was given, only its beads are known.
             raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
         display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
         return
@@ -54,6 +58,18 @@ def data(runs: Sequence[Run], display: Display) -> None:
     else:
         fingerprint = _molecules(run, config, source, display)
     display.stage("", f"fingerprint {fingerprint[:12]}")
+
+
+def _as_now(found: dict[str, Any], config: MuellerBrownConfig | MoleculesConfig) -> dict[str, Any] | None:
+    """Settings that such data were made with, and of later ones the defaults; None if they cannot be."""
+    own = {name: value for name, value in found.items() if name != "reference"}
+    try:
+        known = to_dict(from_dict(own, type(config)))
+        if "reference" in found:
+            known["reference"] = to_dict(from_dict(found["reference"], ReferenceConfig))
+    except ConfigError:
+        return None
+    return {name: value for name, value in known.items() if name not in PLACES}
 
 
 def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display) -> str:
@@ -76,10 +92,16 @@ def _molecules(run: Run, config: MoleculesConfig, origin: dict, display: Display
 
 def references(run: Run) -> list[Reference]:
     """What a run of molecules without data simulates: its peptides, those of the judged split last."""
-    assert run.config.reference is not None
+    data, trained = run.config.data, run.config.reference
+    assert isinstance(data, MoleculesConfig)
+    assert trained is not None
     folder = run.directory.absolute() / REFERENCE
-    named = checks.peptides(run.config.data)
-    return [Reference(sequence, run.config.reference, folder / split) for split, sequence in named]
+    times, held_out = data.held_out_factor, data.held_out or ()
+    judged = replace(trained, production=times * trained.production, frames=times * trained.frames)
+    return [
+        Reference(sequence, judged if sequence in held_out else trained, folder / split)
+        for split, sequence in checks.peptides(data)
+    ]
 
 
 def train(runs: Sequence[Run], display: Display) -> None:

@@ -19,6 +19,7 @@ from fokker.distributed.campaigns.segments import NOT_FINITE, Loss, Made, Segmen
 from fokker.distributed.campaigns.works import lanes_of
 from fokker.distributed.runs import evaluate, stages
 from fokker.distributed.runs.chosen import Chosen
+from fokker.distributed.runs.config import to_dict
 from fokker.distributed.runs.display import Display
 from fokker.distributed.runs.presets import PRESETS, TRAINED
 from fokker.distributed.runs.results import Origin
@@ -154,6 +155,23 @@ def test_data_of_other_settings_are_refused(run: Run):
     give_data(run, settings={"frames": 7})
     with pytest.raises(StageError, match=r"/data was made with other settings: take another --name"):
         stage("data", run)
+
+
+def test_data_made_before_a_setting_existed_are_those_of_its_default(run: Run):
+    settings = to_dict(run.config)["data"]
+    assert settings.pop("burn_in") == 20_000
+    give_data(run, settings=settings)
+    assert "skipped: " in stage("data", run)
+    changed = replace(run.config, data=replace(run.config.data, burn_in=9))
+    with pytest.raises(StageError, match=r"/data was made with other settings"):
+        stage("data", Run(changed, run.directory))
+
+
+def test_references_of_peptides_that_are_judged_are_longer(tmp_path: Path):
+    config = PRESETS["dipeptides-small"]("both", "fokker")
+    *trained, first, second = stages.references(Run(config, tmp_path))
+    assert {one.config for one in trained} == {config.reference}
+    assert first.config == second.config == replace(trained[0].config, production=12.0, frames=11_000)
 
 
 @pytest.mark.parametrize(
