@@ -221,17 +221,17 @@ def sets_of(chosen: Chosen) -> Sets:
     for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
         system = sampling.system
         found[system.name] = {
-            "reference": _split(chosen.run, system, chosen.run.split),
+            "reference": _split(chosen.run, system, chosen.run.split, evaluation.RESAMPLES),
             "iid": Store(sampling.directory).frames(system),
             "sim": Store(simulation.directory).frames(system, evaluation.RESAMPLES),
         }
     return found
 
 
-def _split(run: Run, system: System, name: str) -> FrameSet:
+def _split(run: Run, system: System, name: str, draws: int = 0) -> FrameSet:
     split = Dataset(run.data).split(name, system.name)
     sizes = evaluation.parts_of(system, name, len(split))
-    return in_parts(system, lambda: split.blocks(BLOCK), sizes)
+    return in_parts(system, lambda: split.blocks(BLOCK), sizes, draws)
 
 
 def _of_system(

@@ -7,7 +7,7 @@ from pathlib import Path
 from platform import python_version
 
 from ...analysis import transfer
-from ...analysis.report import figures
+from ...analysis.report import curves, figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
 from ...analysis.results import (
@@ -53,12 +53,12 @@ def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) ->
     if history:
         drawn["losses"] = (
             "Losses of the experts; each is named by its interval of t.",
-            figures.loss_curves(history),
+            curves.loss_curves(history),
         )
     if result.fokker_planck_error:
         drawn["fokker-planck-error"] = (
             "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
-            figures.fokker_planck_curves(result.fokker_planck_error),
+            curves.fokker_planck_curves(result.fokker_planck_error),
         )
     along = {
         "" if len(result.systems) == 1 else name: one.molecule.profiles

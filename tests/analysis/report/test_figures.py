@@ -14,12 +14,11 @@ from fokker.analysis.reduction import Totals, held
 from fokker.analysis.report.figures import (
     COLOURS,
     HIGHEST,
-    fokker_planck_curves,
+    Line,
     free_energies,
     free_energies_along_phi,
     free_energy_profiles,
     free_energy_surfaces,
-    loss_curves,
     to_png,
     to_rgb_array,
 )
@@ -45,14 +44,6 @@ def counts(points: np.ndarray, grid: Grid = SMALL) -> np.ndarray:
 
 def noise(grid: Grid) -> np.ndarray:
     return counts(NOISE.normal(size=(90, 2)), grid)
-
-
-def history(steps: int, residual: list[float] | None = None) -> dict[str, list[float]]:
-    return {
-        "step": [512.0 * (i + 1) for i in range(steps)],
-        "denoising": list(1 / np.arange(1.0, steps + 1)),
-        "consistency": residual or [0.0] * steps,
-    }
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -145,6 +136,10 @@ def test_a_panel_without_points_stays_white():
 # Profiles
 
 
+def line(histogram: np.ndarray, draws: np.ndarray | None = None) -> Line:
+    return Line(histogram, np.zeros((0, len(histogram)), int) if draws is None else draws)
+
+
 def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
     beads = Beads.from_sequence(sequence, BeadMap.parse(bead_map))
     system = System.molecule(sequence, beads, [0.4] * len(beads.bonds), 300.0)
@@ -152,7 +147,7 @@ def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
 
 
 def test_a_profile_is_minus_the_logarithm_along_its_axis_and_empty_bins_have_none():
-    sets = {"reference": np.array([100, 0, 25, 50]), "iid": np.array([0, 0, 1, 1])}
+    sets = {"reference": line(np.array([100, 0, 25, 50])), "iid": line(np.array([0, 0, 1, 1]))}
     (panel, other) = free_energy_profiles({"AC": [("d (nm)", (0.0, 2.0), sets)], "KF": []}).axes
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("d (nm)", "AC\nfree energy (kT)")
     assert legend(panel) == ["reference", "iid"]
@@ -191,76 +186,6 @@ def test_torsions_are_drawn_as_numpy_counts_them():
         np.testing.assert_allclose(drawn, np.where(np.isfinite(energy), energy, nan), atol=1e-12)
 
 
-# Curves
-
-
-def test_error_has_a_line_for_each_expert_on_logarithmic_axes():
-    curves = {"0-0.1": ([1e-5, 1e-3], [0.5, 0.4]), "0.1-0.6": ([0.1, 0.3, 0.5], [6.0, 2.0, 1.0])}
-    (panel,) = fokker_planck_curves(curves).axes
-    assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
-    assert (panel.get_xlabel(), panel.get_ylabel()) == ("diffusion time t", "mean |R| / D")
-    assert legend(panel) == ["0-0.1", "0.1-0.6"]
-    for line, (times, values) in zip(panel.lines, curves.values(), strict=True):
-        np.testing.assert_array_equal(line.get_xydata(), np.transpose([times, values]))
-
-
-def test_more_experts_than_colours_are_all_drawn():
-    names = [f"expert {i}" for i in range(len(COLOURS) + 2)]
-    (panel,) = fokker_planck_curves({name: ([0.1, 0.2], [1.0, 2.0]) for name in names}).axes
-    assert legend(panel) == names
-    (panel,) = loss_curves({name: history(5) for name in names}).axes
-    assert legend(panel) == names
-
-
-def test_losses_have_a_panel_each_and_lines_of_the_experts_that_used_them():
-    figure = loss_curves({"0-0.1": history(40, [5.0] * 40), "0.1-1": history(20)})
-    denoising, residual = figure.axes
-    assert (denoising.get_ylabel(), residual.get_ylabel()) == (
-        "denoising loss",
-        "consistency term",
-    )
-    assert (legend(denoising), legend(residual)) == (["0-0.1", "0.1-1"], ["0-0.1"])
-    assert denoising.get_yscale() == residual.get_yscale() == "log"
-    raw, smooth = residual.lines
-    np.testing.assert_array_equal(np.asarray(raw.get_xdata()), history(40)["step"])
-    np.testing.assert_allclose(np.asarray(smooth.get_ydata()), 5)
-
-
-def test_without_a_residual_there_is_no_panel_for_it():
-    (panel,) = loss_curves({"0-1": history(20)}).axes
-    assert panel.get_ylabel() == "denoising loss"
-
-
-def test_a_residual_begins_where_it_counts():
-    figure = loss_curves({"0-1": history(20, [0.0] * 15 + [3.0] * 5)})
-    for line in figure.axes[1].lines:
-        np.testing.assert_array_equal(np.asarray(line.get_xdata()), history(20)["step"][15:])
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), 3)
-
-
-def test_smooth_lines_are_running_means_that_begin_with_the_first_value():
-    values = list(NOISE.uniform(1, 2, 40))
-    raw, smooth = loss_curves({"0-1": history(40, values)}).axes[1].lines
-    np.testing.assert_allclose(np.asarray(raw.get_ydata()), values)
-    means = np.asarray(smooth.get_ydata(), float)
-    assert means[0] == pytest.approx(values[0])
-    assert means[2] == pytest.approx(np.mean(values[:5]))
-    assert means[20] == pytest.approx(np.mean(values[13:28]))
-    assert means[-1] == pytest.approx(np.mean(values[-8:]))
-
-
-@pytest.mark.parametrize("values", [[1.0, -0.5, 2.0, nan, 0.5], [-1.0] * 5, [nan] * 5])
-def test_what_is_not_positive_is_left_out_and_draws_without_a_warning(values: list[float]):
-    figure = loss_curves({"0-1": history(5, values)})
-    raw = np.asarray(figure.axes[1].lines[0].get_ydata(), float)
-    np.testing.assert_array_equal(raw, [value if value > 0 else nan for value in values])
-    to_png(figure)
-
-
-def test_one_entry_of_history_is_drawn():
-    to_png(loss_curves({"0-1": history(1, [2.0])}))
-
-
 # Files
 
 
@@ -285,9 +210,9 @@ def test_equal_figures_are_equal_png_files_without_date_or_version():
 
 
 def test_pixels_are_those_of_the_figure():
-    figure = loss_curves({"0-1": history(5)})
+    figure = free_energy_profiles({"": [("d", (0.0, 2.0), {"a": line(np.array([4, 1]))})]})
     pixels = to_rgb_array(figure)
-    assert pixels.shape == (320, 450, 3)
+    assert pixels.shape == (280, 400, 3)
     assert pixels.dtype == np.uint8
     assert pixels[0, 0].tolist() == [255, 255, 255]
     blue = [int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]

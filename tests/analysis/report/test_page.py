@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from fokker.analysis.report import figures
+from fokker.analysis.report import curves, figures
 from fokker.analysis.report.page import Report, flatten, render
 from fokker.analysis.results import TABLE_HEADER, Metrics, Scores
 
 HOSTILE = "<script>alert('&\"')</script>{{ 7 * 7 }}"
 FINGERPRINT = "9503d768cef06dcb"
-PNG = figures.to_png(figures.fokker_planck_curves({"0-1": ([0.1, 0.2], [1.0, 2.0])}))
+PNG = figures.to_png(curves.fokker_planck_curves({"0-1": ([0.1, 0.2], [1.0, 2.0])}))
 KINDS = {kind: Scores(value, 5 * value) for kind, value in (("iid", 0.011), ("sim", 0.015), ("floor", 0.01))}
 REPORT = Report(
     title="mueller-brown: both",
