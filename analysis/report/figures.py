@@ -91,19 +91,19 @@ def free_energies(systems: Mapping[str, Sets]) -> Named:
     if planes:
         caption = "Free energy of the training data, of independent samples and of the simulation"
         grid = shown[next(iter(planes))]
-        found |= _in_figures(
+        found |= in_figures(
             "free-energy", caption, _places(planes, _plane), lambda rows: free_energy_surfaces(rows, grid)
         )
     if torsions := {label: sets for label, sets in planes.items() if shown[label].periodic}:
         caption = "Free energy along each torsion; bands are one standard error"
-        found |= _in_figures("torsions", caption, _places(torsions, along_each), free_energy_profiles)
+        found |= in_figures("torsions", caption, _places(torsions, along_each), free_energy_profiles)
     if distances := {label: _distances(sets) for label, sets in systems.items() if label not in planes}:
         caption = "Free energy along bonds and other distances; bands are one standard error"
-        found |= _in_figures("distances", caption, distances, free_energy_profiles)
+        found |= in_figures("distances", caption, distances, free_energy_profiles)
     return found
 
 
-def _in_figures(
+def in_figures(
     name: str, caption: str, rows: Mapping[str, Row], draw: Callable[[Mapping[str, Row]], Figure]
 ) -> Named:
     """As many figures as the rows need."""
@@ -230,7 +230,8 @@ def free_energies_along_phi(rows: Mapping[str, Profiles]) -> Figure:
         for style, (kind, one) in zip(styles(), profiles.sets.items(), strict=False):
             values = np.array(one.values)
             phi = -np.pi + 2 * np.pi * (np.arange(len(values)) + 0.5) / len(values)
-            label = f"{kind} ({SOURCES[profiles.reference_from]})" if kind == "reference" else kind
+            label = SET_NAMES.get(kind, kind)
+            label += f" ({SOURCES[profiles.reference_from]})" if kind == "reference" else ""
             _banded(panel, phi, values, np.array(one.errors), style, label)
         panel.set(xlabel="φ", ylabel=f"{name}\nfree energy (kT)".strip(), xlim=(-np.pi, np.pi))
         panel.spines[["top", "right"]].set_visible(False)
@@ -254,7 +255,7 @@ def bond_lengths(structures: Mapping[str, Structure]) -> Figure:
         panel.set_yticks(range(len(bonds)), [label for label, _ in bonds])
         panel.set(ylim=(len(bonds) - 0.5, -0.5), title=name)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("length − mean of the reference (pm); bars are one standard deviation")
+    panels[-1].set_xlabel("length − mean of the reference (pm)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 

@@ -100,3 +100,11 @@ def test_convergence_has_a_line_for_each_work():
     assert [line.get_label() for line in axes.lines] == ["a", "b"]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.2, 0.1])
     assert axes.get_xlabel() == "time of each chain (ps)"
+
+
+def test_the_floor_of_a_simulation_is_a_line_below_its_curve():
+    (axes,) = convergence({"a": Course([1.0, 2.0], [0.2, 0.1], [nan, 0.01])}, "", {"a": 0.05}).axes
+    assert legend(axes) == ["a", "floor a"]
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), [0.05, 0.05])
+    assert axes.get_ylim()[0] < 0.05
+    assert axes.get_xlabel() == "time of each chain"

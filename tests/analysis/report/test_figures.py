@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Grid
-from fokker.analysis.reduction import Totals, held
+from fokker.analysis.reduction import Totals, draws_of, held
 from fokker.analysis.report.figures import (
     COLOURS,
     HIGHEST,
+    MOST_BONDS,
     Line,
+    bond_lengths,
     free_energies,
     free_energies_along_phi,
     free_energy_profiles,
@@ -22,13 +24,14 @@ from fokker.analysis.report.figures import (
     to_png,
     to_rgb_array,
 )
-from fokker.analysis.results import Estimate, FreeEnergy, Profiles
+from fokker.analysis.results import Estimate, FreeEnergy, Length, Profiles, Structure
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 
 # One bin a unit.
 SMALL = Grid(("a", "b"), ((0.0, 4.0), (0.0, 4.0)), js_bins=4)
+RESIDUES = ["AKFA LYS2", "AKFA PHE3", *(f"GAAAAG ALA{number}" for number in range(2, 6))]
 NOISE = np.random.default_rng(0)
 
 
@@ -184,6 +187,70 @@ def test_torsions_are_drawn_as_numpy_counts_them():
             energy = -np.log(expected / expected.max())
         drawn = np.asarray(panel.lines[0].get_ydata())
         np.testing.assert_allclose(drawn, np.where(np.isfinite(energy), energy, nan), atol=1e-12)
+
+
+def test_every_residue_of_every_system_has_a_row_and_every_sheet_six():
+    systems = {name: {"reference": molecule(name, "backbone")} for name in ("AKFA", "GAAAAG")}
+    drawn = free_energies(systems)
+    assert [*drawn] == ["free-energy", "torsions"]
+    rows = [panel.get_ylabel() for panel in panels(drawn["free-energy"][1])]
+    assert rows == [f"{name}\nψ" for name in RESIDUES]
+    assert [panel.get_ylabel().split("\n")[0] for panel in drawn["torsions"][1].axes[::2]] == RESIDUES
+    more = free_energies(systems | {"AAA": {"reference": molecule("AAA", "backbone")}})
+    assert [*more] == ["free-energy", "free-energy-2", "torsions", "torsions-2"]
+    assert more["free-energy-2"][0].endswith(", AAA.")
+    assert len(panels(more["free-energy-2"][1])) == 1
+
+
+def test_errors_of_independent_frames_are_those_of_their_number():
+    found = line(np.array([100, 0, 25, 875])).errors
+    shares = np.random.default_rng(0).multinomial(1000, [0.1, 0, 0.025, 0.875], size=20_000) / 1000
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.log(shares[:, [0, 2, 3]]).std(axis=0)
+    np.testing.assert_allclose(found[[0, 2, 3]], spread, rtol=0.04)
+    assert not np.isfinite(found[1])
+
+
+def test_errors_of_chains_are_those_of_draws_of_whole_chains():
+    """Chains that stay where they begin are worth one frame each, however long they are."""
+    random, parts = np.random.default_rng(1), 200
+    stay = np.eye(4, dtype=int)[random.choice(4, size=parts, p=[0.4, 0.3, 0.2, 0.1])] * 50
+    drawn = draws_of(parts, 200) @ stay
+    counts = stay.sum(axis=0)
+    independent = line(counts // 50).errors
+    np.testing.assert_allclose(line(counts, drawn).errors, independent, rtol=0.25)
+    assert np.isnan(line(counts, np.array([[5, 0, 1, 1], [5, 0, 1, 1], [5, 1, 1, 1]])).errors[1])
+
+
+def test_a_band_of_one_error_is_around_each_profile():
+    one = line(np.array([100, 50, 25, 50]))
+    (panel,) = free_energy_profiles({"": [("d", (0.0, 2.0), {"a": one, "b": one})]}).axes
+    assert len(panel.collections) == 2
+    vertices = np.concatenate([np.asarray(path.vertices) for path in panel.collections[0].get_paths()])
+    middle = np.asarray(panel.lines[0].get_ydata(), float)
+    assert vertices[:, 1].max() == pytest.approx((middle + one.errors).max())
+    first, second = panel.lines
+    assert first.get_color() != second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+
+
+def test_bonds_are_drawn_about_the_mean_of_the_reference():
+    spread = {"reference": (0.15, 0.003), "iid": (0.151, 0.002), "sim": (0.148, 0.004)}
+    bond = Length(spread, {"iid": 0.001, "sim": 0.002})
+    bonds = {f"bond {number}": bond for number in range(MOST_BONDS + 3)}
+    figure = bond_lengths(
+        {"AKF": Structure({"N CA": bond}, {}, None, None), "many": Structure(bonds, {}, None, None)}
+    )
+    one, many = figure.axes
+    assert [text.get_text() for text in one.get_yticklabels()] == ["N CA"]
+    assert len(many.get_yticks()) == MOST_BONDS
+    assert (one.get_title(), many.get_title()) == ("AKF", "many")
+    marks = [(np.asarray(part.lines[0].get_xdata()), part.lines[0].get_marker()) for part in one.containers]
+    np.testing.assert_allclose([x[0] for x, _ in marks], [0, 1, -2], atol=1e-9)
+    assert len({marker for _, marker in marks}) == 3
+    bars = [part.lines[2][0].get_segments()[0][:, 0] for part in one.containers]
+    np.testing.assert_allclose(bars, [[-3, 3], [-1, 3], [-6, 2]], atol=1e-9)
+    to_png(figure)
 
 
 # Files
