@@ -27,8 +27,8 @@ MOST_PANELS = 4
 
 ROWS = 6
 """Of panels in a figure: so many fit a sheet of paper. More are more figures."""
-MOST_BONDS = 40
-"""Of a molecule that are drawn; of more, so many that are spread evenly."""
+MOST_BONDS, BONDED = 24, 2
+"""Bonds of a molecule that are drawn, of more, so many that are spread evenly; and molecules in a figure."""
 MARKERS = "osD^vP"
 SET_NAMES = {"reference": "reference", "iid": "samples", "sim": "simulation"}
 """For people."""
@@ -104,13 +104,17 @@ def free_energies(systems: Mapping[str, Sets]) -> Named:
 
 
 def in_figures(
-    name: str, caption: str, rows: Mapping[str, Row], draw: Callable[[Mapping[str, Row]], Figure]
+    name: str,
+    caption: str,
+    rows: Mapping[str, Row],
+    draw: Callable[[Mapping[str, Row]], Figure],
+    most: int = ROWS,
 ) -> Named:
-    """As many figures as the rows need."""
+    """As many figures as the rows need, of which each has so many at most."""
     labels, found = [*rows], Named()
-    for number, begin in enumerate(range(0, len(labels), ROWS), start=1):
-        some = labels[begin : begin + ROWS]
-        of = f", {', '.join(some)}" if len(labels) > ROWS else ""
+    for number, begin in enumerate(range(0, len(labels), most), start=1):
+        some = labels[begin : begin + most]
+        of = f" ({', '.join(some)})" if len(labels) > most else ""
         named = name if number == 1 else f"{name}-{number}"
         found[named] = f"{caption}{of}.", draw({label: rows[label] for label in some})
     return found
@@ -184,9 +188,7 @@ def _surface(counts: Counts) -> np.ma.MaskedArray:
 
 
 def free_energy_profiles(rows: Mapping[str, Sequence[Panel]]) -> Figure:
-    """One row of panels for each system, −ln p in kT along an axis, with a line and a band of one
-    standard error for each set.
-    """
+    """One row of panels for each system: −ln p in kT along an axis, a line and its error for each set."""
     columns = max(map(len, rows.values()))
     figure = Figure(figsize=(4 * columns, 2.8 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, sharey="row", squeeze=False)

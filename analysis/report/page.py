@@ -75,7 +75,7 @@ def render_campaign(report: CampaignReport) -> str:
 
 def _scripts() -> list[str]:
     """Of the viewer, its licence first. Only these are part of the page as they are."""
-    folder = resources.files(__package__)
+    folder = resources.files("fokker.analysis.report")
     licence, *scripts = (folder.joinpath(name).read_text("utf-8") for name in (LICENCE, SCRIPT, CONTROLS))
     return [f"/*!\n{licence}*/", *scripts]
 

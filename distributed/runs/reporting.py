@@ -35,7 +35,7 @@ LONG_STEP, LONG_STEP_OF_INNER = 1.0, 2.5
 """Largest ω dt that is not warned of, and that of steps which are made of inner ones."""
 BARRIERS_CAPTION = (
     "Free energy along φ from the minimum of φ < 0; bands are one standard error. The umbrella is of windows "
-    "on the learned energy; frames end where barriers are too high for any to be there."
+    "on the learned energy; frames end where barriers are too high for any to be there"
 )
 BONDS_CAPTION = (
     "Lengths of bonds about the mean of the reference: marks are means, bars one standard deviation of frames"
@@ -82,9 +82,9 @@ def _drawn(run: Run, result: RunResult, history: dict, gallery: Gallery) -> figu
     named = {"" if one else name: each for name, each in result.systems.items()}
     molecules = {name: each.molecule for name, each in named.items() if each.molecule}
     if along := {name: each.profiles for name, each in molecules.items() if each.profiles}:
-        found["barriers"] = BARRIERS_CAPTION, figures.free_energies_along_phi(along)
+        found |= figures.in_figures("barriers", BARRIERS_CAPTION, along, figures.free_energies_along_phi)
     if bonded := {name: each for name, each in molecules.items() if each.bonds}:
-        found |= figures.in_figures("bonds", BONDS_CAPTION, bonded, figures.bond_lengths)
+        found |= figures.in_figures("bonds", BONDS_CAPTION, bonded, figures.bond_lengths, figures.BONDED)
     if gallery.courses:
         courses = {"simulation" if one else name: course for name, course in gallery.courses.items()}
         own = {name: _floor(result.systems[name]) for name in gallery.courses}
@@ -177,8 +177,8 @@ def _failed(gallery: Gallery, simulated: SimulateConfig) -> list[Table]:
         for loss in losses[:FAILED]:
             after = f"{loss.step * simulated.timestep:.4g}"
             rows.append((name, str(loss.chain), after, loss.reason))
-        if more := len(losses) - FAILED:
-            rows += [(name, f"{more} more", "", "")] if more > 0 else []
+        if len(losses) > FAILED:
+            rows.append((name, f"{len(losses) - FAILED} more", "", ""))
     header = ("system", "chain", "last good time", "then")
     return [("Chains that failed", header, rows)] if rows else []
 

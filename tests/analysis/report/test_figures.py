@@ -198,7 +198,7 @@ def test_every_residue_of_every_system_has_a_row_and_every_sheet_six():
     assert [panel.get_ylabel().split("\n")[0] for panel in drawn["torsions"][1].axes[::2]] == RESIDUES
     more = free_energies(systems | {"AAA": {"reference": molecule("AAA", "backbone")}})
     assert [*more] == ["free-energy", "free-energy-2", "torsions", "torsions-2"]
-    assert more["free-energy-2"][0].endswith(", AAA.")
+    assert more["free-energy-2"][0].endswith(" (AAA).")
     assert len(panels(more["free-energy-2"][1])) == 1
 
 
@@ -207,7 +207,7 @@ def test_errors_of_independent_frames_are_those_of_their_number():
     shares = np.random.default_rng(0).multinomial(1000, [0.1, 0, 0.025, 0.875], size=20_000) / 1000
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.log(shares[:, [0, 2, 3]]).std(axis=0)
-    np.testing.assert_allclose(found[[0, 2, 3]], spread, rtol=0.04)
+    np.testing.assert_allclose(found[[0, 2, 3]], spread, rtol=0.06)
     assert not np.isfinite(found[1])
 
 
