@@ -30,6 +30,7 @@ ROWS = 6
 MOST_BONDS, BONDED = 24, 2
 """Bonds of a molecule that are drawn, of more, so many that are spread evenly; and molecules in a figure."""
 MARKERS = "osD^vP"
+BANDS = "bands are one standard error, by whole chains and trajectories where frames are not independent"
 SET_NAMES = {"reference": "reference", "iid": "samples", "sim": "simulation"}
 """For people."""
 
@@ -47,6 +48,8 @@ class Line:
     counts: Counts
     draws: Int[np.ndarray, "draws bins"]
     """None of a set without parts."""
+    independent: bool = True
+    """Whether its frames are, where there are no draws."""
 
     @classmethod
     def of(cls, one: Totals, place: int, axis: int = 0) -> "Line":
@@ -55,22 +58,26 @@ class Line:
         What lies beyond the limits counts in no bin, but in the errors of the outermost.
         """
         others = tuple(each for each in range(one.inside[place].ndim) if each != axis)
-        drawn = one.drawn[place][0]
-        return cls(one.inside[place].sum(axis=others), drawn.sum(axis=tuple(each + 1 for each in others)))
+        drawn = one.drawn[place][0].sum(axis=tuple(each + 1 for each in others))
+        # Samples are parts of one frame; of what else has no draws nobody knows how its frames hang together.
+        return cls(one.inside[place].sum(axis=others), drawn, one.spreads[place].parts == one.frames)
 
     @property
     def errors(self) -> Float[np.ndarray, "bins"]:
-        """Standard errors (kT) of −ln p: by the spread of the draws, or else of frames as if independent.
+        """Standard errors (kT) of −ln p: by the spread of the draws, or by the number of independent frames.
 
-        Not a number where half of the draws have no frame.
+        Not a number where half of the draws have no frame, and where there is neither.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            if not len(self.draws):
-                return np.sqrt(1 / self.counts - 1 / self.counts.sum())
-            logs = np.log(self.draws / self.draws.sum(axis=1, keepdims=True))
-        known = np.isfinite(logs)
-        spread = np.ma.array(logs, mask=~known).std(axis=0, ddof=1).filled(np.nan)
-        return np.where(2 * known.sum(axis=0) > len(logs), spread, np.nan)
+            if len(self.draws):
+                logs = np.log(self.draws / self.draws.sum(axis=1, keepdims=True))
+                return np.array([_spread(values[np.isfinite(values)], len(logs)) for values in logs.T])
+            known = np.sqrt(1 / self.counts - 1 / self.counts.sum())
+        return known if self.independent else np.full(len(known), np.nan)
+
+
+def _spread(values: Float[np.ndarray, "known"], draws: int) -> float:
+    return float(np.std(values, ddof=1)) if 2 * len(values) > max(draws, 2) else np.nan
 
 
 Panel = tuple[str, tuple[float, float], Mapping[str, Line]]
@@ -95,10 +102,10 @@ def free_energies(systems: Mapping[str, Sets]) -> Named:
             "free-energy", caption, _places(planes, _plane), lambda rows: free_energy_surfaces(rows, grid)
         )
     if torsions := {label: sets for label, sets in planes.items() if shown[label].periodic}:
-        caption = "Free energy along each torsion; bands are one standard error"
+        caption = f"Free energy along each torsion; {BANDS}"
         found |= in_figures("torsions", caption, _places(torsions, along_each), free_energy_profiles)
     if distances := {label: _distances(sets) for label, sets in systems.items() if label not in planes}:
-        caption = "Free energy along bonds and other distances; bands are one standard error"
+        caption = f"Free energy along bonds and other distances; {BANDS}"
         found |= in_figures("distances", caption, distances, free_energy_profiles)
     return found
 
@@ -217,7 +224,7 @@ def _banded(
 ) -> None:
     """A line, and a band of its errors where they are known."""
     panel.plot(places, values, label=label, **style)
-    around = np.nan_to_num(errors, posinf=0.0)
+    around = np.nan_to_num(errors, posinf=0.0)  # Of what is not known, a band without width.
     panel.fill_between(
         places, values - around, values + around, color=style["color"], alpha=0.25, linewidth=0
     )

@@ -5,7 +5,7 @@ A JS of finite sets is about the true one and the floor together; so at twice th
 wrong is as large as chance.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from math import exp, hypot, isfinite, log, nan
 from typing import Literal
@@ -167,7 +167,7 @@ def _measured(found: Agreements) -> str:
     return f"{text}. Up to {CLOSE:g} is agreement, up to {SMALL:g} nearly so."
 
 
-def _of_systems(result: RunResult) -> Iterable[str]:
+def _of_systems(result: RunResult) -> Iterator[str]:
     """Where there are several: how many agree, and which is the farthest."""
     if len(result.systems) < 2:
         return
@@ -189,7 +189,7 @@ def _of_system(one: SystemResult) -> Agreements:
     return Agreements.of(one, one.sim_error.js if one.sim_error else nan)
 
 
-def _advice(result: RunResult, found: Agreements, setup: Setup) -> Iterable[str]:
+def _advice(result: RunResult, found: Agreements, setup: Setup) -> Iterator[str]:
     """What to do next, causes before what they cause; the last always applies."""
     for rule in (_failed, _heated, _not_learned, _not_consistent, _modes, _too_short):
         if text := rule(result, found, setup):

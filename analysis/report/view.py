@@ -21,7 +21,7 @@ SAMPLES, CHAIN = 40, 100
 MOST = 300_000
 """Characters of all coordinates; each number takes 8/3."""
 
-Frames = Float[np.ndarray, "frames beads 3"]
+Frames = Float[np.ndarray, "_ beads 3"]  # Samples and chain may differ in number.
 
 
 @dataclass(frozen=True)

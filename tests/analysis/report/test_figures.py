@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Grid
-from fokker.analysis.reduction import Totals, draws_of, held
+from fokker.analysis.reduction import Totals, draws_of, held, in_parts
 from fokker.analysis.report.figures import (
     COLOURS,
     HIGHEST,
@@ -209,6 +209,8 @@ def test_errors_of_independent_frames_are_those_of_their_number():
         spread = np.log(shares[:, [0, 2, 3]]).std(axis=0)
     np.testing.assert_allclose(found[[0, 2, 3]], spread, rtol=0.06)
     assert not np.isfinite(found[1])
+    unknown = Line(np.array([100, 0, 25, 875]), np.zeros((0, 4), int), independent=False)
+    assert np.isnan(unknown.errors).all()
 
 
 def test_errors_of_chains_are_those_of_draws_of_whole_chains():
@@ -220,6 +222,21 @@ def test_errors_of_chains_are_those_of_draws_of_whole_chains():
     independent = line(counts // 50).errors
     np.testing.assert_allclose(line(counts, drawn).errors, independent, rtol=0.25)
     assert np.isnan(line(counts, np.array([[5, 0, 1, 1], [5, 0, 1, 1], [5, 1, 1, 1]])).errors[1])
+
+
+def test_only_frames_that_are_parts_of_their_own_count_as_independent():
+    system, frames = molecule("AAA", "backbone").system, NOISE.normal(size=(40, 15, 3))
+    blocks = held(system, frames).blocks
+    samples, chains, drawn = (
+        in_parts(system, blocks, sizes, draws).totals
+        for sizes, draws in (([1] * 40, 0), ([20] * 2, 0), ([20] * 2, 9))
+    )
+    assert [Line.of(one, 0).independent for one in (samples, chains, drawn)] == [True, False, False]
+    assert [len(Line.of(one, 0, axis=1).draws) for one in (samples, chains, drawn)] == [0, 0, 9]
+    for axis, one in ((0, drawn), (1, drawn)):
+        found = Line.of(one, 0, axis)
+        np.testing.assert_array_equal(found.counts, one.js[0].sum(axis=1 - axis))
+        assert (found.draws.sum(axis=1) == 40).all()
 
 
 def test_a_band_of_one_error_is_around_each_profile():
