@@ -31,7 +31,7 @@ MOST_BONDS, BONDED = 24, 2
 """Bonds of a molecule that are drawn, of more, so many that are spread evenly; and molecules in a figure."""
 MARKERS = "osD^vP"
 BANDS = "bands are one standard error, by whole chains and trajectories where frames are not independent"
-SET_NAMES = {"reference": "reference", "iid": "samples", "sim": "simulation"}
+SET_NAMES: dict[str, str] = {"reference": "reference", "iid": "samples", "sim": "simulation"}
 """For people."""
 
 Sets = Mapping[str, Totals]

@@ -1,6 +1,7 @@
 """The report of a run, or of a campaign: one HTML file that needs nothing beside it."""
 
 import base64
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ..results import TABLE_HEADER, Metrics
 from .verdict import Verdict
@@ -80,6 +82,11 @@ def _scripts() -> list[str]:
     return [f"/*!\n{licence}*/", *scripts]
 
 
+def _with_settings(text: str) -> Markup:
+    """Settings such as --seed as code, which is not broken at its hyphens."""
+    return Markup(re.sub(r"--[a-z][\w.-]*\w", r"<code>\g<0></code>", escape(text)))
+
+
 def _width(png: bytes) -> int:
     """In pixels; of what is no PNG 0."""
     return struct.unpack(">I", png[16:20])[0] if len(png) > 20 else 0
@@ -98,6 +105,7 @@ def _render(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["with_settings"] = _with_settings
     return environment.get_template(name).render(
         report=report,
         mark=MADE_FROM,

@@ -200,6 +200,10 @@ def test_names_of_molecules_are_no_markup():
 
 def test_the_verdict_stands_before_all_else():
     found = Verdict("differ", "They differ.", "By 3.1 <b>.", "Turn <i>.")
+    turned = replace(found, advice="<i> (--train.clip-norm 5, --seed).")
+    assert "&lt;i&gt; (<code>--train.clip-norm</code> 5, <code>--seed</code>)." in render(
+        replace(REPORT, verdict=turned)
+    )
     source = render(replace(REPORT, verdict=found))
     assert 'class="verdict differ"' in source
     text = Page(source).text

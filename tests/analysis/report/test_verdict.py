@@ -131,9 +131,7 @@ def test_a_distance_is_judged_beside_its_floor(ratio: float, floor: float, error
         ),
     ],
 )
-def test_the_headline_tells_samples_simulation_and_both(
-    distances: dict[str, float], level: str, headline: str
-):
+def test_the_headline_tells_samples_simulation_and_both(distances: dict[str, Any], level: str, headline: str):
     found = judged(**distances)
     assert (found.level, found.headline) == (level, headline)
 
@@ -199,14 +197,14 @@ def test_samples_that_are_wrong_ask_for_training_before_forces_are_looked_at():
 
 
 @pytest.mark.parametrize("distances", [{"sim": SMALL + 0.1}, {"between": SMALL + 0.1}])
-def test_a_simulation_that_is_wrong_asks_for_what_ties_it_to_the_samples(distances: dict[str, float]):
+def test_a_simulation_that_is_wrong_asks_for_what_ties_it_to_the_samples(distances: dict[str, Any]):
     assert "--method both" in judged(setup=replace(SETUP, regularised=False), **distances).advice
     text = judged(**distances).advice
     assert "--simulate.force-time 0.001" in text
     assert "--experts.0.consistency-weight" in text
     later = judged(setup=replace(SETUP, force_time=2e-3), **distances).advice
     assert "--simulate.force-time 0.006" in later
-    nearly = {kind: SMALL - 0.1 for kind in distances}
+    nearly: dict[str, Any] = dict.fromkeys(distances, SMALL - 0.1)
     assert "force-time" not in judged(**nearly).advice
 
 
