@@ -84,7 +84,7 @@ def _scripts() -> list[str]:
 
 def _with_settings(text: str) -> Markup:
     """Settings such as --seed as code, which is not broken at its hyphens."""
-    return Markup(re.sub(r"--[a-z][\w.-]*\w", r"<code>\g<0></code>", escape(text)))
+    return Markup(re.sub(r"--[a-z][\w.-]*\w", r"<code>\g<0></code>", str(escape(text))))
 
 
 def _width(png: bytes) -> int:
