@@ -111,16 +111,19 @@ def judge(
     """Metrics of samples and of a simulation against the reference, each beside its floor.
 
     `floor_sim` is the floor of the simulation's own JS, by the spread over its chains; not a number for one
-    chain. `crossings` are those of φ in all chains, `pooled` is what `transfer.against_pooled` gives.
+    chain. `between` are samples and simulation beside each other, with `floor_between`. `crossings` are those
+    of φ in all chains, `pooled` is what `transfer.against_pooled` gives.
     ValueError if a set is empty.
     """
     every, found = [], (compared(reference, iid), compared(reference, sim))
     kinds = {"iid": found[0], "sim": found[1], "floor": floor} | ({"pooled": pooled} if pooled else {})
     for place, comparisons in enumerate(zip(*kinds.values(), strict=True)):
         metrics = Metrics.of(dict(zip(kinds, comparisons, strict=True)))
-        spread = sim.totals.spreads[place]
-        own = js_floor(reference.totals.spreads[place], spread) if spread.parts > 1 else np.nan
-        metrics.corrected["floor_sim"] = Scores(own, np.nan)
+        metrics.corrected["floor_sim"] = _floor_beside(reference.totals, sim.totals, place)
+        pairs = ((one.totals.js[place], one.totals.pmf[place]) for one in (iid, sim))
+        js, pmf = zip(*pairs, strict=True)
+        metrics.corrected["between"] = Scores(js_divergence(*js), pmf_error(*pmf))
+        metrics.corrected["floor_between"] = _floor_beside(iid.totals, sim.totals, place)
         every.append(metrics)
     means, sets = Metrics.mean(every), {"reference": reference.totals, "iid": iid.totals, "sim": sim.totals}
     return SystemResult(
@@ -132,6 +135,12 @@ def judge(
         sample,
         simulate,
     )
+
+
+def _floor_beside(other: Totals, sim: Totals, place: int) -> Scores:
+    """The JS alone, by how chains, and parts of the other set, spread."""
+    spread = sim.spreads[place]
+    return Scores(js_floor(other.spreads[place], spread) if spread.parts > 1 else np.nan, np.nan)
 
 
 def judge_samples(system: System, reference: np.ndarray, samples: np.ndarray, seed: int = 0) -> SampleResult:

@@ -59,12 +59,15 @@ class Profile:
         )
 
     @classmethod
-    def of_draws(cls, counts: Int[np.ndarray, "bins"], drawn: Int[np.ndarray, "draws bins"]) -> "Profile":
-        """Of chains, of which draws are known; their frames are not independent."""
+    def of_draws(
+        cls, counts: Int[np.ndarray, "bins"], drawn: Int[np.ndarray, "draws bins"], parts: int
+    ) -> "Profile":
+        """Of chains or blocks of time, of which draws are known; their frames are not independent."""
         known = drawn[drawn.any(axis=1)]
         return cls(
             counts / counts.sum(),
             known / known.sum(axis=1, keepdims=True),
+            _widened(parts),
             unseen=RULE_OF_THREE / counts.sum(),
         )
 
@@ -159,7 +162,8 @@ def profiles_of(
 ) -> Profiles | None:
     """Free energies along φ of a reference, samples and a simulation; None where there is no φ.
 
-    Of the reference by the `weights` of its biased frames, by part and bin, where they are known.
+    Of the reference by the `weights` of its biased frames, by part and bin, where they are known. Errors are
+    by draws of whole parts where a set has some, and otherwise as if frames were independent.
     """
     torsion = system.torsion
     if torsion is None or system.beads is None:
@@ -167,7 +171,9 @@ def profiles_of(
     place, found = system.projections.index(system.shown), dict[str, Profile]()
     for kind, one in sets.items():
         counts, drawn = one.js[place].sum(axis=1), one.drawn[place][0].sum(axis=2)
-        found[kind] = Profile.of_draws(counts, drawn) if kind == "sim" else Profile.of_frames(counts)
+        parts = one.spreads[place].parts
+        of_parts = kind == "sim" or len(drawn) > 0
+        found[kind] = Profile.of_draws(counts, drawn, parts) if of_parts else Profile.of_frames(counts)
     if weights is not None:
         found["reference"] = Profile.of_parts(np.asarray(weights, float))
     if umbrella is not None:

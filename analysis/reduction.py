@@ -273,8 +273,11 @@ class FrameSet:
         return in_parts(bare, blocks, [len(numbers)])
 
 
-def in_parts(system: System, blocks: Blocks, sizes: Sequence[int]) -> FrameSet:
-    """A set of finite frames that consists of parts of these sizes, one after another."""
+def in_parts(system: System, blocks: Blocks, sizes: Sequence[int], draws: int = 0) -> FrameSet:
+    """A set of finite frames that consists of parts of these sizes, one after another.
+
+    With `draws`, the sums of so many draws of whole parts as well, where there are several parts.
+    """
 
     def reductions() -> Iterator[Reduction]:
         ends, begin = np.cumsum(sizes), 0
@@ -283,7 +286,8 @@ def in_parts(system: System, blocks: Blocks, sizes: Sequence[int]) -> FrameSet:
             yield reduce(system, frames, part, len(sizes))
             begin += len(frames)
 
-    return FrameSet(Totals(system, reductions(), alike=True), blocks)
+    drawn = draws_of(len(sizes), draws) if draws and len(sizes) > 1 else None
+    return FrameSet(Totals(system, reductions(), drawn, alike=True), blocks)
 
 
 def held(system: System, frames: Frames) -> FrameSet:

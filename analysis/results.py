@@ -55,6 +55,8 @@ class Comparison:
 class Metrics:
     """Scores of several sets by their kind: `iid`, `sim`, `samples`, `floor`; `floor_sim` has a JS alone.
 
+    `between`, in the corrected definition, are samples and simulation beside each other, and `floor_between`
+    (JS alone) its floor; metrics that were made before these were known have neither.
     `pooled`, of molecules that were not trained on, is the plane of all training molecules together.
     """
 

@@ -1,17 +1,17 @@
 """Figures and the page of a campaign."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ...model.config import START_WORDS
-from ..campaign_results import CampaignResult, Course, KineticsResult, LengthResult, WorkResult
+from ..campaign_results import CampaignResult, KineticsResult, LengthResult, WorkResult
 from ..systems import System
 from .campaign import TABLE_HEADER, known, row, short
-from .figures import COLOURS, Sets, free_energy_profiles, free_energy_surfaces, to_png
+from .curves import convergence
+from .figures import Sets, along_each, free_energy_profiles, free_energy_surfaces, to_png
 from .page import CampaignReport, Table, render_campaign
 
 T = TypeVar("T")
@@ -28,38 +28,12 @@ def free_energies(sets: Sets) -> Figure:
             _label(system, place): {kind: one.inside[place] for kind, one in sets.items()} for place in places
         }
         return free_energy_surfaces(rows, system.shown.grid)
-    panels = [
-        (
-            system.projections[place].grid.labels[0],
-            system.projections[place].grid.limits[0],
-            {kind: one.inside[place] for kind, one in sets.items()},
-        )
-        for place in places
-    ]
+    panels = [panel for place in places for panel in along_each(sets, place)]
     return free_energy_profiles({"": panels[:4]} | ({" ": panels[4:]} if panels[4:] else {}))
 
 
 def _label(system: System, place: int) -> str:
     return system.projections[place].name if len(system.projections) > 1 else ""
-
-
-def convergence(courses: Mapping[str, Course], unit: str) -> Figure:
-    """Mean JS over the simulated time of each chain, with one standard error, a line for each work.
-
-    `unit` is that of the time; empty where it has no name.
-    """
-    figure = Figure(figsize=(5.5, 3.4), layout="constrained")
-    panel = figure.subplots()
-    for colour, (name, course) in zip(cycle(COLOURS), courses.items(), strict=False):
-        time, js, error = (np.asarray(each, float) for each in (course.time, course.js, course.errors))
-        panel.plot(time, js, color=colour, label=name, marker=".", markersize=4)
-        low = np.maximum(js - error, js / 10)  # The axis has no 0.
-        panel.fill_between(time, low, js + error, color=colour, alpha=0.2, linewidth=0)
-    panel.set(xlabel=f"time of each chain{_in(unit)}", ylabel="JS (nats)", yscale="log")
-    panel.spines[["top", "right"]].set_visible(False)
-    if courses:
-        panel.legend(frameon=False)
-    return figure
 
 
 def page(

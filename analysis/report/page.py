@@ -1,13 +1,19 @@
 """The report of a run, or of a campaign: one HTML file that needs nothing beside it."""
 
 import base64
+import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ..results import TABLE_HEADER, Metrics
+from .verdict import Verdict
+from .view import CONTROLS, LICENCE, SCRIPT, View, payload
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, column names, lines."""
@@ -15,6 +21,8 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
 MADE_FROM = "made-from"
 """Name of the meta element with the hash of the metrics."""
+WIDE = 800
+"""Pixels from which on a figure is not made to fit a telephone, whose readers scroll it instead."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,9 @@ class Report:
     config: Mapping[str, Any]
     made_from: str = ""
     """Hash of the metrics that it shows."""
+    verdict: Verdict | None = None
+    views: Sequence[View] = ()
+    """Molecules to be looked at while they move."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,38 @@ class CampaignReport:
 
 def render(report: Report) -> str:
     """The report as HTML; everything that comes from the run is escaped."""
-    return _render("report.html.jinja", report, TABLE_HEADER, report.metrics.table())
+    shown = {"molecules": payload(report.views), "scripts": _scripts()} if report.views else {"molecules": []}
+    return _render("report.html.jinja", report, TABLE_HEADER, report.metrics.table(), shown)
 
 
 def render_campaign(report: CampaignReport) -> str:
     """The same of a campaign."""
-    return _render("campaign.html.jinja", report, report.header, report.rows)
+    return _render("campaign.html.jinja", report, report.header, report.rows, {})
+
+
+def _scripts() -> list[str]:
+    """Of the viewer, its licence first. Only these are part of the page as they are."""
+    folder = resources.files("fokker.analysis.report")
+    licence, *scripts = (folder.joinpath(name).read_text("utf-8") for name in (LICENCE, SCRIPT, CONTROLS))
+    return [f"/*!\n{licence}*/", *scripts]
+
+
+def _with_settings(text: str) -> Markup:
+    """Settings such as --seed as code, which is not broken at its hyphens."""
+    return Markup(re.sub(r"--[a-z][\w.-]*\w", r"<code>\g<0></code>", str(escape(text))))
+
+
+def _width(png: bytes) -> int:
+    """In pixels; of what is no PNG 0."""
+    return struct.unpack(">I", png[16:20])[0] if len(png) > 20 else 0
 
 
 def _render(
-    name: str, report: Report | CampaignReport, header: Sequence[str], rows: Sequence[Sequence[str]]
+    name: str,
+    report: Report | CampaignReport,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    shown: Mapping[str, Any],
 ) -> str:
     environment = Environment(
         loader=PackageLoader("fokker.analysis.report", "."),
@@ -72,13 +105,17 @@ def _render(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["with_settings"] = _with_settings
     return environment.get_template(name).render(
         report=report,
         mark=MADE_FROM,
         header=header,
         rows=rows,
-        images=[(caption, base64.b64encode(png).decode()) for caption, png in report.figures],
+        images=[
+            (caption, base64.b64encode(png).decode(), _width(png) > WIDE) for caption, png in report.figures
+        ],
         settings=flatten(report.config),
+        **shown,
     )
 
 

@@ -98,7 +98,7 @@ def examine(
     arrived, system = Arrived(work, until), work.system
     summary, course, reductions = arrived.summary(), None, list[Reduction]()
     if reference and whole:
-        course, reductions = _course(arrived, reference)
+        course, reductions = course_of(arrived, reference)
     else:
         reductions = next(arrived.reduced([arrived.end]))
     totals = Totals(system, reductions)
@@ -126,8 +126,8 @@ def examine(
     return replace(result, projections=projections), totals
 
 
-def _course(arrived: Arrived, reference: Reference) -> tuple[Course, list[Reduction]]:
-    """And the reductions up to the end."""
+def course_of(arrived: Arrived, reference: Reference) -> tuple[Course, list[Reduction]]:
+    """JS over rounds of segments, and the reductions up to the end."""
     rounds = arrived.rounds()
     chosen = {
         rounds[i] for i in np.linspace(0, len(rounds) - 1, min(ROUNDS, len(rounds))).round().astype(int)

@@ -23,7 +23,7 @@ from ..campaigns import pool
 from ..campaigns.segments import Store, Summary
 from ..campaigns.works import Sampling, Simulation, Work
 from ..cluster import joining
-from . import board, reporting
+from . import board, gallery, reporting
 from .chosen import Chosen
 from .display import Display
 from .run import METRICS, SAMPLES, SIMULATION, Run, StageError
@@ -221,17 +221,17 @@ def sets_of(chosen: Chosen) -> Sets:
     for sampling, simulation in zip(chosen.sampling, chosen.simulated, strict=True):
         system = sampling.system
         found[system.name] = {
-            "reference": _split(chosen.run, system, chosen.run.split),
+            "reference": _split(chosen.run, system, chosen.run.split, evaluation.RESAMPLES),
             "iid": Store(sampling.directory).frames(system),
             "sim": Store(simulation.directory).frames(system, evaluation.RESAMPLES),
         }
     return found
 
 
-def _split(run: Run, system: System, name: str) -> FrameSet:
+def _split(run: Run, system: System, name: str, draws: int = 0) -> FrameSet:
     split = Dataset(run.data).split(name, system.name)
     sizes = evaluation.parts_of(system, name, len(split))
-    return in_parts(system, lambda: split.blocks(BLOCK), sizes)
+    return in_parts(system, lambda: split.blocks(BLOCK), sizes, draws)
 
 
 def _of_system(
@@ -293,9 +293,9 @@ def _write_trajectories(chosen: Chosen) -> None:
 
 def drawn(sets: Sets) -> dict[str, dict[str, Totals]]:
     """Of every system, the three sets whose free energies are drawn side by side."""
-    titles = {"reference": "reference", "iid": "iid", "simulation": "sim"}
+    titles = figures.SET_NAMES
     return {
-        "" if len(sets) == 1 else name: {title: own[kind].totals for title, kind in titles.items()}
+        "" if len(sets) == 1 else name: {title: own[kind].totals for kind, title in titles.items()}
         for name, own in sets.items()
     }
 
@@ -327,5 +327,6 @@ def report(runs: Sequence[Run], display: Display) -> None:
         if reporting.made_from(path) == digest:
             display.stage("report", f"skipped: {path} is of these metrics")
             continue
-        reporting.write(run, results.read(source), digest, drawn(sets_of(chosen)))
+        shown = drawn(sets_of(chosen)), gallery.Gallery.of(chosen)
+        reporting.write(run, results.read(source), digest, *shown)
         display.stage("report", str(path))

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from platform import python_version
 
 from ...analysis import transfer
-from ...analysis.report import figures
+from ...analysis.report import curves, figures
 from ...analysis.report.figures import Sets
 from ...analysis.report.page import MADE_FROM, Report, Table, render
+from ...analysis.report.verdict import Setup, verdict
 from ...analysis.results import (
     BARRIER_HEADER,
     COLUMNS,
@@ -25,6 +27,7 @@ from ...model.config import SimulateConfig
 from ..training import parameters as trained
 from .config import from_dict, to_dict
 from .display import clock
+from .gallery import Gallery
 from .run import Run
 
 REPORT, FIGURES = "report.html", "figures"
@@ -32,8 +35,21 @@ LONG_STEP, LONG_STEP_OF_INNER = 1.0, 2.5
 """Largest ω dt that is not warned of, and that of steps which are made of inner ones."""
 BARRIERS_CAPTION = (
     "Free energy along φ from the minimum of φ < 0; bands are one standard error. The umbrella is of windows "
-    "on the learned energy; frames end where barriers are too high for any to be there."
+    "on the learned energy; frames end where barriers are too high for any to be there"
 )
+BONDS_CAPTION = (
+    "Lengths of bonds about the mean of the reference: marks are means, bars one standard deviation of frames"
+)
+CONVERGENCE_CAPTION = (
+    "Distance of the simulation from the reference over simulated time, each point with all frames up to it; "
+    "bands are one standard error over chains. A thin line is the floor that its chains end at: where the "
+    "curve comes down to it nothing more is to be seen, and where it has become level above it, the model is "
+    "wrong by that much."
+)
+FAILED = 20
+"""Chains of a system that are listed one by one."""
+FEW = 3
+"""Systems whose floors are drawn."""
 PACKAGES = ("fokker", "jax", "flax", "optax", "orbax-checkpoint", "grain", "ray", "numpy")
 
 
@@ -45,37 +61,60 @@ def made_from(path: Path) -> str | None:
     return found[1] if found else None
 
 
-def write(run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets]) -> None:
+def write(
+    run: Run, result: RunResult, digest: str, sets: Mapping[str, Sets], gallery: Gallery | None = None
+) -> None:
     """Write runs/NAME/figures/*.png and report.html, with the hash of its metrics. Raises FileError."""
+    gallery = gallery or Gallery()
     # One that is empty or gone cannot be made again; the rest of the report can.
     history = {job.name: losses for job in run.jobs if (losses := job.losses)}
-    drawn = figures.free_energies(sets)
-    if history:
-        drawn["losses"] = (
-            "Losses of the experts; each is named by its interval of t.",
-            figures.loss_curves(history),
-        )
-    if result.fokker_planck_error:
-        drawn["fokker-planck-error"] = (
-            "How far each expert is from solving the Fokker-Planck equation, at noised training frames.",
-            figures.fokker_planck_curves(result.fokker_planck_error),
-        )
-    along = {
-        "" if len(result.systems) == 1 else name: one.molecule.profiles
-        for name, one in result.systems.items()
-        if one.molecule and one.molecule.profiles
-    }
-    if along:
-        drawn["barriers"] = BARRIERS_CAPTION, figures.free_energies_along_phi(along)
+    drawn = figures.free_energies(sets) | _drawn(run, result, history, gallery)
     images = {name: (caption, figures.to_png(figure)) for name, (caption, figure) in drawn.items()}
     for name, (_, png) in images.items():
         files.write(run.directory / FIGURES / f"{name}.png", png)
-    report = _report(run, result, digest, history, list(images.values()))
+    report = _report(run, result, digest, history, list(images.values()), gallery)
     files.write(run.directory / REPORT, render(report))
 
 
+def _drawn(run: Run, result: RunResult, history: dict, gallery: Gallery) -> figures.Named:
+    """Captions and figures of what is no plane."""
+    found, one = figures.Named(), len(result.systems) == 1
+    named = {"" if one else name: each for name, each in result.systems.items()}
+    molecules = {name: each.molecule for name, each in named.items() if each.molecule}
+    if along := {name: each.profiles for name, each in molecules.items() if each.profiles}:
+        found |= figures.in_figures("barriers", BARRIERS_CAPTION, along, figures.free_energies_along_phi)
+    if bonded := {name: each for name, each in molecules.items() if each.bonds}:
+        found |= figures.in_figures("bonds", BONDS_CAPTION, bonded, figures.bond_lengths, figures.BONDED)
+    if gallery.courses:
+        courses = {"simulation" if one else name: course for name, course in gallery.courses.items()}
+        own = {name: _floor(result.systems[name]) for name in gallery.courses}
+        floors = dict(zip(courses, own.values(), strict=True)) if len(courses) <= FEW else None
+        found["convergence"] = (
+            CONVERGENCE_CAPTION,
+            curves.convergence(courses, run.systems[0].time_unit, floors),
+        )
+    if history:
+        about = "Losses of the experts; each is named by its interval of t."
+        found["losses"] = about, curves.loss_curves(history)
+    if result.fokker_planck_error:
+        about = "How far each expert is from solving the Fokker-Planck equation, at noised training frames."
+        found["fokker-planck-error"] = about, curves.fokker_planck_curves(result.fokker_planck_error)
+    return found
+
+
+def _floor(one: SystemResult) -> float:
+    """Of the simulation, by its chains; of a single one as if its frames were independent."""
+    own = one.corrected.get("floor_sim", one.corrected["floor"]).js
+    return own if isfinite(own) else one.corrected["floor"].js
+
+
 def _report(
-    run: Run, result: RunResult, digest: str, history: dict, images: list[tuple[str, bytes]]
+    run: Run,
+    result: RunResult,
+    digest: str,
+    history: dict,
+    images: list[tuple[str, bytes]],
+    gallery: Gallery,
 ) -> Report:
     config, made_from = run.config, result.made_from
     parts = (("samples", made_from.sample), ("simulation", made_from.simulate))
@@ -85,6 +124,8 @@ def _report(
         subtitle=f"{config.recipe} recipe, seed {config.seed}, data {result.data_fingerprint[:12]}, "
         f"samples {made_from.sample.result}, simulation {made_from.simulate.result}",
         made_from=digest,
+        verdict=verdict(result, _setup(run, simulated)),
+        views=gallery.views,
         metrics=result,
         warnings=warnings(result),
         figures=images,
@@ -108,6 +149,7 @@ def _report(
                 [(stage, clock(seconds)) for stage, seconds in run.timings().items()],
             ),
             ("Simulation", ("quantity", "value"), _simulation_rows(result.simulate, simulated)),
+            *_failed(gallery, simulated),
             *_transfer_tables(result),
             *_molecule_tables(result.systems),
             (
@@ -119,6 +161,26 @@ def _report(
         ],
         config=to_dict(config),
     )
+
+
+def _setup(run: Run, simulated: SimulateConfig) -> Setup:
+    """Of the experts, the first is the one whose forces a simulation reads."""
+    first, *_ = run.config.experts
+    regularised = any(expert.consistency_weight for expert in run.config.experts)
+    return Setup(simulated.timestep, simulated.force_time, first.conservative, regularised)
+
+
+def _failed(gallery: Gallery, simulated: SimulateConfig) -> list[Table]:
+    """Chains that failed: of each system the first ones, and how many more."""
+    rows = []
+    for name, losses in gallery.losses.items():
+        for loss in losses[:FAILED]:
+            after = f"{loss.step * simulated.timestep:.4g}"
+            rows.append((name, str(loss.chain), after, loss.reason))
+        if len(losses) > FAILED:
+            rows.append((name, f"{len(losses) - FAILED} more", "", ""))
+    header = ("system", "chain", "last good time", "then")
+    return [("Chains that failed", header, rows)] if rows else []
 
 
 def _transfer_tables(result: RunResult) -> list[Table]:

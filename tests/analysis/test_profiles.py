@@ -109,7 +109,7 @@ def test_a_side_without_frames_is_known_to_be_no_lower_than_one_of_three():
 
 def test_a_walk_of_one_chain_has_no_errors():
     counts = 10 + np.arange(BINS)
-    found = Profile.of_draws(counts, np.zeros((0, BINS), int)).free_energy()
+    found = Profile.of_draws(counts, np.zeros((0, BINS), int), 1).free_energy()
     assert isfinite(found.difference.value)
     assert isnan(found.difference.error)
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class Page:
         self._call("Page.navigate", url="about:blank")  # One that differs after its # is not loaded anew.
         self._call("Page.navigate", url=address)
 
+    def emulate(self, media: str = "", **features: str) -> None:
+        """Be on the screen, or on paper (`print`), and prefer what media features say."""
+        named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self._call("Emulation.setEmulatedMedia", media=media, features=named)
+
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript in which `nodes` are all parts of the page."""
         code = f"(() => {{ {ALL} return {expression}; }})()"
@@ -104,10 +109,10 @@ class Page:
 
 
 @contextmanager
-def page(program: str, profile: Path) -> Iterator[Page]:
+def page(program: str, profile: Path, options: Sequence[str] = OPTIONS) -> Iterator[Page]:
     """A browser with one page, its files in a folder of its own."""
     (hears, says), (reads, writes) = os.pipe(), os.pipe()
-    command = [program, *OPTIONS, f"--user-data-dir={profile}"]
+    command = [program, *options, f"--user-data-dir={profile}"]
     process = subprocess.Popen(
         ["bash", "-c", f'exec "$@" 3<&{hears} 4>&{writes}', "bash", *command],
         pass_fds=(hears, writes),

@@ -117,12 +117,18 @@ def board(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boar
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Chromium; where there is none this is skipped, or fails if FOKKER_REQUIRE names it."""
+def chromium() -> str:
+    """Where there is none this is skipped, or fails if FOKKER_REQUIRE names it."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         missing(
             "chromium", f"no browser here ({', '.join(BROWSERS)}; Debian: chromium): no page was looked at"
         )
-    with page(found, tmp_path_factory.mktemp("profile")) as this:
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Chromium, with a page."""
+    with page(chromium, tmp_path_factory.mktemp("profile")) as this:
         yield this

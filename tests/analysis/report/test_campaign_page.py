@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fokker.analysis.campaign_results import CampaignResult, Course, KineticsResult
+from fokker.analysis.campaign_results import CampaignResult, KineticsResult
 from fokker.analysis.reduction import Totals, held
 from fokker.analysis.report import campaign_page
-from fokker.analysis.report.campaign_page import convergence, free_energies, page, tables, warnings
+from fokker.analysis.report.campaign_page import free_energies, page, tables, warnings
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
@@ -71,15 +71,6 @@ def test_each_projection_is_drawn_beside_the_reference(system: System, panels: i
         assert {axes.get_title() for axes in drawn} == {"reference", "simulation"}
     else:
         assert all(len(axes.lines) == 2 for axes in drawn)
-
-
-def test_convergence_has_a_line_for_each_work():
-    courses = {"a": Course([1.0, 2.0], [0.2, 0.1], [float("nan"), 0.01]), "b": Course([], [], [])}
-    figure = convergence(courses, "ps")
-    (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines] == ["a", "b"]
-    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.2, 0.1])
-    assert axes.get_xlabel() == "time of each chain (ps)"
 
 
 def test_of_many_works_some_are_drawn():

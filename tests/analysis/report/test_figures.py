@@ -7,29 +7,32 @@ from math import log, nan
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from fokker.analysis.metrics import MUELLER_BROWN, RAMACHANDRAN, Grid
-from fokker.analysis.reduction import Totals, held
+from fokker.analysis.reduction import Totals, draws_of, held, in_parts
 from fokker.analysis.report.figures import (
     COLOURS,
     HIGHEST,
-    fokker_planck_curves,
+    MOST_BONDS,
+    Line,
+    bond_lengths,
     free_energies,
     free_energies_along_phi,
     free_energy_profiles,
     free_energy_surfaces,
-    loss_curves,
     to_png,
     to_rgb_array,
 )
-from fokker.analysis.results import Estimate, FreeEnergy, Profiles
+from fokker.analysis.results import Estimate, FreeEnergy, Length, Profiles, Structure
 from fokker.analysis.systems import System
 from fokker.data.molecules.bead_map import BeadMap
 from fokker.data.molecules.beads import Beads
 
 # One bin a unit.
 SMALL = Grid(("a", "b"), ((0.0, 4.0), (0.0, 4.0)), js_bins=4)
+RESIDUES = ["AKFA LYS2", "AKFA PHE3", *(f"GAAAAG ALA{number}" for number in range(2, 6))]
 NOISE = np.random.default_rng(0)
 
 
@@ -45,14 +48,6 @@ def counts(points: np.ndarray, grid: Grid = SMALL) -> np.ndarray:
 
 def noise(grid: Grid) -> np.ndarray:
     return counts(NOISE.normal(size=(90, 2)), grid)
-
-
-def history(steps: int, residual: list[float] | None = None) -> dict[str, list[float]]:
-    return {
-        "step": [512.0 * (i + 1) for i in range(steps)],
-        "denoising": list(1 / np.arange(1.0, steps + 1)),
-        "consistency": residual or [0.0] * steps,
-    }
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -145,6 +140,10 @@ def test_a_panel_without_points_stays_white():
 # Profiles
 
 
+def line(histogram: np.ndarray, draws: np.ndarray | None = None) -> Line:
+    return Line(histogram, np.zeros((0, len(histogram)), int) if draws is None else draws)
+
+
 def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
     beads = Beads.from_sequence(sequence, BeadMap.parse(bead_map))
     system = System.molecule(sequence, beads, [0.4] * len(beads.bonds), 300.0)
@@ -152,7 +151,7 @@ def molecule(sequence: str, bead_map: str, frames: int = 50) -> Totals:
 
 
 def test_a_profile_is_minus_the_logarithm_along_its_axis_and_empty_bins_have_none():
-    sets = {"reference": np.array([100, 0, 25, 50]), "iid": np.array([0, 0, 1, 1])}
+    sets = {"reference": line(np.array([100, 0, 25, 50])), "iid": line(np.array([0, 0, 1, 1]))}
     (panel, other) = free_energy_profiles({"AC": [("d (nm)", (0.0, 2.0), sets)], "KF": []}).axes
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("d (nm)", "AC\nfree energy (kT)")
     assert legend(panel) == ["reference", "iid"]
@@ -191,74 +190,86 @@ def test_torsions_are_drawn_as_numpy_counts_them():
         np.testing.assert_allclose(drawn, np.where(np.isfinite(energy), energy, nan), atol=1e-12)
 
 
-# Curves
+def test_every_residue_of_every_system_has_a_row_and_every_sheet_six():
+    systems = {name: {"reference": molecule(name, "backbone")} for name in ("AKFA", "GAAAAG")}
+    drawn = free_energies(systems)
+    assert [*drawn] == ["free-energy", "torsions"]
+    rows = [panel.get_ylabel() for panel in panels(drawn["free-energy"][1])]
+    assert rows == [f"{name}\nψ" for name in RESIDUES]
+    assert [panel.get_ylabel().split("\n")[0] for panel in drawn["torsions"][1].axes[::2]] == RESIDUES
+    more = free_energies(systems | {"AAA": {"reference": molecule("AAA", "backbone")}})
+    assert [*more] == ["free-energy", "free-energy-2", "torsions", "torsions-2"]
+    assert more["free-energy-2"][0].endswith(" (AAA).")
+    assert len(panels(more["free-energy-2"][1])) == 1
 
 
-def test_error_has_a_line_for_each_expert_on_logarithmic_axes():
-    curves = {"0-0.1": ([1e-5, 1e-3], [0.5, 0.4]), "0.1-0.6": ([0.1, 0.3, 0.5], [6.0, 2.0, 1.0])}
-    (panel,) = fokker_planck_curves(curves).axes
-    assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
-    assert (panel.get_xlabel(), panel.get_ylabel()) == ("diffusion time t", "mean |R| / D")
-    assert legend(panel) == ["0-0.1", "0.1-0.6"]
-    for line, (times, values) in zip(panel.lines, curves.values(), strict=True):
-        np.testing.assert_array_equal(line.get_xydata(), np.transpose([times, values]))
+def test_errors_of_independent_frames_are_those_of_their_number():
+    found = line(np.array([100, 0, 25, 875])).errors
+    shares = np.random.default_rng(0).multinomial(1000, [0.1, 0, 0.025, 0.875], size=20_000) / 1000
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.log(shares[:, [0, 2, 3]]).std(axis=0)
+    np.testing.assert_allclose(found[[0, 2, 3]], spread, rtol=0.06)
+    assert not np.isfinite(found[1])
+    unknown = Line(np.array([100, 0, 25, 875]), np.zeros((0, 4), int), independent=False)
+    assert np.isnan(unknown.errors).all()
 
 
-def test_more_experts_than_colours_are_all_drawn():
-    names = [f"expert {i}" for i in range(len(COLOURS) + 2)]
-    (panel,) = fokker_planck_curves({name: ([0.1, 0.2], [1.0, 2.0]) for name in names}).axes
-    assert legend(panel) == names
-    (panel,) = loss_curves({name: history(5) for name in names}).axes
-    assert legend(panel) == names
+def test_errors_of_chains_are_those_of_draws_of_whole_chains():
+    """Chains that stay where they begin are worth one frame each, however long they are."""
+    random, parts = np.random.default_rng(1), 200
+    stay = np.eye(4, dtype=int)[random.choice(4, size=parts, p=[0.4, 0.3, 0.2, 0.1])] * 50
+    drawn = draws_of(parts, 200) @ stay
+    counts = stay.sum(axis=0)
+    independent = line(counts // 50).errors
+    np.testing.assert_allclose(line(counts, drawn).errors, independent, rtol=0.25)
+    assert np.isnan(line(counts, np.array([[5, 0, 1, 1], [5, 0, 1, 1], [5, 1, 1, 1]])).errors[1])
 
 
-def test_losses_have_a_panel_each_and_lines_of_the_experts_that_used_them():
-    figure = loss_curves({"0-0.1": history(40, [5.0] * 40), "0.1-1": history(20)})
-    denoising, residual = figure.axes
-    assert (denoising.get_ylabel(), residual.get_ylabel()) == (
-        "denoising loss",
-        "consistency term",
+def test_only_frames_that_are_parts_of_their_own_count_as_independent():
+    system, frames = molecule("AAA", "backbone").system, NOISE.normal(size=(40, 15, 3))
+    blocks = held(system, frames).blocks
+    samples, chains, drawn = (
+        in_parts(system, blocks, sizes, draws).totals
+        for sizes, draws in (([1] * 40, 0), ([20] * 2, 0), ([20] * 2, 9))
     )
-    assert (legend(denoising), legend(residual)) == (["0-0.1", "0.1-1"], ["0-0.1"])
-    assert denoising.get_yscale() == residual.get_yscale() == "log"
-    raw, smooth = residual.lines
-    np.testing.assert_array_equal(np.asarray(raw.get_xdata()), history(40)["step"])
-    np.testing.assert_allclose(np.asarray(smooth.get_ydata()), 5)
+    assert [Line.of(one, 0).independent for one in (samples, chains, drawn)] == [True, False, False]
+    assert [len(Line.of(one, 0, axis=1).draws) for one in (samples, chains, drawn)] == [0, 0, 9]
+    for axis, one in ((0, drawn), (1, drawn)):
+        found = Line.of(one, 0, axis)
+        np.testing.assert_array_equal(found.counts, one.js[0].sum(axis=1 - axis))
+        assert (found.draws.sum(axis=1) == 40).all()
 
 
-def test_without_a_residual_there_is_no_panel_for_it():
-    (panel,) = loss_curves({"0-1": history(20)}).axes
-    assert panel.get_ylabel() == "denoising loss"
+def test_a_band_of_one_error_is_around_each_profile():
+    one = line(np.array([100, 50, 25, 50]))
+    (panel,) = free_energy_profiles({"": [("d", (0.0, 2.0), {"a": one, "b": one})]}).axes
+    assert len(panel.collections) == 2
+    vertices = np.concatenate([np.asarray(path.vertices) for path in panel.collections[0].get_paths()])
+    middle = np.asarray(panel.lines[0].get_ydata(), float)
+    assert vertices[:, 1].max() == pytest.approx((middle + one.errors).max())
+    first, second = panel.lines
+    assert first.get_color() != second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
 
 
-def test_a_residual_begins_where_it_counts():
-    figure = loss_curves({"0-1": history(20, [0.0] * 15 + [3.0] * 5)})
-    for line in figure.axes[1].lines:
-        np.testing.assert_array_equal(np.asarray(line.get_xdata()), history(20)["step"][15:])
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), 3)
-
-
-def test_smooth_lines_are_running_means_that_begin_with_the_first_value():
-    values = list(NOISE.uniform(1, 2, 40))
-    raw, smooth = loss_curves({"0-1": history(40, values)}).axes[1].lines
-    np.testing.assert_allclose(np.asarray(raw.get_ydata()), values)
-    means = np.asarray(smooth.get_ydata(), float)
-    assert means[0] == pytest.approx(values[0])
-    assert means[2] == pytest.approx(np.mean(values[:5]))
-    assert means[20] == pytest.approx(np.mean(values[13:28]))
-    assert means[-1] == pytest.approx(np.mean(values[-8:]))
-
-
-@pytest.mark.parametrize("values", [[1.0, -0.5, 2.0, nan, 0.5], [-1.0] * 5, [nan] * 5])
-def test_what_is_not_positive_is_left_out_and_draws_without_a_warning(values: list[float]):
-    figure = loss_curves({"0-1": history(5, values)})
-    raw = np.asarray(figure.axes[1].lines[0].get_ydata(), float)
-    np.testing.assert_array_equal(raw, [value if value > 0 else nan for value in values])
+def test_bonds_are_drawn_about_the_mean_of_the_reference():
+    spread = {"reference": (0.15, 0.003), "iid": (0.151, 0.002), "sim": (0.148, 0.004)}
+    bond = Length(spread, {"iid": 0.001, "sim": 0.002})
+    bonds = {f"bond {number}": bond for number in range(MOST_BONDS + 3)}
+    figure = bond_lengths(
+        {"AKF": Structure({"N CA": bond}, {}, None, None), "many": Structure(bonds, {}, None, None)}
+    )
+    one, many = figure.axes
+    assert [text.get_text() for text in one.get_yticklabels()] == ["N CA"]
+    assert len(many.get_yticks()) == MOST_BONDS
+    assert (one.get_title(), many.get_title()) == ("AKF", "many")
+    sets = [part for part in one.containers if isinstance(part, ErrorbarContainer)]
+    marks = [part.lines[0] for part in sets]
+    np.testing.assert_allclose([np.asarray(mark.get_xdata())[0] for mark in marks], [0, 1, -2], atol=1e-9)
+    assert len({mark.get_marker() for mark in marks}) == 3
+    bars = [part.lines[2][0].get_segments()[0][:, 0] for part in sets]
+    np.testing.assert_allclose(bars, [[-3, 3], [-1, 3], [-6, 2]], atol=1e-9)
     to_png(figure)
-
-
-def test_one_entry_of_history_is_drawn():
-    to_png(loss_curves({"0-1": history(1, [2.0])}))
 
 
 # Files
@@ -285,9 +296,9 @@ def test_equal_figures_are_equal_png_files_without_date_or_version():
 
 
 def test_pixels_are_those_of_the_figure():
-    figure = loss_curves({"0-1": history(5)})
+    figure = free_energy_profiles({"": [("d", (0.0, 2.0), {"a": line(np.array([4, 1]))})]})
     pixels = to_rgb_array(figure)
-    assert pixels.shape == (320, 450, 3)
+    assert pixels.shape == (280, 400, 3)
     assert pixels.dtype == np.uint8
     assert pixels[0, 0].tolist() == [255, 255, 255]
     blue = [int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]

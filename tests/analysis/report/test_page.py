@@ -1,21 +1,29 @@
 """The report says everything, needs nothing beside it, and takes nothing from the run as markup."""
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from math import nan
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fokker.analysis.report import figures
+from fokker.analysis.metrics import RAMACHANDRAN
+from fokker.analysis.report import curves, figures
 from fokker.analysis.report.page import Report, flatten, render
+from fokker.analysis.report.verdict import Verdict
+from fokker.analysis.report.view import View
 from fokker.analysis.results import TABLE_HEADER, Metrics, Scores
+from fokker.data.molecules.bead_map import BeadMap
+from fokker.data.molecules.beads import Beads
 
 HOSTILE = "<script>alert('&\"')</script>{{ 7 * 7 }}"
+PLANE = np.arange(64 * 64).reshape(64, 64)
 FINGERPRINT = "9503d768cef06dcb"
-PNG = figures.to_png(figures.fokker_planck_curves({"0-1": ([0.1, 0.2], [1.0, 2.0])}))
+PNG = figures.to_png(curves.fokker_planck_curves({"0-1": ([0.1, 0.2], [1.0, 2.0])}))
 KINDS = {kind: Scores(value, 5 * value) for kind, value in (("iid", 0.011), ("sim", 0.015), ("floor", 0.01))}
 REPORT = Report(
     title="mueller-brown: both",
@@ -156,3 +164,55 @@ def test_page_is_the_same_for_the_same_report():
 )
 def test_nested_settings_become_dotted_names(config: dict[str, Any], pairs: list[tuple[str, str]]):
     assert flatten(config) == pairs
+
+
+# The molecule
+
+
+def moving(name: str = "AKFA") -> Report:
+    beads = Beads.from_sequence("AKFA", BeadMap.parse("backbone"))
+    frames = np.random.default_rng(0).normal(size=(12, len(beads), 3))
+    return replace(REPORT, views=[View(name, beads, frames[:4], frames[4:], 0.5)])
+
+
+def test_the_molecule_moves_without_a_network_by_a_script_whose_licence_is_beside_it():
+    source = render(moving())
+    page = Page(source)
+    scripts = page.all("script")
+    assert [one.get("type") for one in scripts] == ["application/json", None, None, None]
+    assert not any({"src", "href"} & {*one} for one in scripts)
+    molecules = re.search(r'id="molecules">(.*?)</script>', source, re.DOTALL)
+    assert molecules
+    (found,) = json.loads(molecules[1])
+    assert [one["frames"] for one in found["sets"]] == [4, 8]
+    assert "BSD-3-Clause" in source
+    assert "University of Pittsburgh" in source
+    assert "3dmol v2.5.5" in source
+    assert len(source) < 1_000_000
+    assert source.count("<script") == source.count("</script>") == 4
+
+
+def test_names_of_molecules_are_no_markup():
+    source = render(moving(HOSTILE))
+    assert len(Page(source).all("script")) == 4
+    assert "alert('&" not in source
+
+
+def test_the_verdict_stands_before_all_else():
+    found = Verdict("differ", "They differ.", "By 3.1 <b>.", "Turn <i>.")
+    turned = replace(found, advice="<i> (--train.clip-norm 5, --seed).")
+    assert "&lt;i&gt; (<code>--train.clip-norm</code> 5, <code>--seed</code>)." in render(
+        replace(REPORT, verdict=turned)
+    )
+    source = render(replace(REPORT, verdict=found))
+    assert 'class="verdict differ"' in source
+    text = Page(source).text
+    assert "They differ. By 3.1 <b>. What to do next: Turn <i>." in text
+    assert text.index("They differ.") < text.index("3 of 200 chains")
+
+
+def test_figures_too_wide_for_a_telephone_are_scrolled_within_themselves():
+    wide = figures.to_png(figures.free_energy_surfaces({"": dict.fromkeys("abc", PLANE)}, RAMACHANDRAN))
+    source = render(replace(REPORT, figures=[("Wide.", wide), ("Narrow.", PNG)]))
+    assert re.search(r'class="scroll wide"><img alt="Wide."', source)
+    assert re.search(r'class="scroll"><img alt="Narrow."', source)

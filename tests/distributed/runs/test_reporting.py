@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fokker.analysis.campaign_results import Course
 from fokker.analysis.reduction import held
 from fokker.analysis.results import (
     Estimate,
@@ -28,7 +29,9 @@ from fokker.analysis.results import (
     Torsions,
 )
 from fokker.data.dataset import shards
+from fokker.distributed.campaigns.segments import NOT_FINITE, Loss
 from fokker.distributed.runs import reporting
+from fokker.distributed.runs.gallery import Gallery
 from fokker.distributed.runs.presets import PRESETS
 from fokker.distributed.runs.run import Run
 from fokker.distributed.training import parameters
@@ -117,7 +120,10 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
         },
     )
     totals = held(run.systems[0], points).totals
-    reporting.write(run, found, "0a1b", {"": dict.fromkeys(("reference", "iid", "simulation"), totals)})
+    lost = [Loss(number, 500 * number, NOT_FINITE) for number in range(reporting.FAILED + 2)]
+    gallery = Gallery(courses={"toy": Course([1.0, 2.0], [0.2, 0.1], [nan, 0.01])}, losses={"toy": lost})
+    sets = {"": dict.fromkeys(("reference", "samples", "simulation"), totals)}
+    reporting.write(run, found, "0a1b", sets, gallery)
     report = (tmp_path / "report.html").read_text()
     assert f"<td>kinetic temperature, of half-step velocities</td><td>{shown}</td>" in report
     for name, value in (
@@ -140,8 +146,12 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     assert reporting.made_from(tmp_path / "report.html") == "0a1b"
     assert "1 of 400 frames of the chains of the simulation are not finite" in report
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
-        *("free-energy", "losses", "fokker-planck-error")
+        *("free-energy", "losses", "fokker-planck-error", "convergence")
     }
+    assert "Samples and simulation agree with the reference." in report
+    assert "<td>toy</td><td>3</td><td>7.5</td><td>not finite</td>" in report, "after 1500 steps of 0.005"
+    assert "<td>toy</td><td>2 more</td>" in report
+    assert report.count("<td>not finite</td>") == reporting.FAILED
 
 
 def structure(bonds: dict[str, Length], torsions: bool = True, mirrored: bool = False) -> Structure:

@@ -74,7 +74,9 @@ def test_a_run_leaves_its_settings_and_metrics_for_programs(whole: tuple[Path, R
     for definition in ("paper", "corrected"):
         own = metrics[definition].pop("floor_sim", None)
         assert (own is None) == (definition == "paper")
+        between = {kind: metrics[definition].pop(kind) for kind in ("between", "floor_between") if own}
         assert metrics[definition].keys() == {"iid", "sim", "floor"}
+        assert all(0 < values["js"] < 0.6931472 for values in between.values())
         for values in metrics[definition].values():
             assert values.keys() == {"js", "pmf"}
             assert 0 < values["js"] < 0.6931472  # ln 2, of sets that share no bin
