@@ -353,7 +353,8 @@ class Chains:
         spacing = settings.stride * settings.timestep
         last = settings.burn_in * settings.timestep + spacing * self.state.frames
         time = last - spacing * np.arange(frames)[::-1]
-        positions = np.asarray(self.positions, np.float32).reshape(-1, len(self.beads), 3)
+        # mdtraj computes torsions of arrays that can be written alone, which those of JAX cannot.
+        positions = np.array(self.positions, np.float32).reshape(-1, len(self.beads), 3)
         return mdtraj.Trajectory(positions, self.beads.topology(), np.tile(time, chains))
 
     def save(self, path: str | Path) -> None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import grpc
 import ray
 from ray.autoscaler.sdk import request_resources
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import AuthenticationError
 
 from ...data.errors import FokkerError
 from ..config import ClusterConfig, selector
@@ -209,7 +209,7 @@ def _running() -> str:
         ) from None
 
 
-def reason(error: RayError) -> str:
+def reason(error: Exception) -> str:
     """Why a process was lost, in one line: the beginning of the first and the last of Ray's."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return textwrap.shorten(" ".join(dict.fromkeys([lines[0], lines[-1]])), 250, placeholder=" …")

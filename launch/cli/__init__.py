@@ -172,14 +172,8 @@ def _lost(error: Exception) -> str | None:
     exceptions = sys.modules.get("ray.exceptions")
     if exceptions is None:
         return None
-    kinds = (
-        "LocalRayletDiedError",
-        "NodeDiedError",
-        "WorkerCrashedError",
-        "RayActorError",
-        "OutOfMemoryError",
-    )
-    if not isinstance(error, tuple(getattr(exceptions, kind) for kind in kinds)):
+    kinds = ("LocalRayletDied", "NodeDied", "WorkerCrashed", "RayActor", "OutOfMemory")
+    if not isinstance(error, tuple(getattr(exceptions, f"{kind}Error") for kind in kinds)):
         return None
     from ...distributed.cluster import joining
 

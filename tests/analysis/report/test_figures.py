@@ -266,7 +266,7 @@ def test_bonds_are_drawn_about_the_mean_of_the_reference():
     sets = [part for part in one.containers if isinstance(part, ErrorbarContainer)]
     marks = [part.lines[0] for part in sets]
     np.testing.assert_allclose([np.asarray(mark.get_xdata())[0] for mark in marks], [0, 1, -2], atol=1e-9)
-    assert len({mark.get_marker() for mark in marks}) == 3
+    assert len({str(mark.get_marker()) for mark in marks}) == 3
     bars = [part.lines[2][0].get_segments()[0][:, 0] for part in sets]
     np.testing.assert_allclose(bars, [[-3, 3], [-1, 3], [-6, 2]], atol=1e-9)
     to_png(figure)

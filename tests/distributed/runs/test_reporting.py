@@ -122,7 +122,7 @@ def test_report_of_a_simulation(tmp_path: Path, temperature: float | None, shown
     totals = held(run.systems[0], points).totals
     lost = [Loss(number, 500 * number, NOT_FINITE) for number in range(reporting.FAILED + 2)]
     gallery = Gallery(courses={"toy": Course([1.0, 2.0], [0.2, 0.1], [nan, 0.01])}, losses={"toy": lost})
-    sets = {"": dict.fromkeys(("reference", "samples", "simulation"), totals)}
+    sets = {"": {kind: totals for kind in ["reference", "samples", "simulation"]}}
     reporting.write(run, found, "0a1b", sets, gallery)
     report = (tmp_path / "report.html").read_text()
     assert f"<td>kinetic temperature, of half-step velocities</td><td>{shown}</td>" in report
