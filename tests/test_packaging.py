@@ -262,6 +262,7 @@ LOCKS = {
     "requirements.lock": ("cluster", "hdf5", "kinetics", "openmm", "tensorboard", "train"),
     "requirements-dev.lock": ("dev",),
     "requirements-cuda.lock": ("cuda",),
+    "requirements-docs.lock": ("docs",),
 }
 """Files and the extras that they add; the first also has what the package always needs."""
 
