@@ -26,7 +26,7 @@ help:
 	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
 	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
 	@echo 'make test-container the image of k8s/Dockerfile, really built, as root (buildah, debootstrap)'
-	@echo 'make docs      the site: build/site/index.html'
+	@echo 'make docs      the site: build/site/index.html (from a server, it has a search)'
 	@echo 'make bench     every script in benchmarks/ but the next two, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make bench-accuracy DATA=...      every method on alanine dipeptide, about three hours; can be interrupted'
