@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fokker.distributed.runs.campaign_config import load
+from fokker.launch import deploy
 from fokker.launch.cli import main, parse
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -30,6 +32,16 @@ def test_the_job_of_slurm_is_what_its_command_prints(
     monkeypatch.chdir(tmp_path)
     assert main(shown("slurm")) == 0
     assert capsys.readouterr().out == (EXAMPLES / "slurm" / "job.sbatch").read_text()
+
+
+def test_the_job_of_kubernetes_is_what_its_command_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deploy.backend, "on_cpu", lambda: None)  # It computes on CPUs in any case.
+    assert main(shown("kubernetes")) == 0
+    assert capsys.readouterr().out == (EXAMPLES / "kubernetes" / "job.yaml").read_text()
+    added = yaml.safe_load((EXAMPLES / "kubernetes" / "kustomization.yaml").read_text())
+    assert added["resources"] == ["job.yaml"]
 
 
 def test_the_campaign_is_read():
