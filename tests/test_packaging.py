@@ -37,6 +37,11 @@ def tracked() -> tuple[str, ...]:
     return tuple(name for name in done.stdout.split("\0") if name and (ROOT / name).exists())
 
 
+def pages() -> dict[str, Path]:
+    """Files of docs/ that ship with the package."""
+    return {name: ROOT / name for name in tracked() if re.fullmatch(r"docs/[^/]+\.md", name)}
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tracked files, as of a fresh clone."""
@@ -92,7 +97,7 @@ def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wh
         f"fokker/{name}": ROOT / "fokker" / name
         for name in ("__init__.py", "__main__.py", "comparison.py", "py.typed", "runs.py")
     }
-    sources |= {f"fokker/{name}": ROOT / name for name in tracked() if re.fullmatch(r"docs/[^/]+\.md", name)}
+    sources |= {f"fokker/{name}": path for name, path in pages().items()}
     assert "fokker/analysis/report/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]
