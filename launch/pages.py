@@ -59,7 +59,7 @@ def for_terminal(topic: str) -> str:
     text = re.sub(r"^::: (\S+)$", lambda found: described(found[1]), expanded(source(topic)), flags=re.M)
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.S)
     text = re.sub(r"!\[(.*?)\]\(.*?\)", r"*Picture: \1*", text, flags=re.S)
-    return re.sub(r"\]\((?:docs/)?([\w-]+)\.md(?:#[\w-]+)?\)", r"](<fokker help \1>)", text)
+    return re.sub(r"\[([^]]*)\]\((?:docs/)?([\w-]+)\.md(?:#[\w-]+)?\)", r"\1 (`fokker help \2`)", text)
 
 
 def described(path: str) -> str:

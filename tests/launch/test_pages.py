@@ -42,11 +42,9 @@ def test_the_terminal_is_shown_no_marks_of_the_site():
 
 
 def test_links_name_the_topic_that_shows_their_page():
-    assert "[Settings](<fokker help settings>)" in pages.for_terminal("training").replace(
-        "all of them", "Settings"
-    )
-    assert "](<fokker help campaigns>)" in pages.for_terminal("changes"), "from the root"
-    assert "](<fokker help tables>)" in pages.for_terminal("molecules"), "with an anchor"
+    assert "all of them (`fokker help settings`)" in pages.for_terminal("training")
+    assert "docs/campaigns.md (`fokker help campaigns`)" in pages.for_terminal("changes"), "from the root"
+    assert "(`fokker help tables`)" in pages.for_terminal("molecules"), "with an anchor"
 
 
 def test_the_page_on_python_has_all_that_is_public():
