@@ -11,7 +11,7 @@ READY := .venv/ready-$(shell $(PYTHON) -c 'import platform; print(platform.pytho
 .DEFAULT_GOAL := help
 DATA ?= trajectories/alanine-dipeptide
 .PHONY: help setup run test test-long test-faults test-cluster test-k8s test-slurm test-board picture-board \
-  test-container format lock bench bench-consistency bench-accuracy
+  test-container docs format lock bench bench-consistency bench-accuracy
 
 help:
 	@echo 'make run       train, sample, simulate and report on Mueller-Brown: runs/mueller-brown/report.html'
@@ -26,11 +26,12 @@ help:
 	@echo 'make test-board     TensorBoard on real runs, in a real browser (chromium)'
 	@echo 'make picture-board  the same on runs of full size; makes docs/tensorboard.png'
 	@echo 'make test-container the image of k8s/Dockerfile, really built, as root (buildah, debootstrap)'
+	@echo 'make docs      the site: build/site/index.html (from a server, it has a search)'
 	@echo 'make bench     every script in benchmarks/ but the next two, about six minutes'
 	@echo 'make bench-consistency DATA=...   every consistency term for ten minutes each, on alanine dipeptide'
 	@echo 'make bench-accuracy DATA=...      every method on alanine dipeptide, about three hours; can be interrupted'
 	@echo 'make format    format the code'
-	@echo 'make lock      resolve the three requirements*.lock again'
+	@echo 'make lock      resolve the four requirements*.lock again'
 	@echo 'PYTHON=...     the Python to build .venv from, 3.11 or newer (now: $(PYTHON))'
 
 setup: $(READY)
@@ -80,13 +81,25 @@ bench-accuracy: $(READY)
 test-k8s: $(READY)
 	$(BIN)/pytest tests/k8s $(ARGS)
 
+# Its tools come into .venv when it is first built: nothing else needs them. At each build the theme would announce
+# that it ends in May 2027, for Zensical of the same authors.
+DOCS := .venv/ready-docs
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(DOCS): $(READY) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements-docs.lock
+	@touch $@
+
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# What the package can use, what its developers need beside that, and what GPUs need beside that: names, versions and
-# hashes, the same for every Python that pyproject.toml admits; no index, so that they install from any. All are
-# resolved together, and no package is in two of them.
+# What the package can use, what its developers need beside that, what GPUs need beside that, and what the site needs
+# beside what the package and its developers do: names, versions and hashes, the same for every Python that
+# pyproject.toml admits; no index, so that they install from any. All are resolved together, and no package is in two of
+# them, but for colorama, which others need on Windows alone.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
   --no-emit-index-url --no-annotate --no-header --quiet
 USED := $(patsubst %,--extra %,cluster hdf5 kinetics openmm tensorboard train)
@@ -97,6 +110,8 @@ lock: $(READY)
 	for extra in dev cuda; do \
 	  $(COMPILE) $(USED) --extra $$extra --constraint build/all.lock --generate-hashes -o requirements-$$extra.lock \
 	    $$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; done
+	$(COMPILE) --extra docs --constraint build/all.lock --generate-hashes -o requirements-docs.lock \
+	  $$(sed -n '/^colorama==/!s/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-dev.lock)
 
 $(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -37,6 +37,11 @@ def tracked() -> tuple[str, ...]:
     return tuple(name for name in done.stdout.split("\0") if name and (ROOT / name).exists())
 
 
+def pages() -> dict[str, Path]:
+    """Files of docs/ that ship with the package."""
+    return {name: ROOT / name for name in tracked() if re.fullmatch(r"docs/[^/]+\.md", name)}
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tracked files, as of a fresh clone."""
@@ -92,6 +97,7 @@ def test_wheel_holds_every_file_of_the_folders_and_nothing_beside_the_package(wh
         f"fokker/{name}": ROOT / "fokker" / name
         for name in ("__init__.py", "__main__.py", "comparison.py", "py.typed", "runs.py")
     }
+    sources |= {f"fokker/{name}": path for name, path in pages().items()}
     assert "fokker/analysis/report/report.html.jinja" in sources
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not re.match(r"fokker-[^/]*\.dist-info/", name)]
@@ -114,7 +120,7 @@ def test_wheel_has_licence_and_command(wheel: Path):
 
 
 def test_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path):
-    """Its modules come from it, and the report and the job of Slurm find their templates."""
+    """Its modules come from it, the report and the job of Slurm find templates, and `help` its pages."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     script = f"""
@@ -127,10 +133,12 @@ scores = dict.fromkeys(("iid", "sim", "floor", "floor_sim"), Scores(0.01, 0.1))
 print(len(page.render(page.Report("t", "s", Metrics(scores, scores), [], [], [], {{}}))) > 1000)
 from fokker.launch.cli import parse, slurm
 print(slurm.script(parse(["slurm", "render", "mueller-brown"])).partition("\\n")[0])
+from fokker.launch import pages
+print(all(map(pages.title, pages.TOPICS)))
 """
-    file, rendered, job = python(script, tmp_path, "-I")
+    file, rendered, job, titled = python(script, tmp_path, "-I")
     assert Path(file) == tmp_path / "installed" / "fokker" / "analysis" / "report" / "page.py"
-    assert (rendered, job) == ("True", "#!/bin/bash")
+    assert (rendered, job, titled) == ("True", "#!/bin/bash", "True")
 
 
 def test_the_command_without_its_extras_says_what_to_install(tmp_path: Path):
@@ -259,6 +267,7 @@ LOCKS = {
     "requirements.lock": ("cluster", "hdf5", "kinetics", "openmm", "tensorboard", "train"),
     "requirements-dev.lock": ("dev",),
     "requirements-cuda.lock": ("cuda",),
+    "requirements-docs.lock": ("docs",),
 }
 """Files and the extras that they add; the first also has what the package always needs."""
 
@@ -316,9 +325,18 @@ def test_locks_have_every_dependency_in_a_version_that_fits():
             assert wanted.specifier.contains(specifier.version), f"{pinned} is not {wanted}: make lock"
 
 
+def here(lock: str) -> set[str]:
+    """What a lock has for this platform."""
+    return {
+        name
+        for name, found in locked(lock).items()
+        if any(pinned.marker is None or pinned.marker.evaluate() for pinned in found)
+    }
+
+
 def test_no_package_is_in_two_locks():
     """So all that is installed from several of them agrees."""
-    one, *others = (set(locked(lock)) for lock in LOCKS)
+    one, *others = map(here, LOCKS)
     for other in others:
         assert not one & other
         one |= other
@@ -328,12 +346,9 @@ def test_each_lock_holds_what_its_extras_need_and_no_more():
     """Tools of developers in requirements.lock would go into every image."""
     used = LOCKS["requirements.lock"]
     for lock, extras in LOCKS.items():
-        here = {
-            name
-            for name, found in locked(lock).items()
-            if any(pinned.marker is None or pinned.marker.evaluate() for pinned in found)
-        }
-        wanted = needed(*used, *extras) - (needed(*used) if extras != used else set())
-        assert wanted <= here, f"{wanted - here} is not in {lock}: make lock"
-        if "cuda" not in extras:  # What is not installed does not say what it needs.
-            assert here <= wanted, f"{here - wanted} does not belong into {lock}: make lock"
+        there = needed(*used, *(("dev",) if "docs" in extras else ())) if extras != used else set()
+        wanted = needed(*used, *extras) - there
+        found = here(lock)
+        assert wanted <= found, f"{wanted - found} is not in {lock}: make lock"
+        if not {"cuda", "docs"} & {*extras}:  # What is not installed does not say what it needs.
+            assert found <= wanted, f"{found - wanted} does not belong into {lock}: make lock"

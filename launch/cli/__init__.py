@@ -20,6 +20,7 @@ from . import (
     completion,
     dataset,
     deploy,
+    help,
     model,
     plan,
     reproduce,
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Command] = {
         submit,
         deploy,
         slurm,
+        help,
         completion,
     )
     for name, command in module.COMMANDS.items()
@@ -121,7 +123,7 @@ Train energy-based diffusion models whose samples and dynamics agree.
 {textwrap.fill(f"presets: {', '.join(PRESETS)}", WIDTH, break_on_hyphens=False)}
 
 'fokker COMMAND --help' explains a command, 'fokker run PRESET --help' every
-setting. The same command again resumes a run."""
+setting, 'fokker help' the rest. The same command again resumes a run."""
 
 
 def _listed(commands: dict[str, str]) -> str:

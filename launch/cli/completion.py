@@ -9,6 +9,7 @@ from ...distributed.runs.presets import PRESETS
 from ...model.config import STRICT
 from .command import Command
 from .options import options
+from .values import Choices
 
 EXAMPLES = ("mueller-brown", "dipeptides-small")
 """Presets that together have every setting there is."""
@@ -52,12 +53,20 @@ def carry_out(arguments: CompletionArguments) -> None:
 
 
 def _words(kind: Any) -> list[str]:
-    """What can follow a command: presets, if it takes one, and every option, of any preset."""
+    """What can follow a command: presets, if it takes one, other words that it knows, and every option."""
     found, fields = options(kind), kind.__pydantic_fields__
     if "preset" in fields and "config" in fields:
         for name in EXAMPLES:
             found |= options(kind(config=PRESETS[name]("both", "fokker")))
-    return [*(PRESETS if "preset" in fields else ()), *found]
+    words = [
+        name
+        for field in fields.values()
+        if tyro.conf.Positional in field.metadata
+        for check in field.metadata
+        if isinstance(choices := getattr(check, "func", None), Choices)
+        for name in choices.names
+    ]
+    return [*(PRESETS if "preset" in fields else ()), *words, *found]
 
 
 COMMANDS = {

@@ -109,7 +109,7 @@ class Field:
         if marks:
             taken = Annotated[(taken, *marks)]
         default = tyro.MISSING if self.value is None and self.info.is_required() else self.value
-        return StructFieldSpec(self.name, taken, default, self._about())
+        return StructFieldSpec(self.name, taken, default, self.about())
 
     def _words(self) -> PrimitiveConstructorSpec[Any]:
         """Any words; what they look like is what tyro would say of the type."""
@@ -127,7 +127,7 @@ class Field:
             str_from_instance=lambda value: shown(value) or ["nothing"],
         )
 
-    def _about(self) -> str:
+    def about(self) -> str:
         """The help of an option, or what stands above those of a group."""
         if is_dataclass(self.value) and FLAT not in self.info.metadata:
             return inspect.getdoc(self.value) or ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from ..test_packaging import FOLDERS, NAMES, ROOT, VERSION, locked, tracked
+from ..test_packaging import FOLDERS, NAMES, ROOT, VERSION, locked, pages, tracked
 from .conftest import HOST, Image, timed
 
 NOBODY = 54321
@@ -61,7 +61,7 @@ print(json.dumps([files, [name for name in {NAMES} if importlib.util.find_spec(n
     files, names = python(image, script)
     assert names == []
     sources = {name: ROOT / name for name in tracked() if name.split("/")[0] in FOLDERS}
-    sources |= {path.name: path for path in (ROOT / "fokker").iterdir() if path.is_file()}
+    sources |= {path.name: path for path in (ROOT / "fokker").iterdir() if path.is_file()} | pages()
     assert files == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from typing import get_args
 
 import pytest
@@ -15,6 +16,7 @@ from fokker.launch.cli.parsing import helped
 from fokker.launch.cli.reproduce import TABLES
 from fokker.launch.cli.run import METHODS, RECIPES, RunArguments
 from fokker.launch.cli.values import shown
+from fokker.launch.pages import TOPICS, title
 
 OF_A_RUN = ("run", "data", "train", "sample", "simulate", "evaluate", "report")
 PHYSICAL = {"timestep", "temperature", "mass", "friction"}
@@ -128,3 +130,58 @@ def test_help_of_reproduce(capsys: pytest.CaptureFixture[str]):
 
 def test_version(capsys: pytest.CaptureFixture[str]):
     assert help_of(capsys, "--version") == f"fokker {__version__}\n"
+
+
+# fokker help
+
+
+def test_help_lists_the_topics_with_their_titles(capsys: pytest.CaptureFixture[str]):
+    text = help_of(capsys, "help")
+    for topic in TOPICS:
+        assert re.search(rf"^  {topic} +{re.escape(title(topic))}$", text, re.MULTILINE), topic
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_help_shows_a_page_as_text(
+    topic: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["help", topic]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "\x1b" not in out, "colours do not suit a file"
+    assert title(topic) in out
+    assert len(out.splitlines()) > 20
+
+
+def test_help_of_settings_and_of_python_is_made_of_the_code(capsys: pytest.CaptureFixture[str]):
+    assert main(["help", "settings"]) == 0
+    assert "--train.batch-size" in capsys.readouterr().out
+    assert main(["help", "api"]) == 0
+    assert "Langevin dynamics: `frames`" in capsys.readouterr().out.replace("frames of", "`frames` of")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("clusters", "did you mean cluster?"),
+        ("clus", "did you mean cluster or cluster-kubernetes or"),
+        ("molecule", "did you mean molecules?"),
+        ("nonsense", "unknown 'nonsense'; choose from start, "),
+    ],
+)
+def test_a_topic_that_there_is_not(typed: str, said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["help", typed]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("fokker help: error: TOPIC: unknown ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_help_without_rich_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "rich.markdown", None)
+    assert main(["help", "start"]) == 1
+    assert capsys.readouterr().err.endswith("is not installed: pip install 'fokker[train,cluster]'\n")
