@@ -166,7 +166,7 @@ def test_sizes_of_the_toy_are_those_of_its_settings_or_data(tmp_path: Path):
     [
         ("alanine-dipeptide", "equilibrium", 50_000, 5, 1),
         ("alanine-dipeptide", "biased", 60_000, 5, 1),
-        ("dipeptides-small", "equilibrium", 11 * 10_000, 10, 11),
+        ("dipeptides-small", "equilibrium", 40 * 2750, 10, 40),
     ],
 )
 def test_sizes_of_molecules_are_those_of_their_sequences(

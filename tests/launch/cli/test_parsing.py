@@ -165,7 +165,7 @@ def test_completions_know_commands_presets_options_and_settings(capsys: pytest.C
     assert complete("fokker", "run", "muel") == ["mueller-brown"]
     assert complete("fokker", "help", "cluster-s") == ["cluster-slurm"]
     assert complete("fokker", "run", "mueller-brown", "--experts.0.h") == ["--experts.0.hidden"]
-    assert complete("fokker", "data", "--data.held") == ["--data.held-out"]
+    assert complete("fokker", "data", "--data.held") == ["--data.held-out", "--data.held-out-factor"]
     assert complete("fokker", "dataset", "judge", "--ref") == ["--reference"]
     for shell in ("zsh", "fish"):
         assert main(["completion", shell]) == 0
