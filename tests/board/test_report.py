@@ -14,7 +14,8 @@ from ..analysis.report.test_page import PLANE, moving
 from .browser import OPTIONS, Page, page
 
 SCREENS = [(width, scheme) for width in (400, 800, 1400) for scheme in ("light", "dark")]
-OUTPUT = "document.querySelector('#viewer output').textContent"
+OUTPUT = "(document.querySelector('#viewer output')?.textContent ?? '')"
+"""What stands below the molecule; nothing while the page is loaded."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_the_molecule_moves_and_stops(screen: Page, report: str):
 def test_on_paper_there_are_no_controls(screen: Page, report: str):
     screen.emulate("print")
     screen.open(report, 800)
-    screen.wait_for("document.readyState === 'complete'")
+    screen.wait_for("document.querySelector('#viewer .controls') !== null")
     hidden = "getComputedStyle(document.querySelector('#viewer .controls')).display"
     assert screen.evaluate(hidden) == "none"
     screen.emulate()
