@@ -248,8 +248,8 @@ def _not_consistent(result: RunResult, found: Agreements, setup: Setup) -> str:
     later = max(1e-3, 3 * setup.force_time)
     return (
         f"{text}read them at a later diffusion time, which needs no training (fokker simulate with "
-        f"--simulate.force-time {later:g}), or train with more weight on the term that ties them together "
-        "(--experts.0.consistency-weight, twice what it is)."
+        f"--simulate.force-time {later:g}; bonds become wider), or train with more weight on the "
+        "term that ties them together (--experts.0.consistency-weight, twice what it is)."
     )
 
 
@@ -269,8 +269,7 @@ def _modes(result: RunResult, found: Agreements, setup: Setup) -> str:
     return (
         f"By its own energy the model would visit φ > 0 ({where}) {often} as the reference does. Chains that "
         "are shorter than the way over its barriers keep to where they began, and do not show it. Train "
-        "longer (--experts.0.epochs), or with more noise of every strength "
-        "(a smaller --objective.log-sigma-fraction)."
+        "longer (--experts.0.epochs), or on more frames."
     )
 
 
