@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from ...model.config import START_WORDS
@@ -11,7 +10,7 @@ from ..campaign_results import CampaignResult, KineticsResult, LengthResult, Wor
 from ..systems import System
 from .campaign import TABLE_HEADER, known, row, short
 from .curves import convergence
-from .figures import Sets, along_each, free_energy_profiles, free_energy_surfaces, to_png
+from .figures import Sets, along_each, free_energy_profiles, free_energy_surfaces, spread_evenly, to_png
 from .page import CampaignReport, Table, render_campaign
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ MOST_PROJECTIONS, MOST_WORKS = 8, 12
 def free_energies(sets: Sets) -> Figure:
     """−ln p (kT) of each projection, the sets of a work (`reference`, `simulation`) beside one another."""
     system = next(iter(sets.values())).system
-    places = _some(len(system.projections), MOST_PROJECTIONS)
+    places = spread_evenly(range(len(system.projections)), MOST_PROJECTIONS)
     if len(system.shown.grid.limits) == 2:
         rows = {
             _label(system, place): {kind: one.inside[place] for kind, one in sets.items()} for place in places
@@ -185,13 +184,8 @@ def _in(unit: str) -> str:
     return f" ({unit})" if unit else ""
 
 
-def _some(count: int, most: int) -> list[int]:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
-
-
 def _chosen(named: Mapping[str, T]) -> dict[str, T]:
-    names = [*named]
-    return {names[place]: named[names[place]] for place in _some(len(names), MOST_WORKS)}
+    return {name: named[name] for name in spread_evenly([*named], MOST_WORKS)}
 
 
 def _of(some: Mapping[str, Any], every: Mapping[str, Any]) -> str:

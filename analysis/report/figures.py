@@ -152,7 +152,7 @@ def along_each(sets: Sets, place: int) -> list[Panel]:
 
 def _distances(sets: Sets) -> list[Panel]:
     projections = next(iter(sets.values())).system.projections
-    places = _some(range(len(projections)), MOST_PANELS)
+    places = spread_evenly(range(len(projections)), MOST_PANELS)
     return [panel for place in places for panel in along_each(sets, place)]
 
 
@@ -250,7 +250,7 @@ def free_energies_along_phi(rows: Mapping[str, Profiles]) -> Figure:
 
 def bond_lengths(structures: Mapping[str, Structure]) -> Figure:
     """Mean and spread of every bond in every set, from the reference's mean; a panel for each molecule."""
-    some = {name: _some([*one.bonds.items()], MOST_BONDS) for name, one in structures.items()}
+    some = {name: spread_evenly([*one.bonds.items()], MOST_BONDS) for name, one in structures.items()}
     heights = [0.3 * len(bonds) + 0.4 for bonds in some.values()]
     figure = Figure(figsize=(6, sum(heights) + 0.8), layout="constrained")
     panels = figure.subplots(len(some), squeeze=False, sharex=True, height_ratios=heights)[:, 0]
@@ -269,8 +269,8 @@ def bond_lengths(structures: Mapping[str, Structure]) -> Figure:
     return figure
 
 
-def _some(several: Sequence[Row], most: int) -> list[Row]:
-    """All, or of more so many that are spread evenly."""
+def spread_evenly(several: Sequence[Row], most: int) -> list[Row]:
+    """All, or of more so many that are spread evenly over them."""
     return [several[i] for i in np.linspace(0, len(several) - 1, min(len(several), most)).round().astype(int)]
 
 

@@ -33,8 +33,9 @@ class Gallery:
     def of(cls, chosen: Chosen) -> "Gallery":
         """Of samples and a simulation that are complete. FileError for a segment that is damaged."""
         pairs = [*zip(chosen.sampling, chosen.simulated, strict=True)]
-        courses = {one.system.name: _course(chosen, one) for _, one in pairs}
-        losses = {one.system.name: Arrived(one).losses for _, one in pairs}
+        arrived = [Arrived(simulation) for _, simulation in pairs]
+        courses = {one.work.system.name: _course(chosen, one) for one in arrived}
+        losses = {one.work.system.name: one.losses for one in arrived}
         views = [view for sampling, simulation in pairs if (view := _view(sampling, simulation))]
         return cls(
             views,
@@ -43,10 +44,10 @@ class Gallery:
         )
 
 
-def _course(chosen: Chosen, simulation: Work) -> Course:
+def _course(chosen: Chosen, simulation: Arrived) -> Course:
     run = chosen.run
-    reference = reference_of(run.data.absolute(), run.split, simulation.system)
-    return course_of(Arrived(simulation), reference)[0]
+    reference = reference_of(run.data.absolute(), run.split, simulation.work.system)
+    return course_of(simulation, reference)[0]
 
 
 def _view(sampling: Work, simulation: Work) -> View | None:

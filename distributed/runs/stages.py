@@ -44,9 +44,8 @@ def data(runs: Sequence[Run], display: Display) -> None:
     if (run.data / MANIFEST).exists():
         dataset = Dataset(run.data)
         found = dataset.manifest["source"].get("settings")
-        if (
-            found and _as_now(found, config) != settings
-        ):  # Of a dataset that was given, only its beads are known.
+        # Of a dataset that was given, only its beads are known.
+        if found and _as_now(found, config) != settings:
             raise StageError(f"{run.data} was made with other settings: take another --name, or remove it")
         display.stage("data", f"skipped: {run.data} is there ({dataset.fingerprint[:12]})")
         return

@@ -156,12 +156,10 @@ def failure(error: Exception) -> int:
     if isinstance(found, OSError) and found.errno in REFUSALS:  # Of what data/files.py does not write.
         found = file_error(Path(os.fsdecode(found.filename or "a file")), found)
     if lost := _lost(error):
-        print(
-            f"fokker: error: Ray lost what the work was done by ({lost}): what was finished is kept, and the "
-            "same command goes on",
-            file=sys.stderr,
+        found = FokkerError(
+            f"Ray lost what the work was done by ({lost}): what was finished is kept, and the same command "
+            "goes on"
         )
-        return 1
     if not isinstance(found, FokkerError):
         raise error
     command = found.command if isinstance(found, UsageError) else ""
