@@ -1,8 +1,11 @@
 """Signals to this process, and what becomes of them."""
 
+import gc
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,8 +27,10 @@ def told() -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in NUMBERS}
     for number in NUMBERS:
         signal.signal(number, signal.SIG_DFL)
+    printed = sys.unraisablehook
     Interrupts(told.set)
     yield told
+    sys.unraisablehook = printed
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -71,8 +76,46 @@ def test_what_has_to_come_to_its_end_does_so_first(told: threading.Event, monkey
         send(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_within_a_callback_of_the_garbage_collector_ends_the_command_all_the_same(
+    told: threading.Event, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+):
+    """Python drops what is raised there; jax collects its own garbage there, which takes long."""
+    times = iter(range(2))
+
+    def callback(*_) -> None:
+        if next(times, None) is not None:
+            send(number)
+
+    def work() -> None:
+        gc.collect()
+        time.sleep(60)
+
+    gc.callbacks.append(callback)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        gc.callbacks.remove(callback)
+    assert told.wait(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_else_cannot_be_raised_is_printed(told: threading.Event, monkeypatch: pytest.MonkeyPatch):
+    class Failing:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt("no signal")
+
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    Interrupts(told.set)
+    Failing()
+    assert [str(unraisable.exc_value) for unraisable in printed] == ["no signal"]
+
+
 def test_signals_that_are_to_be_ignored_are(monkeypatch: pytest.MonkeyPatch):
     """As `nohup` wants it of SIGHUP."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     others = {number: signal.getsignal(number) for number in NUMBERS if number != signal.SIGHUP}
     try:
