@@ -46,6 +46,23 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
     return replace(config, data=replace(config.data, temperature=known))
 
 
+def on_known_split(config: Config, data: Path, given: Collection[str]) -> Config:
+    """The configuration judged on what it trains on, where the data have no other split and none was typed.
+
+    Arguments and errors are those of `at_data_temperature`.
+    """
+    path = None if config.data.path is None else Path(config.data.path).expanduser()
+    made = next((place for place in (data, path) if place and (place / MANIFEST).exists()), None)
+    if "data.evaluate" in given or (made is None and path is None):
+        return config
+    if made is None:
+        splits = {source.split or "train" for source in sources_of(config.data)}
+    else:
+        dataset = Dataset(made)
+        splits = {split for system in dataset.systems for split in dataset.splits(system)}
+    return replace(config, data=replace(config.data, evaluate="train")) if splits == {"train"} else config
+
+
 def require_judgeable(run: Run) -> list[Beads]:
     """The molecules of a run that are to be judged, all of which networks can take and a report be made of.
 

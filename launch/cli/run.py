@@ -210,7 +210,8 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
     directory, reads, config = arguments.directory, stage in READING, arguments.config
     result = arguments.result if isinstance(arguments, JudgedArguments) else None
     if not reads or (directory / "data" / MANIFEST).exists():
-        config = checks.at_data_temperature(config, directory / "data", arguments.given)
+        for settled in (checks.at_data_temperature, checks.on_known_split):
+            config = settled(config, directory / "data", arguments.given)
     this = Run(config, directory, allowed=arguments.allowed, result=result)
     judged = []
     if reads:
@@ -222,6 +223,8 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
     with locked(directory) as note:
         notes = [note] if note else []
         notes += [] if reads else this.claim()
+        if config.data.evaluate != (asked := arguments.config.data.evaluate):
+            notes.append(f"the data have no split {asked!r}: judged on what is trained on")
         display.console.print(Pretty(config, expand_all=False, max_string=80))
         if not reads:
             checks.require_room(this, judged)

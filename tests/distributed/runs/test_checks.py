@@ -58,6 +58,23 @@ def test_a_run_takes_the_temperature_that_its_data_are_known_to_have(tmp_path: P
     assert settled(config, tmp_path / "copy") == (known or 300)
 
 
+@pytest.mark.parametrize(
+    ("splits", "given", "judged"),
+    [
+        (["train"], (), "train"),
+        (["train"], ("data.evaluate",), "test"),
+        (["train", "test"], (), "test"),
+        (["train", "validation"], (), "test"),
+    ],
+)
+def test_data_without_another_split_are_judged_on_what_is_trained_on(
+    tmp_path: Path, splits: list[str], given: tuple[str, ...], judged: str
+):
+    dataset(tmp_path / "made", dict(zip(["AC", "GA"], splits, strict=False)))
+    config = run_on(tmp_path / "made", tmp_path / "run", evaluate="test").config
+    assert checks.on_known_split(config, tmp_path / "run" / "data", given).data.evaluate == judged
+
+
 def test_another_temperature_than_that_of_the_data_is_refused(tmp_path: Path):
     dataset(tmp_path / "made", {"AC": "train"}, temperature=350.0)
     config = run_on(tmp_path / "made", tmp_path / "run", temperature=310.0).config
