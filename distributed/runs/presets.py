@@ -177,7 +177,7 @@ def _molecules(
 ) -> Config:
     paper = recipe == "paper"
     size = size if paper else _ours(size)
-    weights = {"fokker-planck": 5e-4, "both": 1e-4} if paper else {"fokker-planck": 0.02, "both": 0.02}
+    weights = {"fokker-planck": 5e-4, "both": 1e-4} if paper else {"fokker-planck": 0.02, "both": 1.0}
     alanine = name.startswith("alanine")
     return Config(
         preset=name,

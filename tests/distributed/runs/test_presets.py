@@ -158,9 +158,9 @@ def test_of_several_experts_of_molecules_the_smallest_alone_is_an_energy(
     first, *others = config.experts
     assert first.conservative == (method != "score")
     assert not any(expert.conservative or expert.consistency_weight for expert in others)
-    weights = {"fokker-planck": 5e-4, "both": 1e-4}  # Of the residual, the paper's; ours classifies.
-    expected = weights.get(method, 0) if recipe == "paper" else 0.02 * (method in weights)
-    assert first.consistency_weight == expected
+    residual, classified = {"fokker-planck": 5e-4, "both": 1e-4}, {"fokker-planck": 0.02, "both": 1.0}
+    weights = residual if recipe == "paper" else classified
+    assert first.consistency_weight == weights.get(method, 0)
     ends, midpoints = ([0.1, 0.6, 1], [0.03, 0.35, 0.8]) if recipe == "paper" else OURS
     assert [expert.interval[1] for expert in config.experts] == (ends if others else [1])
     assert [expert.midpoint for expert in config.experts] == (midpoints if others else [0.3])
