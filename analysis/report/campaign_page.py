@@ -163,21 +163,26 @@ def _kinetics(found: KineticsResult, unit: str) -> list[tuple[str, ...]]:
     for name in found.model.rates:
         rates = [side.rates[name] if side else None for side in sides]
         texts = [
-            f"{rate.count} in {rate.time:.4g}{time}: {rate.low:.3g} to {rate.high:.3g}{rate_unit}"
+            f"{rate.count} in {_plain(rate.time)}{time}: {rate.low:.3g} to {rate.high:.3g}{rate_unit}"
             if rate
             else ""
             for rate in rates
         ]
         rows.append((f"transitions, {name}", *texts))
-        passages = (known(rate.first_passage, ".4g") if rate else "" for rate in rates)
+        passages = (_plain(rate.first_passage) if rate else "" for rate in rates)
         rows.append((f"mean time, {name}{_in(unit)}", *passages))
-    slowest = (known(side.slowest, ".4g") if side else "" for side in sides)
+    slowest = (_plain(side.slowest) if side else "" for side in sides)
     rows.append((f"slowest time t₂{_in(unit)}", *slowest))
     if found.ratio is not None:
         rows.append(("t₂ of the simulation by that of the reference", known(found.ratio, ".3g"), ""))
     for fraction, distance in zip(found.fractions, found.distances, strict=True):
         rows.append((f"difference after {fraction:g} t₂ of each", known(distance, ".3f"), ""))
     return rows
+
+
+def _plain(time: float) -> str:
+    """Without an exponent, which long times would have."""
+    return known(time, ",.0f" if time >= 1000 else ".4g")
 
 
 def _in(unit: str) -> str:

@@ -23,12 +23,11 @@ def convergence(
     for style, (name, course) in zip(styles(), courses.items(), strict=False):
         time, js, error = (np.asarray(each, float) for each in (course.time, course.js, course.errors))
         panel.plot(time, js, label=name, marker=".", markersize=4, **style)
-        low = np.maximum(js - error, js / 10)  # The axis has no 0.
-        panel.fill_between(time, low, js + error, color=style["color"], alpha=0.2, linewidth=0)
+        panel.fill_between(time, js - error, js + error, color=style["color"], alpha=0.2, linewidth=0)
         if floors:
             panel.axhline(floors[name], color=style["color"], linewidth=0.8, label=f"floor {name}".strip())
     time = f"time of each chain ({unit})" if unit else "time of each chain"
-    panel.set(xlabel=time, ylabel="JS (nats)", yscale="log")
+    panel.set(xlabel=time, ylabel="JS (nats)", ylim=(0, None))
     panel.spines[["top", "right"]].set_visible(False)
     if courses:
         panel.legend(frameon=False)
