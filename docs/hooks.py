@@ -1,13 +1,17 @@
-"""What the build of the site does beside mkdocs: equations as MathML, settings from the code, a last look.
+"""What the build of the site does beside mkdocs: equations as MathML, settings from the code, notebooks
+carried out, a last look.
 
 Pages are read without a net: nothing in them may load from another place, and every link has to lead
 somewhere.
 """
 
 import re
+import shutil
 from collections import defaultdict
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -32,6 +36,49 @@ def _equation(source: str, *_: Any, **__: Any) -> str:
     )  # Of the site's own packages: what is below is tested without them.
 
     return f'<div class="equation">{convert(source.strip(), display="block")}</div>'
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Carry out the notebooks, each beside copies of its files, and make pages of what they show."""
+    from mkdocs.structure.files import File
+
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        source, folder = Path(file.abs_src_path), Path(file.src_uri).parent
+        with TemporaryDirectory() as copy:
+            shutil.copytree(source.parent, copy, dirs_exist_ok=True)
+            made = carried_out(Path(copy, source.name))
+        for name, content in made.items():
+            files.append(File.generated(config, str(folder / name), content=content))
+    return files
+
+
+def carried_out(path: Path) -> Mapping[str, str | bytes]:
+    """The page of a notebook with what its cells show, and its pictures.
+
+    Raises nbclient's CellExecutionError where a cell fails, and ValueError where one warns.
+    """
+    import nbclient
+    import nbformat
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
+
+    notebook = nbformat.read(path, 4)
+    beside = {"metadata": {"path": str(path.parent)}}
+    # By sockets beside it: over TCP the kernel warns that all can read it.
+    local = Config({"KernelManager": {"transport": "ipc", "ip": str(path.with_suffix(""))}})
+    nbclient.NotebookClient(
+        notebook, timeout=900, coalesce_streams=True, resources=beside, config=local
+    ).execute()
+    for cell in notebook.cells:
+        errors = [output for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+        if any("Warning" in output["text"] for output in errors):
+            raise ValueError(f"{path.name} warns: {errors}")
+        for output in errors:  # XLA's alarm of a machine that compiles slowly.
+            cell.outputs.remove(output)
+    page, resources = MarkdownExporter().from_notebook_node(notebook, {"output_files_dir": path.stem})
+    title, rest = page.lstrip().split("\n", 1)
+    here = f"[{path.name}]({path.name}), carried out when this site was built, is a Jupyter notebook."
+    return {f"{path.stem}.md": f"{title}\n\n{here}\n{rest}", **resources["outputs"]}
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

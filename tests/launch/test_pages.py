@@ -24,9 +24,11 @@ def listed(part: object) -> list[str]:
 
 def test_topics_are_the_pages_of_the_site_in_its_order():
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    topics = [Path(file).stem for file in listed(config["nav"])]
-    assert topics == ["index", *pages.TOPICS]
-    assert {path.stem for path in (ROOT / "docs").glob("*.md")} == {*topics}
+    topics = [Path(file) for file in listed(config["nav"])]
+    made = [page.with_suffix(".ipynb") for page in topics if page.parent.name]
+    assert [page.stem for page in topics if not page.parent.name] == ["index", *pages.TOPICS]
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} == {"index", *pages.TOPICS}
+    assert {path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.ipynb")} == {*made}
 
 
 @pytest.mark.parametrize("topic", ["index", *pages.TOPICS])
