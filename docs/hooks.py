@@ -76,6 +76,7 @@ def carried_out(path: Path) -> Mapping[str, str | bytes]:
         for output in errors:  # XLA's alarm of a machine that compiles slowly.
             cell.outputs.remove(output)
     page, resources = MarkdownExporter().from_notebook_node(notebook, {"output_files_dir": path.stem})
+    page = page.replace("![png](", "![What the cell above draws](")
     title, rest = page.lstrip().split("\n", 1)
     here = f"[{path.name}]({path.name}), carried out when this site was built, is a Jupyter notebook."
     return {f"{path.stem}.md": f"{title}\n\n{here}\n{rest}", **resources["outputs"]}
