@@ -51,16 +51,19 @@ def on_known_split(config: Config, data: Path, given: Collection[str]) -> Config
 
     Arguments and errors are those of `at_data_temperature`.
     """
-    path = None if config.data.path is None else Path(config.data.path).expanduser()
-    made = next((place for place in (data, path) if place and (place / MANIFEST).exists()), None)
-    if "data.evaluate" in given or (made is None and path is None):
-        return config
-    if made is None:
-        splits = {source.split or "train" for source in sources_of(config.data)}
-    else:
+    known = config.data
+    places = (data, *([Path(known.path).expanduser()] if known.path else []))
+    made = next((place for place in places if (place / MANIFEST).exists()), None)
+    if made is not None:
         dataset = Dataset(made)
         splits = {split for system in dataset.systems for split in dataset.splits(system)}
-    return replace(config, data=replace(config.data, evaluate="train")) if splits == {"train"} else config
+    else:
+        splits = (
+            {source.split or "train" for source in sources_of(known)} if known.path is not None else set()
+        )
+    if "data.evaluate" in given or splits != {"train"}:
+        return config
+    return replace(config, data=replace(known, evaluate="train"))
 
 
 def require_judgeable(run: Run) -> list[Beads]:
