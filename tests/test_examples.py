@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fokker.data.config import MoleculesConfig
+from fokker.data.dataset.convert import sources_of
 from fokker.distributed.runs.campaign_config import load
 from fokker.launch import deploy
 from fokker.launch.cli import main, parse
@@ -48,3 +50,9 @@ def test_the_campaign_is_read():
     parse(["campaign", "run", str(EXAMPLES / "campaign" / "toy.yaml")])
     config = load(EXAMPLES / "campaign" / "toy.yaml")
     assert (config.replicas, config.frames) == (100, 400)
+
+
+def test_the_command_of_the_peptide_takes_its_files(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(EXAMPLES / "my-peptide")
+    parse(shown("my-peptide"))
+    assert [source.name for source in sources_of(MoleculesConfig(path="."))] == ["LA"]
