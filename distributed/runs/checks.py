@@ -51,17 +51,16 @@ def on_known_split(config: Config, data: Path, given: Collection[str]) -> Config
 
     Arguments and errors are those of `at_data_temperature`.
     """
-    known = config.data
-    places = (data, *([Path(known.path).expanduser()] if known.path else []))
-    made = next((place for place in places if (place / MANIFEST).exists()), None)
-    if made is not None:
-        dataset = Dataset(made)
+    if "data.evaluate" in given:
+        return config
+    known, dataset = config.data, _made(config.data, data)
+    if dataset is not None:
         splits = {split for system in dataset.systems for split in dataset.splits(system)}
+    elif known.path is not None:
+        splits = {source.split or "train" for source in sources_of(known)}
     else:
-        splits = (
-            {source.split or "train" for source in sources_of(known)} if known.path is not None else set()
-        )
-    if "data.evaluate" in given or splits != {"train"}:
+        return config
+    if splits != {"train"}:
         return config
     return replace(config, data=replace(known, evaluate="train"))
 
@@ -113,15 +112,21 @@ def require_storage(directory: Path, config: ClusterConfig) -> list[str]:
     return storage.require(directory, joined)
 
 
+def _made(config: DataConfig, data: Path) -> Dataset | None:
+    """The dataset that is there, the run's own at `data` or the one that it is made of."""
+    for place in (data, *([Path(config.path).expanduser()] if config.path else [])):
+        if (place / MANIFEST).exists():
+            return Dataset(place)
+    return None
+
+
 def _molecules(run: Run) -> list[Molecule]:
     """Those of the dataset that is there, or of what it will be made of; none if nothing is known yet."""
     config, bead_map = run.config.data, BeadMap.parse(run.config.data.beads)
-    for place in (run.data, *([Path(config.path).expanduser()] if config.path else [])):
-        if (place / MANIFEST).exists():
-            dataset = Dataset(place)
-            described = ((name, dataset.description(name).get("beads")) for name in dataset.systems)
-            splits = {name: dataset.splits(name) for name in dataset.systems}
-            return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
+    if (dataset := _made(config, run.data)) is not None:
+        described = ((name, dataset.description(name).get("beads")) for name in dataset.systems)
+        splits = {name: dataset.splits(name) for name in dataset.systems}
+        return [(Beads.from_json(beads), splits[name]) for name, beads in described if beads is not None]
     if config.path is not None:
         return [(pooled.beads(bead_map), pooled.splits) for pooled in pool(sources_of(config), bead_map)]
     return [(Beads.from_sequence(sequence, bead_map), (split,)) for split, sequence in peptides(config)]
