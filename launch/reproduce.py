@@ -71,8 +71,8 @@ def reproduce(arguments: Table, display: Display) -> None:
     An interrupted table goes on where it stopped.
     """
     root = arguments.directory
-    configs: dict[Method, Config] = {
-        method: checks.at_data_temperature(config, root / "data", arguments.given)
+    settled: dict[Method, tuple[Config, list[str]]] = {
+        method: checks.settled(config, root / "data", arguments.given)
         for method, config in arguments.configs.items()
     }
     runs: dict[Method, list[Run]] = {
@@ -85,13 +85,15 @@ def reproduce(arguments: Table, display: Display) -> None:
             )
             for seed in range(arguments.seeds)
         ]
-        for method, config in configs.items()
+        for method, (config, _) in settled.items()
     }
     every = [run for of_method in runs.values() for run in of_method]
     for run in every:
         run.changes()  # Refuses before anything is created.
     checks.require_judgeable(every[0])
     storage.require_no_objects(root)
+    for note in {note for _, notes in settled.values() for note in notes}:
+        display.stage("note", note)
     with ExitStack() as locks:
         for directory in (root, *(run.directory for run in every)):
             locks.enter_context(locked(directory))

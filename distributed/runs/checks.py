@@ -25,12 +25,22 @@ Molecule = tuple[Beads, Collection[str]]
 """A molecule, and the splits that have frames of it."""
 
 
-def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> Config:
-    """The configuration at the temperature that its data are known to have, whatever its preset says.
+def settled(config: Config, data: Path, given: Collection[str]) -> tuple[Config, list[str]]:
+    """The configuration with what its data decide, and remarks: temperature and split, unless typed.
 
     `data` is where the run's dataset lies, or will; `given` are the settings that were typed. Raises
     ConfigError if another temperature was asked for, MoleculeError for data that cannot be opened.
     """
+    found = _at_data_temperature(config, data, given)
+    asked = config.data.evaluate
+    if "data.evaluate" in given or asked == "train" or _splits(config.data, data) != {"train"}:
+        return found, []
+    note = f"the data have no split {asked!r}: judged on what is trained on"
+    return replace(found, data=replace(found.data, evaluate="train")), [note]
+
+
+def _at_data_temperature(config: Config, data: Path, given: Collection[str]) -> Config:
+    """The configuration at the temperature that its data are known to have, whatever its preset says."""
     made = Dataset(data).manifest["source"].get("conditions", {}) if (data / MANIFEST).exists() else None
     known = known_temperature(config.data) if made is None else made.get("temperature")
     asked = config.data.temperature
@@ -46,23 +56,11 @@ def at_data_temperature(config: Config, data: Path, given: Collection[str]) -> C
     return replace(config, data=replace(config.data, temperature=known))
 
 
-def on_known_split(config: Config, data: Path, given: Collection[str]) -> Config:
-    """The configuration judged on what it trains on, where the data have no other split and none was typed.
-
-    Arguments and errors are those of `at_data_temperature`.
-    """
-    if "data.evaluate" in given:
-        return config
-    known, dataset = config.data, _made(config.data, data)
-    if dataset is not None:
-        splits = {split for system in dataset.systems for split in dataset.splits(system)}
-    elif known.path is not None:
-        splits = {source.split or "train" for source in sources_of(known)}
-    else:
-        return config
-    if splits != {"train"}:
-        return config
-    return replace(config, data=replace(known, evaluate="train"))
+def _splits(config: DataConfig, data: Path) -> set[str]:
+    """Those that the data have, as far as they are there; none otherwise."""
+    if (dataset := _made(config, data)) is not None:
+        return {split for system in dataset.systems for split in dataset.splits(system)}
+    return {source.split or "train" for source in sources_of(config)} if config.path is not None else set()
 
 
 def require_judgeable(run: Run) -> list[Beads]:

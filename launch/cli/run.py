@@ -207,11 +207,10 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
     from ...distributed.runs.run import Run, locked
     from ...distributed.runs.stages import STAGES
 
-    directory, reads, config = arguments.directory, stage in READING, arguments.config
+    directory, reads, config, notes = arguments.directory, stage in READING, arguments.config, []
     result = arguments.result if isinstance(arguments, JudgedArguments) else None
     if not reads or (directory / "data" / MANIFEST).exists():
-        for settled in (checks.at_data_temperature, checks.on_known_split):
-            config = settled(config, directory / "data", arguments.given)
+        config, notes = checks.settled(config, directory / "data", arguments.given)
     this = Run(config, directory, allowed=arguments.allowed, result=result)
     judged = []
     if reads:
@@ -221,10 +220,7 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
         storage.require_no_objects(directory)
         judged = checks.require_judgeable(this)
     with locked(directory) as note:
-        notes = [note] if note else []
-        notes += [] if reads else this.claim()
-        if config.data.evaluate != (asked := arguments.config.data.evaluate):
-            notes.append(f"the data have no split {asked!r}: judged on what is trained on")
+        notes = [*([note] if note else []), *([] if reads else this.claim()), *notes]
         display.console.print(Pretty(config, expand_all=False, max_string=80))
         if not reads:
             checks.require_room(this, judged)

@@ -44,6 +44,7 @@ def test_a_training_in_this_process_is_a_run(trained: tuple[Path, list[fokker.St
     folder, seen = trained
     run = fokker.Run(folder)
     assert run.config.train.batch_size == 16
+    assert run.config.data.evaluate == "train", "there is no other split"
     assert {*run.losses} == {"0-0.25", "0.25-0.6", "0.6-1"}
     assert run.losses["0-0.25"]["step"][-1] == 2 * (100 // 16)
     assert np.isfinite(run.losses["0-0.25"]["denoising"]).all()

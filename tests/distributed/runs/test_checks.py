@@ -45,7 +45,7 @@ def run_on(path: Path, directory: Path, **data) -> Run:
 
 
 def settled(config: Config, data: Path, *given: str) -> float:
-    return checks.at_data_temperature(config, data, given).data.temperature
+    return checks.settled(config, data, given)[0].data.temperature
 
 
 @pytest.mark.parametrize("known", [350.0, 300.0, None])
@@ -72,7 +72,9 @@ def test_data_without_another_split_are_judged_on_what_is_trained_on(
 ):
     dataset(tmp_path / "made", dict(zip(["AC", "GA"], splits, strict=False)))
     config = run_on(tmp_path / "made", tmp_path / "run", evaluate="test").config
-    assert checks.on_known_split(config, tmp_path / "run" / "data", given).data.evaluate == judged
+    found, notes = checks.settled(config, tmp_path / "run" / "data", given)
+    assert found.data.evaluate == judged
+    assert len(notes) == (judged == "train")
 
 
 def test_another_temperature_than_that_of_the_data_is_refused(tmp_path: Path):
