@@ -18,8 +18,7 @@ from .data.readers.pooling import pool
 from .data.dataset.shards import MANIFEST
 from .distributed.training.expert import train as train_expert
 from .distributed.training.progress import Progress
-from .distributed.runs import checks
-from .distributed.runs import run as runs
+from .distributed.runs import run as runs, settling
 from .distributed.runs.config import Config, ConfigError, Method, Recipe
 from .distributed.runs.config import load as load_config
 from .distributed.runs.presets import PRESETS
@@ -81,7 +80,7 @@ def _run(config: Config, data: str | Path | None, folder: Path) -> runs.Run:
     usual = preset(config.preset, config.method, config.recipe).data
     chosen = [f"data.{k}" for k in ("temperature", "evaluate") if getattr(config.data, k) != getattr(usual, k)]
     config = replace(config, data=replace(config.data, path=str(data)))
-    config, _ = checks.settled(config, folder / "data", chosen)
+    config, _ = settling.settled(config, folder / "data", chosen)
     there = Path(data).expanduser()
     return runs.Run(config, folder, shared_data=there if (there / MANIFEST).exists() else None)
 

@@ -20,7 +20,7 @@ from ..data.dataset.shards import Dataset
 from ..data.reference import mueller_brown
 from ..distributed import tasks
 from ..distributed.cluster import joining, storage
-from ..distributed.runs import checks, evaluate, stages
+from ..distributed.runs import checks, evaluate, settling, stages
 from ..distributed.runs.chosen import Chosen
 from ..distributed.runs.config import Config, Method
 from ..distributed.runs.display import Display
@@ -72,7 +72,7 @@ def reproduce(arguments: Table, display: Display) -> None:
     """
     root = arguments.directory
     settled: dict[Method, tuple[Config, list[str]]] = {
-        method: checks.settled(config, root / "data", arguments.given)
+        method: settling.settled(config, root / "data", arguments.given)
         for method, config in arguments.configs.items()
     }
     runs: dict[Method, list[Run]] = {

@@ -203,14 +203,14 @@ def carry_out(stage: str, arguments: RunArguments, display: "Display") -> None:
 
     from ...data.dataset.shards import MANIFEST
     from ...distributed.cluster import storage
-    from ...distributed.runs import checks
+    from ...distributed.runs import checks, settling
     from ...distributed.runs.run import Run, locked
     from ...distributed.runs.stages import STAGES
 
     directory, reads, config, notes = arguments.directory, stage in READING, arguments.config, []
     result = arguments.result if isinstance(arguments, JudgedArguments) else None
     if not reads or (directory / "data" / MANIFEST).exists():
-        config, notes = checks.settled(config, directory / "data", arguments.given)
+        config, notes = settling.settled(config, directory / "data", arguments.given)
     this = Run(config, directory, allowed=arguments.allowed, result=result)
     judged = []
     if reads:
