@@ -181,9 +181,9 @@ class ObjectiveConfig:
     estimator: Estimator = "exact"
     """Estimator of the Fokker-Planck residual."""
     consistency_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Part of each batch on which the residual is taken."""
+    """Part of each batch on which the term is taken."""
     consistency_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Part of the training after which the residual counts."""
+    """Part of the training after which the term counts."""
     log_sigma_fraction: Fraction = 0.0
     """Part of the diffusion times drawn uniformly in log σ instead of t; weights undo the preference."""
     antithetic: bool = False

@@ -158,9 +158,7 @@ def test_of_several_experts_of_molecules_the_smallest_alone_is_an_energy(
     first, *others = config.experts
     assert first.conservative == (method != "score")
     assert not any(expert.conservative or expert.consistency_weight for expert in others)
-    residual, classified = {"fokker-planck": 5e-4, "both": 1e-4}, {"fokker-planck": 0.02, "both": 0.02}
-    if name.startswith("alanine"):
-        classified["both"] = 1.0
+    residual, classified = {"fokker-planck": 5e-4, "both": 1e-4}, {"fokker-planck": 0.02, "both": 1.0}
     weights = residual if recipe == "paper" else classified
     assert first.consistency_weight == weights.get(method, 0)
     ends, midpoints = ([0.1, 0.6, 1], [0.03, 0.35, 0.8]) if recipe == "paper" else OURS
